@@ -1,0 +1,93 @@
+"""Every error that DAHPS raises: what is wrong, where, and how to mend it.
+
+One root, so that a command can tell a user's mistake from a defect: a `DahpsError` is printed as it
+stands, without a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class DahpsError(Exception):
+    """The root of all errors of DAHPS.
+
+    Args:
+        what: What is wrong, as a sentence without a full stop.
+        where: The place: a path in the search space, a file, a trial.
+        mend: How to mend it, as a sentence without a full stop.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, mend: str | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.mend = mend
+        place = f"{where}: " if where else ""
+        advice = f". {mend}" if mend else ""
+        super().__init__(f"{place}{what}{advice}.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions are rebuilt from `args` when they cross a process; ours take keywords.
+        return (_rebuild, (type(self), self.__dict__.copy(), self.args))
+
+
+def _rebuild(cls: type[DahpsError], state: dict[str, object], args: tuple[object, ...]) -> DahpsError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a search space: where it stands, what is wrong, and how to mend it."""
+
+    path: str
+    what: str
+    mend: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}" + (f" ({self.mend})" if self.mend else "")
+
+
+class SearchSpaceError(DahpsError):
+    """A search space with faults; all of them at once, in `faults`."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        lines = "".join(f"\n  {number}. {fault}" for number, fault in enumerate(self.faults, start=1))
+        super().__init__(f"the search space has {count}:{lines}\nNothing was run")
+
+
+class ConfigurationError(DahpsError):
+    """An option of the sweeper or of a command that cannot be meant as it stands."""
+
+
+class MetricError(DahpsError):
+    """A training function returned something that cannot rank a trial."""
+
+
+class LedgerError(DahpsError):
+    """Anything that concerns the ledger."""
+
+
+class NotALedgerError(LedgerError):
+    """There is no ledger here, or the file that stands in its place is something else."""
+
+
+class LedgerVersionError(LedgerError):
+    """The ledger was written by a version of DAHPS with another schema."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The storage refused: no permission, no space, an I/O error, or locked for longer than we wait."""
+
+
+class SearchChangedError(LedgerError):
+    """The ledger holds another search: its space, strategy, direction, metric or seed differs."""
+
+
+class ClaimLost(LedgerError):  # noqa: N818 - an event of a distributed system, named as the literature does
+    """A write in the name of a claim that is held no longer: the trial was claimed by another worker."""

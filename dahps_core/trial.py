@@ -1,0 +1,74 @@
+"""The words of a search: the states of a trial, a claim, what a worker can be told.
+
+A leaf: it knows neither storage nor strategies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from dahps_core.combination import Combination, Value
+
+
+class TrialState(str, Enum):
+    """Where a trial stands. `lost`, `failed` and `released` trials are run again."""
+
+    RUNNING = "running"  #: claimed, and being evaluated
+    FINISHED = "finished"  #: has its result, for good
+    FAILED = "failed"  #: its last attempt raised; run again while attempts are left
+    RELEASED = "released"  #: given back by its worker (preempted, interrupted); first in the queue
+    LOST = "lost"  #: its worker died; run again while attempts are left
+
+
+class Draw(Enum):
+    """What a worker that asked for a trial is told when it gets none."""
+
+    WAIT = "wait"  #: nothing now, but a running trial may come back: ask again
+    LEAVE = "leave"  #: nothing now, and another idle worker already waits for what may come back
+    EXHAUSTED = "exhausted"  #: nothing now, and nothing can come any more
+    STOPPED = "stopped"  #: the first trials of this multirun all failed: the search was stopped
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run one attempt of one trial.
+
+    Attributes:
+        number: The trial's number, unique in its ledger, from 0.
+        attempt: 1 for the trial's first execution.
+        token: Fences every write made in this claim's name.
+        combination: What to evaluate.
+        repetition: From 0; which of the combination's evaluations this is.
+    """
+
+    number: int
+    attempt: int
+    token: str
+    combination: Combination
+    repetition: int
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as the ledger holds it; the times are seconds since the epoch by the worker's clock.
+
+    Attributes:
+        metric: The objective; None without one. NaN and infinities are kept as they are.
+        result: All that the training function returned: a number, a mapping of numbers, or None.
+        worker: The host, process and job of the last attempt.
+        error: Why the last attempt did not finish.
+    """
+
+    number: int
+    combination: Combination
+    repetition: int
+    state: TrialState
+    attempts: int
+    metric: float | None
+    result: Value
+    output_dir: str | None
+    worker: str | None
+    started_at: float | None
+    ended_at: float | None
+    error: str | None
