@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 #: What a level may take: JSON's values, and no others (a value must survive the ledger unchanged).
-Value: TypeAlias = "str | int | float | bool | None | list[Any] | dict[str, Any]"
+Value: TypeAlias = "str | int | float | bool | list[Any] | dict[str, Any] | None"
 
 
 class Combination(Mapping[str, Value]):

@@ -65,6 +65,10 @@ class ConfigurationError(DahpsError):
     """An option of the sweeper or of a command that cannot be meant as it stands."""
 
 
+class OverrideError(DahpsError):
+    """A key or a value that Hydra's override grammar cannot carry."""
+
+
 class MetricError(DahpsError):
     """A training function returned something that cannot rank a trial."""
 

@@ -1,0 +1,172 @@
+"""The search space: a nested conditional tree that is counted and indexed, and never enumerated."""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dahps_core.combination import Combination, Value, canonical
+from dahps_core.permutation import Permutation
+from dahps_core.space_config import read_config
+from dahps_core.space_differences import differences
+from dahps_core.space_path import Path, shown
+from dahps_core.space_tree import Node, Tree
+
+
+class SearchSpace:
+    """All combinations that a tree describes, in grid order: the first level changes slowest.
+
+    A space is immutable, knows neither Hydra nor files, and needs memory for its distinct nodes only.
+
+    Attributes:
+        size: How many combinations there are, of any size; equal ones, which only `check_unique: false`
+            allows, are counted each.
+        repetitions: How many times each combination is to be evaluated.
+        common: Key -> the one value that every combination has, before those of the tree.
+    """
+
+    def __init__(self, tree: Tree, root: int | None, common: Mapping[str, Value], repetitions: int) -> None:
+        self._tree = tree
+        self._root = root
+        self._choices_of: dict[int, dict[str, list[int]]] = {}
+        self.common = dict(common)
+        self.repetitions = repetitions
+        self.size = tree.count(root)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> SearchSpace:
+        """The space that a person wrote.
+
+        Args:
+            config: `root` (a node, or None for a space of one combination), and if wanted `common`,
+                `check_unique`, `repetitions`. A node has `key`, `values`, `default` and a subtree per
+                value, in the node itself or under `cases`. Plain mappings, lists and tuples; subtrees may
+                be shared.
+
+        Raises:
+            SearchSpaceError: With every fault of the config.
+        """
+        return cls(*read_config(config))
+
+    @classmethod
+    def from_definition(cls, definition: Mapping[str, Any]) -> SearchSpace:
+        """The space that `definition` described."""
+        tree = Tree()
+        root = tree.graft(definition)
+        return cls(tree, root, definition["common"], definition["repetitions"])
+
+    def definition(self) -> dict[str, Any]:
+        """The space as JSON's types, the same for equal trees however their subtrees are shared."""
+        nodes = [
+            {"key": node.key, "values": list(node.values), "children": list(node.children)}
+            for node in self._tree.nodes
+        ]
+        return {
+            "nodes": nodes,
+            "root": self._root,
+            "common": dict(self.common),
+            "repetitions": self.repetitions,
+        }
+
+    def digest(self) -> str:
+        """The SHA-256 of the definition, in hexadecimal."""
+        return hashlib.sha256(canonical(self.definition()).encode()).hexdigest()
+
+    def differences(self, other: SearchSpace) -> list[str]:
+        """What `other` adds to this space, removes from it and changes in it, a readable line each."""
+        return differences(self.definition(), other.definition())
+
+    @property
+    def n_trials(self) -> int:
+        """How many evaluations the whole space asks for: its size times its repetitions."""
+        return self.size * self.repetitions
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[Combination]:
+        return map(self.__getitem__, range(self.size))
+
+    def shuffled(self, seed: int) -> Iterator[Combination]:
+        """All combinations, each once, in a random order that depends on the seed alone."""
+        return map(self.__getitem__, Permutation(self.size, seed))
+
+    def levels(self) -> Iterator[tuple[str, str, Sequence[Value]]]:
+        """Path, key and values of each distinct node once, after those of `common`."""
+        for key, value in self.common.items():
+            yield str(Path("common") / key), key, (value,)
+        for path, node in self._tree.walk(self._root):
+            yield str(path), node.key, node.values
+
+    def __getitem__(self, position: int) -> Combination:
+        """The combination at a position of the grid; negative ones count from the end.
+
+        Raises:
+            IndexError: If the space has no such position.
+        """
+        index = operator.index(position)
+        if not -self.size <= index < self.size:
+            raise IndexError(f"position {shown(index)} of a space of {shown(self.size)} combinations")
+        index %= self.size
+        items = list(self.common.items())
+        occurrence = 0
+        number = self._root
+        while number is not None:
+            node = self._tree.nodes[number]
+            choice = bisect_right(node.ends, index)
+            index -= node.ends[choice - 1] if choice else 0
+            items.append((node.key, node.values[choice]))
+            twins = self._choices(number)[canonical(node.values[choice])]
+            occurrence = occurrence * len(twins) + twins.index(choice)
+            number = node.children[choice]
+        return Combination(items, occurrence)
+
+    def index(self, combination: Combination) -> int:
+        """The position of a combination: `space.index(space[i]) == i`.
+
+        Raises:
+            ValueError: If the space does not have it.
+        """
+        twins_by_node = self._path(combination)
+        index = 0
+        occurrence = combination.occurrence
+        for node, twins in reversed(twins_by_node):
+            occurrence, which = divmod(occurrence, len(twins))
+            choice = twins[which]
+            index += node.ends[choice - 1] if choice else 0
+        if occurrence:
+            raise ValueError(f"the space has no occurrence {combination.occurrence} of {combination!r}")
+        return index
+
+    def _path(self, combination: Combination) -> list[tuple[Node, list[int]]]:
+        """The nodes that a combination passes, with the choices at each that are equal to its own."""
+        for key, value in self.common.items():
+            if key not in combination or canonical(combination[key]) != canonical(value):
+                raise ValueError(f"every combination of the space has {key}={shown(value)}")
+        path = []
+        number = self._root
+        while number is not None:
+            node = self._tree.nodes[number]
+            if node.key not in combination:
+                raise ValueError(f"the combination lacks {node.key!r}")
+            value = combination[node.key]
+            twins = self._choices(number).get(canonical(value))
+            if twins is None:
+                raise ValueError(f"the space has no {node.key}={shown(value)} there")
+            path.append((node, twins))
+            number = node.children[twins[0]]
+        if surplus := set(combination) - set(self.common) - {node.key for node, _ in path}:
+            raise ValueError(f"the space does not decide {', '.join(sorted(surplus))} there")
+        return path
+
+    def _choices(self, number: int) -> dict[str, list[int]]:
+        """Value -> where it stands in the node's values, which is several places if it is repeated."""
+        choices = self._choices_of.get(number)
+        if choices is None:
+            choices = self._choices_of[number] = {}
+            for choice, value in enumerate(self._tree.nodes[number].values):
+                choices.setdefault(canonical(value), []).append(choice)
+        return choices

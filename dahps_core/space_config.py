@@ -1,0 +1,105 @@
+"""Reading the config of a search space: the tree that it describes, or all of its faults at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dahps_core.combination import Value
+from dahps_core.errors import Fault, SearchSpaceError
+from dahps_core.space_keys import bare, clashes_with_common, repeats_on_a_path
+from dahps_core.space_node import RawNode
+from dahps_core.space_nodes import NodeReader, in_post_order
+from dahps_core.space_path import Path, shown
+from dahps_core.space_tree import Tree
+from dahps_core.space_values import plain, value_faults
+from dahps_core.space_words import key_faults, nearest, unwrapped
+
+_WORDS = ("root", "common", "check_unique", "repetitions")
+
+
+def read_config(config: Any) -> tuple[Tree, int | None, dict[str, Value], int]:
+    """The tree, its root's number, the common values and the repetitions.
+
+    Raises:
+        SearchSpaceError: With every fault of the config.
+    """
+    faults: list[Fault] = []
+    envelope = _envelope(config, faults)
+    common = _common(envelope.get("common"), faults)
+    check_unique = _check_unique(envelope.get("check_unique", True), faults)
+    repetitions = _repetitions(envelope.get("repetitions", 1), faults)
+    root = NodeReader(faults, check_unique=check_unique).read(envelope.get("root"), Path("root"))
+    nodes = in_post_order(root)
+    faults += [*clashes_with_common(nodes, common), *repeats_on_a_path(nodes)]
+    if faults:
+        raise SearchSpaceError(faults)
+    tree = Tree()
+    return tree, _grow(tree, nodes), common, repetitions
+
+
+def _grow(tree: Tree, nodes: list[RawNode]) -> int | None:
+    """Add the nodes, children first; the number of the last, which is the root."""
+    numbers: dict[int, int] = {}
+    number = None
+    for node in nodes:
+        children = [None if child is None else numbers[id(child)] for child in node.children]
+        number = numbers[id(node)] = tree.add(node.key, [node.values[text] for text in node.texts], children)
+    return number
+
+
+def _envelope(config: Any, faults: list[Fault]) -> Mapping[str, Any]:
+    config = unwrapped(config, Path("search"), faults)
+    if not isinstance(config, Mapping):
+        faults.append(Fault("search", f"{shown(config)} is not a mapping", "write a mapping with `root`"))
+        return {}
+    if "root" not in config and "key" in config:
+        faults.append(Fault("search", "a node where its envelope should be", "write it under `root`"))
+        return {"root": config}
+    envelope = {word: config[word] for word in _WORDS if word in config}
+    faults += [_unknown(name, config, envelope) for name in config if name not in _WORDS]
+    if "root" not in envelope:
+        faults.append(Fault("search", "no `root`", "write the tree under `root`; null is a tree of nothing"))
+    return envelope
+
+
+def _unknown(name: Any, config: Mapping[Any, Any], envelope: dict[str, Any]) -> Fault:
+    """The fault of an unknown word; one that is all but right is read as what it is meant to be."""
+    word = nearest(name, [word for word in _WORDS if word not in envelope])
+    if word is not None:
+        envelope[word] = config[name]
+    mend = f"write `{word}`" if word else f"the words are {', '.join(_WORDS)}"
+    return Fault(str(Path(str(name))), "unknown word", mend)
+
+
+def _common(found: Any, faults: list[Fault]) -> dict[str, Value]:
+    path = Path("common")
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        faults.append(Fault("common", f"{shown(found)} is not a mapping", "write a mapping of key to value"))
+        return {}
+    common: dict[str, Value] = {}
+    first_by_bare: dict[str, str] = {}
+    for key, value in found.items():
+        found_faults = [*key_faults(key, path), *value_faults(value, path / str(key))]
+        if not found_faults and bare(key) in first_by_bare:
+            found_faults = [Fault(str(path / key), f"sets the same as `{first_by_bare[bare(key)]}`")]
+        if not found_faults:
+            common[key] = plain(value)
+            first_by_bare[bare(key)] = key
+        faults += found_faults
+    return common
+
+
+def _check_unique(found: Any, faults: list[Fault]) -> bool:
+    if not isinstance(found, bool):
+        faults.append(Fault("check_unique", f"{shown(found)} is not a boolean", "write true or false"))
+    return found is not False
+
+
+def _repetitions(found: Any, faults: list[Fault]) -> int:
+    if type(found) is int and found >= 1:
+        return found
+    faults.append(Fault("repetitions", f"{shown(found)} is not a positive integer", "write 1 or more"))
+    return 1

@@ -1,0 +1,199 @@
+"""Reading one node of a search space's config: its key, its values, and which subtree is whose."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dahps_core.combination import Value, canonical
+from dahps_core.errors import Fault
+from dahps_core.space_path import Path, shown, value_step
+from dahps_core.space_values import named_value, plain, target_fault, value_faults
+from dahps_core.space_words import key_faults, nearest
+
+_WORDS = ("key", "values", "default", "cases")
+
+
+@dataclass(eq=False)
+class RawNode:
+    """A node as it was read, faults and all.
+
+    Attributes:
+        config: The mapping; kept alive, since nodes are told apart by its identity.
+        path: The first path to it.
+        key: Empty if it could not be read.
+        values: Canonical text -> value, of those that could be read.
+        texts: The canonical texts in grid order, repeats and all.
+        subtrees: What is written for a value, under its canonical text, and for the others, under None;
+            each with its path.
+        read: The node that was read for each of `subtrees`; None for a leaf.
+        is_open: Whether the reading is still inside of it: meeting it again is a cycle.
+    """
+
+    config: Mapping[Any, Any]
+    path: Path
+    key: str = ""
+    values: dict[str, Value] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    subtrees: dict[object, tuple[Any, Path]] = field(default_factory=dict)
+    read: dict[object, RawNode | None] = field(default_factory=dict)
+    is_open: bool = True
+
+    @property
+    def children(self) -> list[RawNode | None]:
+        """The node that each value leads to; None for a leaf."""
+        default = self.read.get(None)
+        return [self.read.get(text, default) for text in self.texts]
+
+    @property
+    def distinct_children(self) -> list[RawNode]:
+        """The nodes that its values lead to, each once."""
+        return list(dict.fromkeys(child for child in self.children if child is not None))
+
+
+def read_node(config: Mapping[Any, Any], path: Path, faults: list[Fault], *, check_unique: bool) -> RawNode:
+    """Read a node, but not its subtrees; what is wrong with it goes to `faults`."""
+    node = RawNode(config, path)
+    if not config:
+        faults.append(Fault(str(path), "an empty mapping", "write null for a leaf"))
+        return node
+    reading = _Reading(node, faults)
+    reading.read_values()
+    reading.read_key()
+    reading.read_subtrees()
+    if check_unique:
+        reading.refuse_repeats()
+    return node
+
+
+class _Reading:
+    """What is still to be read of one node.
+
+    Attributes:
+        names: The entries that are no words: cases, and misspelt words.
+        words: Word -> what stands there, and its path.
+        knows_values: Whether every value could be read, so that cases can be held against them.
+    """
+
+    def __init__(self, node: RawNode, faults: list[Fault]) -> None:
+        self.node = node
+        self.faults = faults
+        self.names = dict(node.config)
+        self.words = {word: (self.names.pop(word), node.path / word) for word in _WORDS if word in self.names}
+        self.knows_values = False
+        if "_target_" in self.names:
+            del self.names["_target_"]
+            faults.append(target_fault(node.path))
+
+    def read_values(self) -> None:
+        self._adopt_misspelt("values", lambda found: found is not None and not isinstance(found, Mapping))
+        if "values" not in self.words:
+            self._fault(self.node.path, "no `values`", "list what the key can be")
+            return
+        found, path = self.words["values"]
+        if not isinstance(found, (list, tuple)):
+            self._fault(path, f"{shown(found)} is not a list", "write a list, if only of one value")
+        elif not found:
+            self._fault(path, "is empty", "list at least one value")
+        else:
+            faults = [
+                fault for index, one in enumerate(found) for fault in self._read_value(one, path, index)
+            ]
+            self.faults += faults
+            self.knows_values = not faults
+
+    def _read_value(self, found: Any, path: Path, index: int) -> list[Fault]:
+        faults = value_faults(found, path.element(index))
+        if not faults:
+            value = plain(found)
+            self.node.texts.append(canonical(value))
+            self.node.values.setdefault(self.node.texts[-1], value)
+        return faults
+
+    def refuse_repeats(self) -> None:
+        for text, count in Counter(self.node.texts).items():
+            if count > 1:
+                what = f"{shown(self.node.values[text])} stands here {count} times"
+                self._fault(self.words["values"][1], what, "write it once, or set `check_unique: false`")
+
+    def read_key(self) -> None:
+        self._adopt_misspelt("key", lambda found: isinstance(found, str))
+        if "key" not in self.words:
+            self._fault(self.node.path, "no `key`", "name what the values are for")
+            return
+        key, path = self.words["key"]
+        faults = list(key_faults(key, path))
+        self.faults += faults
+        if not faults:
+            self.node.key = key
+
+    def read_subtrees(self) -> None:
+        # Before misspelt words are looked for: `defaults` may well be a value.
+        in_node = [(name, self.names.pop(name)) for name in list(self.names) if self._text(name) is not None]
+        self._adopt_misspelt("default", lambda found: found is None or isinstance(found, Mapping))
+        self._adopt_misspelt("cases", lambda found: isinstance(found, Mapping) and "key" not in found)
+        if "default" in self.words:
+            self.node.subtrees[None] = self.words["default"]
+        for name, found in [*in_node, *self.names.items()]:
+            self._add_case(name, found, self.node.path)
+        for name, found in self._listed_cases():
+            self._add_case(name, found, self.words["cases"][1])
+        if self.knows_values:
+            self._refuse_orphans()
+
+    def _listed_cases(self) -> Iterator[tuple[Any, Any]]:
+        cases, path = self.words.get("cases", ({}, self.node.path))
+        if not isinstance(cases, Mapping):
+            self._fault(path, f"{shown(cases)} is not a mapping", "write a mapping of value to subtree")
+            return
+        for name, found in cases.items():
+            if name == "_target_":
+                self.faults.append(target_fault(path))
+            else:
+                yield name, found
+
+    def _add_case(self, name: Any, found: Any, path: Path) -> None:
+        place = path / (name if isinstance(name, str) else shown(name))
+        text = self._text(name)
+        if text is None and self.knows_values:
+            self._fault(place, f"{shown(name)} is not in `values`", self._meant(name))
+        elif text in self.node.subtrees:
+            self._fault(place, f"a second subtree for {shown(name)}", "write one")
+        if text is not None or isinstance(found, Mapping):
+            # What belongs to no value is read too, for the faults that are in it.
+            self.node.subtrees.setdefault(text or ("nobody's", place), (found, place))
+
+    def _text(self, name: Any) -> str | None:
+        return named_value(name, self.node.values)
+
+    def _meant(self, name: Any) -> str:
+        by_step = {value_step(value): value for value in self.node.values.values()}
+        step = name if isinstance(name, str) else shown(name)
+        if step in by_step:
+            return f"the value is {shown(by_step[step])}, of another type"
+        near = nearest(step, [*by_step, *(word for word in _WORDS if word not in self.words)])
+        return f"did you mean {near}?" if near else "a case is named as its value is written"
+
+    def _refuse_orphans(self) -> None:
+        """A value without a subtree of its own needs the default, which may say that it is a leaf."""
+        orphans = [shown(value) for text, value in self.node.values.items() if text not in self.node.subtrees]
+        if orphans and "default" not in self.words:
+            some = ", ".join(orphans[:3]) + (f" and {len(orphans) - 3} more" if len(orphans) > 3 else "")
+            mend = "add one; `default: null` makes leaves of them"
+            self._fault(self.node.path, f"no `default`, and no subtree for {some}", mend)
+
+    def _adopt_misspelt(self, word: str, fits: Callable[[Any], bool]) -> None:
+        """Read an entry that is all but a missing word, and can be meant by it, as that word."""
+        if word in self.words:
+            return
+        names = [name for name, found in self.names.items() if isinstance(name, str) and fits(found)]
+        name = nearest(word, names)
+        if name is not None:
+            path = self.node.path / name
+            self._fault(path, "unknown word", f"write `{word}`")
+            self.words[word] = (self.names.pop(name), path)
+
+    def _fault(self, path: Path, what: str, mend: str | None = None) -> None:
+        self.faults.append(Fault(str(path), what, mend))

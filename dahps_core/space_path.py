@@ -1,0 +1,77 @@
+"""Where something stands in a search space, `root.default.shearlet.values`, and how it is shown."""
+
+from __future__ import annotations
+
+import json
+import re
+import reprlib
+
+from dahps_core.combination import Value, canonical
+
+#: How many steps of a long path are shown at its beginning and at its end.
+_SHOWN_FIRST = 4
+_SHOWN_LAST = 6
+
+_PLAIN_STEP = re.compile(r"[\w+~@/-]+(\[\d+\])?")
+
+
+class Path:
+    """Steps from the envelope to a place in it.
+
+    A path knows only its parent, so that the paths of a tree with many levels cost no more than it does.
+    """
+
+    __slots__ = ("_depth", "_head", "_parent", "_step")
+
+    def __init__(self, step: str, parent: Path | None = None) -> None:
+        self._step = _quoted(step)
+        self._parent = parent
+        self._depth: int = parent._depth + 1 if parent else 1
+        self._head: str = parent._head if parent else self._step
+        if parent and self._depth <= _SHOWN_FIRST:
+            self._head = f"{parent._head}.{self._step}"
+
+    def __truediv__(self, step: str) -> Path:
+        """The place that a step further leads to."""
+        return Path(step, self)
+
+    def element(self, index: int) -> Path:
+        """The place of an element of the list that stands here."""
+        return Path(f"{self._step}[{index}]", self._parent)
+
+    def __str__(self) -> str:
+        """The steps, joined by dots; a number stands for those in the middle of a long path."""
+        hidden = self._depth - _SHOWN_FIRST - _SHOWN_LAST
+        last: list[str] = []
+        place: Path | None = self
+        while place and place._depth > _SHOWN_FIRST and len(last) < _SHOWN_LAST:
+            last.append(place._step)
+            place = place._parent
+        middle = [f"({hidden} more)"] if hidden > 0 else []
+        return ".".join([self._head, *middle, *reversed(last)])
+
+
+def value_step(value: Value) -> str:
+    """The step into the subtree of a value: its name as a case."""
+    return value if isinstance(value, str) else canonical(value)
+
+
+def shown(found: object) -> str:
+    """Whatever was found, on one line that is never long."""
+    if found is None or type(found) in (str, bool, float):
+        text = json.dumps(found, ensure_ascii=False)
+        text = text if text.isprintable() else json.dumps(found)
+        return text if len(text) <= 70 else f"{text[:40]} … {text[-20:]}"
+    # An integer can have more digits than Python writes, and a tree can hold itself.
+    return reprlib.repr(found) if not isinstance(found, int) else _shown_integer(found)
+
+
+def _shown_integer(found: int) -> str:
+    bits = found.bit_length()
+    return (
+        f"{found:,}".replace(",", "_") if bits <= 64 else f"about {'-' * (found < 0)}10^{bits * 0.30103:.0f}"
+    )
+
+
+def _quoted(step: str) -> str:
+    return step if _PLAIN_STEP.fullmatch(step) else shown(step)

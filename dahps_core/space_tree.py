@@ -1,0 +1,84 @@
+"""The tree of a search space as a graph in which equal subtrees are one, and every subtree is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from dahps_core.combination import Value, canonical
+from dahps_core.space_path import Path, value_step
+
+
+@dataclass(frozen=True)
+class Node:
+    """One level of the tree, with a subtree per value.
+
+    Attributes:
+        key: What the level decides.
+        values: What it can take, in grid order.
+        children: The number of each value's subtree; None where the value ends the path.
+        ends: How many combinations begin with this value or an earlier one.
+    """
+
+    key: str
+    values: tuple[Value, ...]
+    children: tuple[int | None, ...]
+    ends: tuple[int, ...]
+
+    def branches(self) -> Iterator[tuple[Value, int | None]]:
+        """Each value with the number of its subtree."""
+        return zip(self.values, self.children, strict=True)
+
+
+class Tree:
+    """Nodes by number, children before their parents; no two nodes are equal.
+
+    Attributes:
+        nodes: The distinct nodes, in the order of their addition.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self._numbers: dict[tuple[str, str, tuple[int | None, ...]], int] = {}
+
+    def add(self, key: str, values: Sequence[Value], children: Sequence[int | None]) -> int:
+        """The number of the node, which is a new one only if no equal node was added before."""
+        identity = (key, canonical(list(values)), tuple(children))
+        number = self._numbers.setdefault(identity, len(self.nodes))
+        if number == len(self.nodes):
+            ends = accumulate(self.count(child) for child in children)
+            self.nodes.append(Node(key, tuple(values), tuple(children), tuple(ends)))
+        return number
+
+    def graft(self, definition: Mapping[str, Any]) -> int | None:
+        """Add the nodes of a space's definition; the number that its root has here."""
+        numbers: list[int] = []
+        for node in definition["nodes"]:
+            children = [None if child is None else numbers[child] for child in node["children"]]
+            numbers.append(self.add(node["key"], node["values"], children))
+        root: int | None = definition["root"]
+        return None if root is None else numbers[root]
+
+    def node(self, number: int | None) -> Node | None:
+        """The node of a number; None for a leaf."""
+        return None if number is None else self.nodes[number]
+
+    def count(self, number: int | None) -> int:
+        """How many paths lead from a node to leaves; 1 from a leaf itself."""
+        return 1 if number is None else self.nodes[number].ends[-1]
+
+    def walk(self, root: int | None) -> Iterator[tuple[Path, Node]]:
+        """Each node that the root leads to once, with the first path to it, parents first."""
+        seen = set()
+        waiting = [(Path("root"), root)]
+        while waiting:
+            path, number = waiting.pop()
+            if number is None or number in seen:
+                continue
+            seen.add(number)
+            node = self.nodes[number]
+            yield path, node
+            below = [(path / value_step(value), child) for value, child in node.branches()]
+            waiting += reversed(below)

@@ -1,0 +1,106 @@
+"""What can be a value of a search space: JSON's values, and no others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dahps_core.combination import Value, canonical
+from dahps_core.errors import Fault
+from dahps_core.space_path import Path, shown
+
+#: What Python's, Hydra's and JSON's recursive readers take without complaint, with room to spare.
+MAX_DEPTH = 50
+
+#: 4,000 digits: Python refuses to write or read an integer of more than 4,300.
+_MAX_INTEGER_BITS = 13_288
+
+_KINDS = "a value is a string, number, boolean, null, list or mapping"
+
+
+def value_faults(value: object, path: Path) -> list[Fault]:
+    """Why a value cannot stand in a search space; nothing if it can."""
+    try:
+        return list(_faults(value, path, depth=0))
+    except RecursionError:
+        return [Fault(str(path), f"nested deeper than {MAX_DEPTH} levels, or within itself")]
+
+
+def plain(value: Any) -> Value:
+    """A value without faults, its tuples made lists and its mappings made dicts."""
+    if isinstance(value, (list, tuple)):
+        return [plain(element) for element in value]
+    if isinstance(value, Mapping):
+        return {key: plain(element) for key, element in value.items()}
+    return value  # type: ignore[no-any-return]
+
+
+def named_value(name: object, texts: Mapping[str, Any]) -> str | None:
+    """Which value a case means by its name.
+
+    Args:
+        name: The value itself; or the JSON text of one that a mapping cannot have as a key.
+        texts: The canonical texts of the values that there are.
+
+    Returns:
+        The canonical text of the value; None if there is no such value.
+    """
+    if is_scalar(name) and (text := canonical(name)) in texts:
+        return text
+    try:
+        value = json.loads(name) if isinstance(name, str) else ""
+    except (ValueError, RecursionError):
+        return None
+    may_be_text = value is None or isinstance(value, (list, dict))
+    return text if may_be_text and (text := canonical(value)) in texts else None
+
+
+def is_scalar(value: object) -> bool:
+    """Whether a value is whole in itself; exactly of its type, since JSON would lose a derived one."""
+    return value is None or type(value) in (str, int, float, bool)
+
+
+def _faults(value: object, path: Path, depth: int) -> Iterator[Fault]:
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if isinstance(value, (list, tuple)):
+        for index, element in enumerate(value):
+            yield from _faults(element, path.element(index), depth + 1)
+    elif isinstance(value, Mapping):
+        for key, element in value.items():
+            yield from _key_faults(key, path)
+            yield from _faults(element, path / str(key), depth + 1)
+    elif not is_scalar(value):
+        mend = "its .tolist() is plain" if hasattr(value, "tolist") else _KINDS
+        yield Fault(str(path), f"{shown(value)} is of the type {type(value).__name__}", mend)
+    elif isinstance(value, int) and value.bit_length() > _MAX_INTEGER_BITS:
+        yield Fault(str(path), "an integer of more than 4,000 digits", "write it as a string")
+    elif isinstance(value, str):
+        yield from text_faults(value, path)
+
+
+def _key_faults(key: object, path: Path) -> Iterator[Fault]:
+    if not isinstance(key, str):
+        yield Fault(str(path), f"the key {shown(key)} is not a string", "quote it")
+    elif key == "_target_":
+        yield target_fault(path)
+    else:
+        yield from text_faults(key, path)
+
+
+def text_faults(text: str, path: Path) -> Iterator[Fault]:
+    """Why a string cannot be written down."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        yield Fault(str(path), f"{shown(text)} holds half of a surrogate pair, which no file can")
+
+
+def target_fault(path: Path) -> Fault:
+    """A search space is data: Hydra 1.3 would execute what `_target_` names before we see it."""
+    return Fault(
+        str(path / "_target_"),
+        "Hydra would execute this when it reads the search space",
+        "let the app's config hold the _target_ and search over its arguments",
+    )

@@ -1,0 +1,38 @@
+"""The words of the config, and what people write in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from dahps_core.errors import Fault
+from dahps_core.space_path import Path, shown
+from dahps_core.space_values import target_fault, text_faults
+
+
+def nearest(name: object, words: Collection[str]) -> str | None:
+    """The word that a name comes nearest to; None if none is near."""
+    return next(iter(get_close_matches(str(name), words, n=1)), None)
+
+
+def key_faults(key: object, path: Path) -> Iterator[Fault]:
+    """Why a key cannot be one that a combination has."""
+    if not isinstance(key, str) or not key:
+        yield Fault(str(path), f"{shown(key)} is not a key", "a key is a string of at least one character")
+    elif key == "_target_":
+        yield target_fault(path)
+    else:
+        yield from text_faults(key, path)
+
+
+def unwrapped(found: Any, path: Path, faults: list[Fault]) -> Any:
+    """The mapping in a list that holds only it; a fault, but what is inside can still be read."""
+    if not (isinstance(found, (list, tuple)) and len(found) == 1 and isinstance(found[0], Mapping)):
+        return found
+    if isinstance(found, tuple):
+        mend = "a trailing comma after it in the Python file?"
+    else:
+        mend = "write the mapping itself"
+    faults.append(Fault(str(path), f"a {type(found).__name__} that holds one mapping", mend))
+    return found[0]
