@@ -1,0 +1,158 @@
+"""Signs of life: each worker touches a file, and an observer judges it by the changes that it sees.
+
+No two hosts' clocks are ever compared: the file server stamps a touch, and an observer only asks whether the
+stamp is another one than before, over its own monotonic clock.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER_NAME = "heartbeats"
+
+
+def _beat_file(folder: Path, worker: str) -> Path:
+    return folder / FOLDER_NAME / worker
+
+
+class Heart:
+    """A worker's own heart; as a context manager it beats once on entering, and stops on leaving.
+
+    Args:
+        folder: The ledger's folder.
+        worker: The worker's id.
+
+    Attributes:
+        last_beat: When a beat last reached the storage, by `time.monotonic`; None before the first.
+    """
+
+    def __init__(self, folder: Path, worker: str) -> None:
+        self._path = _beat_file(folder, worker)
+        self.last_beat: float | None = None
+
+    def beat(self) -> None:
+        """Give a sign of life. If the storage refuses, the work goes on, and the next beat tries again."""
+        with suppress(OSError):
+            self._touch()
+            self.last_beat = time.monotonic()
+
+    def stop(self) -> None:
+        """Remove the sign of life; observers notice after their lease."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    @contextmanager
+    def beating(self, every_s: float) -> Iterator[None]:
+        """Beat now and every so many seconds, in a thread that has ended when the block has."""
+        ended = threading.Event()
+
+        def beat_until_ended() -> None:
+            self.beat()
+            while not ended.wait(every_s):
+                self.beat()
+
+        thread = threading.Thread(target=beat_until_ended, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def __enter__(self) -> Heart:
+        self.beat()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def _touch(self) -> None:
+        try:
+            os.utime(self._path)  # without times, so that the file server stamps it with its own clock
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch()
+
+
+@dataclass
+class _Watched:
+    """What an observer knows of one worker; times by the observer's clock, in seconds.
+
+    Attributes:
+        stamp: The last modification time that was seen, in ns; None while there was no file.
+        looked_at: When the file was last looked at.
+        silent_s: For how long the stamp was seen not to change.
+        has_beaten: Whether the stamp was ever seen to change.
+    """
+
+    stamp: int | None
+    looked_at: float
+    silent_s: float = 0.0
+    has_beaten: bool = False
+
+
+class Observer:
+    """Judges workers by what it has itself seen of their hearts.
+
+    Args:
+        folder: The ledger's folder.
+        lease_s: So long without a change, and a worker is held for dead.
+        clock: A monotonic clock, in seconds.
+    """
+
+    def __init__(self, folder: Path, lease_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder
+        self._lease_s = lease_s
+        self._clock = clock
+        self._watched: dict[str, _Watched] = {}
+
+    def look(self, workers: Collection[str]) -> None:
+        """Look at these workers, and forget all others. A file that cannot be read now tells nothing."""
+        self._watched = {worker: seen for worker, seen in self._watched.items() if worker in workers}
+        for worker in workers:
+            with suppress(OSError):
+                self._note(worker, _stamp(_beat_file(self._folder, worker)))
+
+    def dead(self) -> set[str]:
+        """Who was seen not to beat for a whole lease; empty unless the last look is fresh."""
+        return {worker for worker, seen in self._fresh() if seen.silent_s >= self._lease_s}
+
+    def alive(self) -> set[str]:
+        """Who was seen to beat within the lease; empty unless the last look is fresh."""
+        return {worker for worker, seen in self._fresh() if seen.has_beaten and seen.silent_s < self._lease_s}
+
+    def _fresh(self) -> list[tuple[str, _Watched]]:
+        # Between two looks the observer may have worked for hours: what it knew then holds no longer.
+        now = self._clock()
+        return [
+            (worker, seen) for worker, seen in self._watched.items() if now - seen.looked_at < self._lease_s
+        ]
+
+    def _note(self, worker: str, stamp: int | None) -> None:
+        now = self._clock()
+        seen = self._watched.setdefault(worker, _Watched(stamp, now))
+        if stamp is not None and stamp != seen.stamp:
+            seen.stamp, seen.silent_s, seen.has_beaten = stamp, 0.0, True
+        else:
+            # A long gap is no long silence: the storage may have hung, or the observer been stopped, and
+            # the others with it. So it takes several looks to hold a worker for dead.
+            seen.silent_s += min(now - seen.looked_at, self._lease_s / 2)
+        seen.looked_at = now
+
+
+def _stamp(path: Path) -> int | None:
+    try:
+        # Opened, not only asked for its status: a network file system shows fresh attributes after an open.
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.fstat(descriptor).st_mtime_ns
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,228 @@
+"""Which trial a worker gets next: the order of service, decided and then written in one transaction."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from dahps_core.combination import Combination
+from dahps_core.ledger.connection import Transaction
+from dahps_core.space import SearchSpace
+from dahps_core.strategies import Order
+from dahps_core.trial import Claim, Draw
+
+#: How many positions that were drawn before one transaction passes over, so that it stays short.
+PASSED_OVER_PER_TRANSACTION = 1000
+
+
+@dataclass(frozen=True)
+class BoundSpace:
+    """The space that a worker draws new trials from, and the order of its combinations."""
+
+    id: int
+    space: SearchSpace
+    order: Order
+
+    def trial_at(self, position: int) -> tuple[Combination, int]:
+        """The (combination, repetition) at a position of the cursor."""
+        draw, round_ = divmod(position, self.space.repetitions)
+        combination = self.space[self.order[draw]]
+        return combination, combination.occurrence * self.space.repetitions + round_
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A worker that asks for a trial, and what it knows of the others.
+
+    Attributes:
+        worker: Who asks.
+        max_trials: How many trials the ledger may hold in all; None: no limit.
+        max_attempts: How often a trial may run, releases not counted.
+        stop_after_failures: With so many failures in this multirun, and no success, the search stops.
+        dead: Workers whose hearts were seen not to beat.
+        alive: Workers whose hearts were seen to beat.
+    """
+
+    worker: str
+    max_trials: int | None
+    max_attempts: int
+    stop_after_failures: int | None
+    dead: Collection[str] = field(default=())
+    alive: Collection[str] = field(default=())
+
+
+def nothing_to_write(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Draw | None:
+    """What a waiting worker is told without a write; None if there is something to be written."""
+    if _dead_ones_count_on(transaction, asking):
+        return None
+    if _is_stopped(transaction, asking):
+        return Draw.STOPPED
+    if (
+        transaction.value("oldest_released") is not None
+        or _may_draw(transaction, bound, asking)
+        or _oldest_to_retry(transaction, asking) is not None
+    ):
+        return None
+    if not transaction.value("any_may_come_back", max_attempts=asking.max_attempts):
+        return Draw.EXHAUSTED
+    waits = transaction.value("worker_state", worker=asking.worker) == "waiting"
+    return Draw.WAIT if waits and not _another_waits(transaction, asking) else None
+
+
+def claim(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim | Draw | None:
+    """Serve a worker; None if all positions that one transaction may look at were drawn before."""
+    _presume_lost(transaction, asking)
+    if _is_stopped(transaction, asking):
+        return Draw.STOPPED
+    released = transaction.value("oldest_released")
+    if released is not None:
+        return _claim_again(transaction, asking, int(released))
+    if _may_draw(transaction, bound, asking):
+        return _claim_new(transaction, bound, asking)
+    retried = _oldest_to_retry(transaction, asking)
+    if retried is not None:
+        return _claim_again(transaction, asking, retried)
+    return _nothing(transaction, asking)
+
+
+def remaining(transaction: Transaction, bound: BoundSpace, max_trials: int | None, max_attempts: int) -> int:
+    """How many trials are not over: those still to be drawn, those that run, and those that may run again."""
+    undrawn = bound.space.n_trials - _number(transaction, "cursor", space=bound.id)
+    if max_trials is not None:
+        undrawn = min(undrawn, max(0, max_trials - _number(transaction, "n_drawn")))
+    return undrawn + _number(transaction, "count_open", max_attempts=max_attempts)
+
+
+def _dead_ones_count_on(transaction: Transaction, asking: Asking) -> bool:
+    """Whether a dead worker is still entered as running a trial, or as waiting for one."""
+    return not _waiting(transaction).isdisjoint(asking.dead) or any(
+        transaction.row("running_of_worker", worker=worker) for worker in asking.dead
+    )
+
+
+def _presume_lost(transaction: Transaction, asking: Asking) -> None:
+    for worker in asking.dead:
+        transaction.change("dismiss_waiting_worker", worker=worker, now=time.time())
+        for trial in transaction.rows("running_of_worker", worker=worker):
+            transaction.change("presume_trial_lost", number=trial["number"], token=trial["token"])
+            transaction.change(
+                "end_attempt",
+                token=trial["token"],
+                outcome="lost",
+                now=time.time(),
+                output_dir=None,
+                error="its worker gave no sign of life for longer than the lease",
+            )
+
+
+def _is_stopped(transaction: Transaction, asking: Asking) -> bool:
+    limit = asking.stop_after_failures
+    if limit is None:
+        return False
+    run = str(transaction.value("run_of_worker", worker=asking.worker))
+    if transaction.value("run_has_finished_one", run=run):
+        return False
+    return _number(transaction, "count_failures", run=run, limit=limit) == limit
+
+
+def _may_draw(transaction: Transaction, bound: BoundSpace, asking: Asking) -> bool:
+    if asking.max_trials is not None and _number(transaction, "n_drawn") >= asking.max_trials:
+        return False
+    return _number(transaction, "cursor", space=bound.id) < bound.space.n_trials
+
+
+def _claim_new(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim | None:
+    number = _number(transaction, "n_drawn")
+    start = _number(transaction, "cursor", space=bound.id)
+    end = min(start + PASSED_OVER_PER_TRANSACTION, bound.space.n_trials)
+    for position in range(start, end):
+        combination, repetition = bound.trial_at(position)
+        token = secrets.token_hex(16)
+        is_new = transaction.change(
+            "insert_trial",
+            number=number,
+            space=bound.id,
+            position=position,
+            combination=combination.to_json(),
+            digest=combination.digest(),
+            repetition=repetition,
+            token=token,
+        )
+        if is_new:
+            transaction.change("move_cursor", space=bound.id, cursor=position + 1)
+            return _begin_attempt(transaction, asking, Claim(number, 1, token, combination, repetition))
+    transaction.change("move_cursor", space=bound.id, cursor=end)
+    return None
+
+
+def _oldest_to_retry(transaction: Transaction, asking: Asking) -> int | None:
+    """The oldest failed or lost trial with attempts left that nobody alive may hold."""
+    dead = json.dumps(list(asking.dead))
+    # Level by level of charged attempts: the indexes give the oldest of each, and there are few levels.
+    failed = [
+        transaction.value("oldest_failed", charged=charged)
+        for charged in _levels(transaction, "next_charge_of_failed", asking.max_attempts)
+    ]
+    lost = [
+        transaction.value("oldest_lost", charged=charged, dead=dead)
+        for charged in _levels(transaction, "next_charge_of_lost", asking.max_attempts)
+    ]
+    return min((int(number) for number in failed + lost if number is not None), default=None)
+
+
+def _levels(transaction: Transaction, query: str, max_attempts: int) -> list[int]:
+    levels: list[int] = []
+    while True:
+        charged = transaction.value(query, charged=levels[-1] if levels else -1)
+        if charged is None or int(charged) >= max_attempts:
+            return levels
+        levels.append(int(charged))
+
+
+def _claim_again(transaction: Transaction, asking: Asking, number: int) -> Claim:
+    token = secrets.token_hex(16)
+    transaction.change("claim_trial", number=number, token=token)
+    trial = transaction.rows("claimed_trial", number=number)[0]
+    combination = Combination.from_json(trial["combination"])
+    return _begin_attempt(
+        transaction, asking, Claim(number, trial["attempts"], token, combination, trial["repetition"])
+    )
+
+
+def _begin_attempt(transaction: Transaction, asking: Asking, claimed: Claim) -> Claim:
+    transaction.change(
+        "insert_attempt",
+        number=claimed.number,
+        attempt=claimed.attempt,
+        token=claimed.token,
+        worker=asking.worker,
+        now=time.time(),
+    )
+    transaction.change("set_worker_working", worker=asking.worker)
+    return claimed
+
+
+def _nothing(transaction: Transaction, asking: Asking) -> Draw:
+    if not transaction.value("any_may_come_back", max_attempts=asking.max_attempts):
+        return Draw.EXHAUSTED
+    # A worker that waits keeps its accelerator from others: one is enough to take over what comes back.
+    if _another_waits(transaction, asking):
+        transaction.change("set_worker_left", worker=asking.worker, now=time.time())
+        return Draw.LEAVE
+    transaction.change("set_worker_waiting", worker=asking.worker)
+    return Draw.WAIT
+
+
+def _another_waits(transaction: Transaction, asking: Asking) -> bool:
+    return not (_waiting(transaction) - {asking.worker}).isdisjoint(asking.alive)
+
+
+def _waiting(transaction: Transaction) -> set[str]:
+    return {row["id"] for row in transaction.rows("waiting_workers")}
+
+
+def _number(transaction: Transaction, query: str, **parameters: str | int) -> int:
+    return int(transaction.value(query, **parameters) or 0)

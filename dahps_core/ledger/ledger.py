@@ -1,0 +1,302 @@
+"""The ledger: who evaluates which trial, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Literal
+
+from dahps_core.combination import Value
+from dahps_core.errors import ClaimLost, LedgerUnavailableError
+from dahps_core.ledger import claiming, opening, reading
+from dahps_core.ledger.connection import Database, Parameter, Transaction
+from dahps_core.ledger.search import Search
+from dahps_core.trial import Claim, Draw, TrialRecord, TrialState
+
+FILE_NAME = "ledger.db"
+PATIENCE_S = 600.0
+
+
+class Ledger:
+    """A folder on shared storage that many workers on many hosts draw trials from.
+
+    Promises:
+        - Every method that writes is one short transaction: it is done as a whole, or not at all. What it
+          returned from survives a crash of any host.
+        - No trial has two holders; every write in a claim's name is fenced by its token.
+        - A finished trial never changes.
+        - Threads may share a ledger. A forked child must join or open its own.
+        - A method waits for locks for up to `patience_s`, and then raises `LedgerUnavailableError`, as it
+          does when the storage refuses. It may be called again: each edge counts once for a claim.
+
+    Attributes:
+        folder: The folder that holds `ledger.db`, heartbeats and checkpoints.
+        search: What it is a ledger of, with the ledger's seed and the space that new trials are drawn from.
+    """
+
+    def __init__(self, folder: Path, database: Database, search: Search, bound: claiming.BoundSpace) -> None:
+        self.folder = folder
+        self.search = search
+        self._database = database
+        self._bound = bound
+        self._waiting: set[str] = set()
+
+    @classmethod
+    def join(
+        cls,
+        folder: Path | str,
+        search: Search,
+        *,
+        on_change: Literal["refuse", "extend"] = "refuse",
+        patience_s: float = PATIENCE_S,
+    ) -> Ledger:
+        """The ledger in a folder, made if there is none; many processes may do so at once.
+
+        Args:
+            folder: Made with its parents.
+            search: What is to be searched; a seed of None takes the ledger's.
+            on_change: "extend" adds a changed space to those that the ledger searches.
+            patience_s: How long a transaction waits for locks.
+
+        Raises:
+            SearchChangedError: The ledger holds another search.
+            NotALedgerError: Something else stands in its place.
+            LedgerVersionError: It was written with another schema.
+            LedgerUnavailableError: The storage refused.
+        """
+        folder = Path(folder)
+        _make_folder(folder)
+        database = Database(folder / FILE_NAME, patience_s=patience_s, create=True)
+        return cls(folder, database, *opening.join(database, search, extend=on_change == "extend"))
+
+    @classmethod
+    def open(cls, folder: Path | str, *, patience_s: float = PATIENCE_S) -> Ledger:
+        """The ledger that is in a folder, bound to the space that was added last; as `join` raises."""
+        database = Database(Path(folder) / FILE_NAME, patience_s=patience_s, create=False)
+        return cls(Path(folder), database, *opening.bind_to_newest(database))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._database.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def checkpoint_dir(self, number: int) -> Path:
+        """The folder of a trial's checkpoints, the same for all its attempts; made by who needs it."""
+        return self.folder / "checkpoints" / str(number)
+
+    def register(self, run: str, host: str, pid: int, job: str | None) -> str:
+        """Enter a worker of a multirun.
+
+        Returns:
+            The worker's id.
+        """
+        worker = secrets.token_hex(8)
+        with self._database.writing() as transaction:
+            transaction.change(
+                "insert_worker", worker=worker, run=run, host=host, pid=pid, job=job, now=time.time()
+            )
+        return worker
+
+    def retire(self, worker: str) -> None:
+        """The worker asks no more; a trial that it still holds is released.
+
+        It can hold one if it was interrupted after `claim` had written, and before it returned.
+        """
+        with self._database.writing() as transaction:
+            for trial in transaction.rows("running_of_worker", worker=worker):
+                transaction.change("release_trial", number=trial["number"], token=trial["token"])
+                _end_attempt(transaction, trial["token"], "released", None, None)
+            transaction.change("set_worker_left", worker=worker, now=time.time())
+
+    def claim(
+        self,
+        worker: str,
+        *,
+        max_trials: int | None,
+        max_attempts: int,
+        stop_after_failures: int | None,
+        dead: Collection[str] = (),
+        alive: Collection[str] = (),
+    ) -> Claim | Draw:
+        """The next trial for a worker, or why it gets none.
+
+        Order of service: released trials, new ones, failed or lost ones; each oldest first.
+
+        Args:
+            worker: As `register` returned it.
+            max_trials: How many trials the ledger may hold in all; None: no limit.
+            max_attempts: How often a trial may run; attempts that were released do not count.
+            stop_after_failures: The multirun is stopped when so many of its attempts failed and none
+                finished; None: never.
+            dead: Workers whose heartbeats were seen to have ended: what they hold may be claimed.
+            alive: Workers whose heartbeats were seen to change.
+        """
+        asking = claiming.Asking(worker, max_trials, max_attempts, stop_after_failures, dead, alive)
+        # A waiting worker asks again and again, so it only reads while nothing has changed.
+        answer: Claim | Draw | None = self._poll(asking) if worker in self._waiting else None
+        while answer is None:
+            with self._database.writing() as transaction:
+                answer = claiming.claim(transaction, self._bound, asking)
+        (self._waiting.add if answer is Draw.WAIT else self._waiting.discard)(worker)
+        return answer
+
+    def _poll(self, asking: claiming.Asking) -> Draw | None:
+        with self._database.reading() as transaction:
+            return claiming.nothing_to_write(transaction, self._bound, asking)
+
+    def finish_if_held(
+        self, claim: Claim, *, result: Value, metric: float | None, output_dir: str | None
+    ) -> None:
+        """The trial has its result, for good.
+
+        Args:
+            claim: As `claim` returned it.
+            result: All that the training function returned, as JSON's values; NaN and infinities are kept.
+            metric: The objective; any float, or None without one.
+            output_dir: Where the attempt wrote.
+
+        Raises:
+            ClaimLost: The trial was claimed by another worker.
+        """
+        is_nan = metric is not None and math.isnan(metric)
+        result_json = json.dumps(result)
+        with self._database.writing() as transaction:
+            if _holder_changed(
+                transaction,
+                "finish_trial",
+                claim,
+                metric=None if is_nan or metric is None else float(metric),
+                metric_is_nan=int(is_nan),
+                result=result_json,
+            ):
+                _end_attempt(transaction, claim.token, "finished", output_dir, None)
+            else:
+                _expect_outcome(transaction, claim, "finished")
+
+    def fail_if_held(self, claim: Claim, *, error: str, output_dir: str | None) -> None:
+        """The attempt raised; as `finish_if_held` raises."""
+        self._end_if_held("fail_trial", claim, "failed", output_dir, error)
+
+    def lose_if_held(self, claim: Claim, *, error: str, output_dir: str | None) -> None:
+        """The attempt died without an answer, as its own worker saw; as `finish_if_held` raises."""
+        self._end_if_held("lose_trial", claim, "died", output_dir, error)
+
+    def release_if_held(self, claim: Claim, *, output_dir: str | None) -> None:
+        """The attempt was interrupted, and is not counted; as `finish_if_held` raises."""
+        self._end_if_held("release_trial", claim, "released", output_dir, None)
+
+    def _end_if_held(
+        self, edge: str, claim: Claim, outcome: str, output_dir: str | None, error: str | None
+    ) -> None:
+        with self._database.writing() as transaction:
+            if _holder_changed(transaction, edge, claim):
+                _end_attempt(transaction, claim.token, outcome, output_dir, error)
+            else:
+                _expect_outcome(transaction, claim, outcome)
+
+    def is_held(self, claim: Claim) -> bool:
+        """Whether a write in the claim's name would be accepted now."""
+        with self._database.reading() as transaction:
+            return bool(transaction.value("is_held", number=claim.number, token=claim.token))
+
+    def watched_workers(self) -> list[str]:
+        """Whose heartbeats an idle worker observes: who holds a running or lost trial, and who waits."""
+        with self._database.reading() as transaction:
+            return [row["id"] for row in transaction.rows("watched_workers")]
+
+    @property
+    def n_drawn(self) -> int:
+        """How many trials were ever claimed; their numbers are dense from 0."""
+        with self._database.reading() as transaction:
+            return int(transaction.rows("n_drawn")[0][0])
+
+    def remaining(self, max_trials: int | None, max_attempts: int) -> int:
+        """How many trials are not over, by the limits that `claim` is given; 0 when the search has ended.
+
+        Of a space that overlaps with another one of the ledger, trials that were drawn from the other
+        one are counted until the cursor has passed over them.
+        """
+        with self._database.reading() as transaction:
+            return claiming.remaining(transaction, self._bound, max_trials, max_attempts)
+
+    def counts(self) -> dict[TrialState, int]:
+        """How many trials are in each state, at one moment."""
+        with self._database.reading() as transaction:
+            return reading.counts(transaction)
+
+    def trials(self, first: int = 0) -> Iterator[TrialRecord]:
+        """All trials from a number on, with their last attempts; read by pages, so that no writer waits."""
+        return reading.trials(self._database, first)
+
+    def best(self) -> TrialRecord | None:
+        """The finished trial with the best metric; NaN and None never win, ties go to the lower number."""
+        with self._database.reading() as transaction:
+            return reading.best(transaction, self.search.direction)
+
+    def workers(self, run: str) -> list[reading.WorkerRecord]:
+        """The workers of a multirun, in the order of their coming."""
+        with self._database.reading() as transaction:
+            return reading.workers(transaction, run)
+
+    def outcomes(self, run: str) -> dict[str, int]:
+        """How the attempts of a multirun ended: finished, failed, released, died or lost -> how many."""
+        with self._database.reading() as transaction:
+            return {row["outcome"]: row["n"] for row in transaction.rows("outcomes", run=run)}
+
+    def first_failure(self, run: str) -> TrialRecord | None:
+        """The trial of the first attempt that failed in a multirun, with that attempt's error and folder."""
+        with self._database.reading() as transaction:
+            row = transaction.row("first_failure", run=run)
+            return None if row is None else reading.record(row)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerUnavailableError(
+            f"the ledger's folder cannot be made: {error.strerror}",
+            where=str(folder),
+            mend="Give a folder that you may write to (hydra.sweeper.ledger=FOLDER)",
+        ) from error
+
+
+def _holder_changed(transaction: Transaction, edge: str, claim: Claim, **data: Parameter) -> bool:
+    return transaction.change(edge, number=claim.number, token=claim.token, **data) == 1
+
+
+def _end_attempt(
+    transaction: Transaction, token: str, outcome: str, output_dir: str | None, error: str | None
+) -> None:
+    transaction.change(
+        "end_attempt",
+        token=token,
+        outcome=outcome,
+        now=time.time(),
+        output_dir=_storable(output_dir),
+        error=_storable(error),
+    )
+
+
+def _storable(text: str | None) -> str | None:
+    # A path or a traceback may hold bytes that are no UTF-8 (as lone surrogates), which SQLite refuses.
+    return text and text.encode("utf-8", "backslashreplace").decode()
+
+
+def _expect_outcome(transaction: Transaction, claim: Claim, outcome: str) -> None:
+    # The answer to a COMMIT may be lost and the call repeated: what is written already is no loss.
+    if transaction.value("outcome_of_attempt", token=claim.token) != outcome:
+        raise ClaimLost(
+            f"attempt {claim.attempt} is held no longer: the trial was given up or claimed by another worker",
+            where=f"trial {claim.number}",
+            mend="Nothing is to be done: whoever holds the trial now records it",
+        )

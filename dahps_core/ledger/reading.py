@@ -1,0 +1,84 @@
+"""What the ledger tells about itself: counts, trials, workers. Each read is one consistent view."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dahps_core.combination import Combination
+from dahps_core.ledger.connection import Database, Transaction
+from dahps_core.trial import TrialRecord, TrialState
+
+#: So that no reader keeps writers waiting for long.
+TRIALS_PER_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class WorkerRecord:
+    """One worker as the ledger holds it; the times are seconds since the epoch by the worker's clock.
+
+    Attributes:
+        run: The multirun that started it.
+        job: The id of its batch job, if it has one.
+        state: "working", "waiting" or "left"; a worker that died without a word does not tell.
+    """
+
+    id: str
+    run: str
+    host: str
+    pid: int
+    job: str | None
+    state: str
+    started_at: float
+    ended_at: float | None
+
+
+def counts(transaction: Transaction) -> dict[TrialState, int]:
+    """How many trials are in each state; the sum is the number of trials drawn."""
+    row = transaction.rows("counts")[0]
+    return {state: int(row[state.value]) for state in TrialState}
+
+
+def trials(database: Database, first: int) -> Iterator[TrialRecord]:
+    """The trials from a number on, read a page at a time: each page is consistent in itself."""
+    while True:
+        with database.reading() as transaction:
+            rows = transaction.rows("trial_page", first=first, limit=TRIALS_PER_PAGE)
+        yield from map(record, rows)
+        if len(rows) < TRIALS_PER_PAGE:
+            return
+        first = rows[-1]["number"] + 1
+
+
+def best(transaction: Transaction, direction: str) -> TrialRecord | None:
+    """The finished trial with the best metric; NaN and None never win, ties go to the lower number."""
+    number = transaction.value("lowest_metric" if direction == "minimize" else "highest_metric")
+    if number is None:
+        return None
+    return record(transaction.rows("trial_page", first=number, limit=1)[0])
+
+
+def workers(transaction: Transaction, run: str) -> list[WorkerRecord]:
+    """The workers of a multirun, in the order of their coming."""
+    return [WorkerRecord(**dict(row)) for row in transaction.rows("workers", run=run)]
+
+
+def record(row: sqlite3.Row) -> TrialRecord:
+    """The record of a trial with one of its attempts."""
+    return TrialRecord(
+        number=row["number"],
+        combination=Combination.from_json(row["combination"]),
+        repetition=row["repetition"],
+        state=TrialState(row["state"]),
+        attempts=row["attempts"],
+        metric=math.nan if row["metric_is_nan"] else row["metric"],
+        result=None if row["result"] is None else json.loads(row["result"]),
+        output_dir=row["output_dir"],
+        worker=f"{row['host']}:{row['pid']}" + (f" job {row['job']}" if row["job"] else ""),
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        error=row["error"],
+    )

@@ -1,0 +1,126 @@
+-- The tables of a ledger, each statement named, in the order of their creation.
+-- Plain SQL that SQLite 3.24 understands: clusters run old ones.
+
+-- name: meta
+-- What this is a ledger of; one row, never changed.
+CREATE TABLE meta (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    created_at REAL NOT NULL,
+    strategy TEXT NOT NULL,
+    direction TEXT NOT NULL CHECK (direction IN ('minimize', 'maximize')),
+    metric TEXT,
+    -- Decimal digits: a seed is an int of any size.
+    seed TEXT NOT NULL
+);
+
+-- name: space
+-- The spaces that are searched, oldest first. The cursor is all that is stored of unclaimed combinations:
+-- how many positions of the space's order were drawn or passed over.
+CREATE TABLE space (
+    id INTEGER PRIMARY KEY,
+    digest TEXT NOT NULL UNIQUE,
+    definition TEXT NOT NULL,
+    added_at REAL NOT NULL,
+    cursor INTEGER NOT NULL DEFAULT 0 CHECK (cursor >= 0)
+);
+
+-- name: worker
+-- Every process that ever asked for trials; `run` is the multirun that started it.
+CREATE TABLE worker (
+    id TEXT PRIMARY KEY,
+    run TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    job TEXT,
+    state TEXT NOT NULL DEFAULT 'working' CHECK (state IN ('working', 'waiting', 'left')),
+    started_at REAL NOT NULL,
+    ended_at REAL,
+    CHECK ((state = 'left') = (ended_at IS NOT NULL))
+) WITHOUT ROWID;
+
+-- name: worker_by_run
+-- A claim asks how the attempts of its own multirun went.
+CREATE INDEX worker_by_run ON worker (run);
+
+-- name: worker_waiting
+-- A claim asks who else waits: one or two among all workers that ever were.
+CREATE INDEX worker_waiting ON worker (id) WHERE state = 'waiting';
+
+-- name: trial
+-- One (combination, repetition) each. `attempts` counts executions, `charged` those that were not released.
+-- The token is the holder's, and stays with a lost trial, so that a late finish still counts.
+CREATE TABLE trial (
+    number INTEGER PRIMARY KEY CHECK (number >= 0),
+    space INTEGER NOT NULL REFERENCES space,
+    position INTEGER NOT NULL,
+    combination TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    repetition INTEGER NOT NULL CHECK (repetition >= 0),
+    state TEXT NOT NULL CHECK (state IN ('running', 'finished', 'failed', 'released', 'lost')),
+    attempts INTEGER NOT NULL CHECK (attempts >= 1),
+    charged INTEGER NOT NULL CHECK (charged BETWEEN 0 AND attempts),
+    token TEXT,
+    -- SQLite has no NaN: it is NULL here, and told from "no metric" by the next column.
+    metric REAL,
+    metric_is_nan INTEGER NOT NULL DEFAULT 0 CHECK (metric_is_nan = 0 OR metric IS NULL),
+    result TEXT,
+    -- No combination is evaluated twice, whatever the strategy or an overlapping space says.
+    UNIQUE (digest, repetition),
+    -- A running trial has a holder; one that nobody can finish any more has none.
+    CHECK (CASE state WHEN 'running' THEN token IS NOT NULL WHEN 'lost' THEN 1 ELSE token IS NULL END),
+    -- Only an evaluation that ended well has an outcome.
+    CHECK ((state = 'finished') = (result IS NOT NULL)),
+    CHECK (state = 'finished' OR (metric IS NULL AND metric_is_nan = 0))
+);
+
+-- name: trial_running
+-- "Does anything run that may come back?"
+CREATE INDEX trial_running ON trial (number) WHERE state = 'running';
+
+-- name: trial_released
+-- The head of the queue: released trials, oldest first.
+CREATE INDEX trial_released ON trial (number) WHERE state = 'released';
+
+-- name: trial_failed
+-- The tail of the queue: failed trials with attempts left, oldest first.
+CREATE INDEX trial_failed ON trial (charged, number) WHERE state = 'failed';
+
+-- name: trial_lost
+-- The tail of the queue: lost trials with attempts left, oldest first.
+CREATE INDEX trial_lost ON trial (charged, number) WHERE state = 'lost';
+
+-- name: trial_by_metric
+-- The best trial, without reading all of them.
+CREATE INDEX trial_by_metric ON trial (metric, number) WHERE state = 'finished' AND metric IS NOT NULL;
+
+-- name: finished_is_final
+-- A result is never lost or overwritten.
+CREATE TRIGGER finished_is_final BEFORE UPDATE ON trial WHEN OLD.state = 'finished'
+BEGIN SELECT RAISE(ABORT, 'a finished trial never changes'); END;
+
+-- name: trials_stay
+-- Numbers are dense, and a trial that was drawn stays drawn.
+CREATE TRIGGER trials_stay BEFORE DELETE ON trial
+BEGIN SELECT RAISE(ABORT, 'a trial is never deleted'); END;
+
+-- name: attempt
+-- One execution of a trial each. `died` was seen by its own worker, `lost` is what others made of a silent one.
+CREATE TABLE attempt (
+    id INTEGER PRIMARY KEY,
+    trial INTEGER NOT NULL REFERENCES trial,
+    attempt INTEGER NOT NULL CHECK (attempt >= 1),
+    token TEXT NOT NULL UNIQUE,
+    worker TEXT NOT NULL REFERENCES worker,
+    started_at REAL NOT NULL,
+    ended_at REAL,
+    outcome TEXT CHECK (outcome IN ('finished', 'failed', 'released', 'died', 'lost')),
+    output_dir TEXT,
+    error TEXT,
+    -- An attempt belongs to one execution: two claims of a trial can never be the same attempt.
+    UNIQUE (trial, attempt),
+    CHECK ((outcome IS NULL) = (ended_at IS NULL))
+);
+
+-- name: attempt_by_worker
+-- What a dead worker holds (no outcome yet), and how the attempts of a multirun went.
+CREATE INDEX attempt_by_worker ON attempt (worker, outcome);

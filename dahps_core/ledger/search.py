@@ -1,0 +1,59 @@
+"""What a ledger is a ledger of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from dahps_core.errors import ConfigurationError
+from dahps_core.space import SearchSpace
+from dahps_core.strategies import STRATEGIES
+
+DIRECTIONS = ("minimize", "maximize")
+
+
+@dataclass(frozen=True)
+class Search:
+    """A space and how it is searched.
+
+    Attributes:
+        space: The combinations.
+        strategy: The order in which they are drawn: a name among `STRATEGIES`.
+        direction: Which end of the metric is best: "minimize" or "maximize".
+        metric: The objective's name, when trials return mappings.
+        seed: Determines the order; None: drawn when the ledger is created, and kept in it.
+
+    Raises:
+        ConfigurationError: The strategy or the direction is unknown.
+    """
+
+    space: SearchSpace
+    strategy: str = "random"
+    direction: str = "minimize"
+    metric: str | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        _expect_one_of("strategy.name", self.strategy, tuple(STRATEGIES))
+        _expect_one_of("direction", self.direction, DIRECTIONS)
+
+    def differences_of_settings(self, asked: Search) -> list[str]:
+        """Where another search departs from this one, its space aside; a seed left open departs from none."""
+        pairs = {
+            "strategy.name": (self.strategy, asked.strategy),
+            "direction": (self.direction, asked.direction),
+            "metric": (self.metric, asked.metric),
+            "seed": (self.seed, self.seed if asked.seed is None else asked.seed),
+        }
+        return [
+            f"{name}: the ledger has {kept!r}, this command {given!r}"
+            for name, (kept, given) in pairs.items()
+            if kept != given
+        ]
+
+
+def _expect_one_of(option: str, value: str, valid: tuple[str, ...]) -> None:
+    if value not in valid:
+        near = get_close_matches(str(value), valid, n=1)
+        mend = f"Did you mean {near[0]!r}?" if near else f"Give one of {', '.join(valid)}"
+        raise ConfigurationError(f"{value!r} is unknown", where=option, mend=mend)

@@ -1,0 +1,17 @@
+"""Strategies: in which order a space is searched.
+
+A strategy is pure: what it answers depends on its arguments alone, never on a clock, memory, or the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dahps_core.strategies.base import Order
+from dahps_core.strategies.grid import grid_order
+from dahps_core.strategies.random import random_order
+
+#: By the name that `strategy.name` gives: (size of the space, seed) -> order.
+STRATEGIES: dict[str, Callable[[int, int], Order]] = {"grid": grid_order, "random": random_order}
+
+__all__ = ["STRATEGIES", "Order"]

@@ -1,0 +1,13 @@
+"""What a strategy answers with."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Order(Protocol):
+    """A bijection on `range(size)`: position in the search -> index in the space."""
+
+    def __getitem__(self, position: int) -> int:
+        """The index of the combination that is drawn at a position, both from 0."""
+        ...

@@ -1,0 +1,11 @@
+"""Random search: a seeded order that never repeats."""
+
+from __future__ import annotations
+
+from dahps_core.permutation import Permutation
+from dahps_core.strategies.base import Order
+
+
+def random_order(size: int, seed: int) -> Order:
+    """A permutation of `range(size)` that the seed determines, on every machine alike."""
+    return Permutation(size, seed)

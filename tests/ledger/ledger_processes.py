@@ -1,0 +1,105 @@
+"""What the child processes of the ledger's tests run; imported by their fork server."""
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+
+from ledger_support import claimed, finish, register
+
+from dahps_core.ledger import Ledger, connection, gate
+
+PATIENCE_S = 60.0
+
+
+def open_the_gate():
+    """Let everybody pass at once, in this process."""
+
+    @contextmanager
+    def open_gate(self):
+        yield
+
+    gate.Gate.passed = open_gate
+
+
+def switch_off_locks():
+    """Make SQLite take no locks, in this process."""
+    connect = connection.sqlite3.connect
+    connection.sqlite3.connect = lambda address, **options: connect(f"{address}&nolock=1", **options)
+
+
+def race(folder, search, barrier, duration_s, sabotage, results):
+    """Claim and finish as fast as it goes; tells the numbers that were finished, and what went wrong."""
+    for switch_off in sabotage:
+        switch_off()
+    numbers, error = [], None
+    try:
+        with Ledger.join(folder, search, patience_s=PATIENCE_S) as ledger:
+            worker = register(ledger, pid=os.getpid())
+            barrier.wait(PATIENCE_S)
+            end = time.monotonic() + duration_s
+            while time.monotonic() < end:
+                claim = claimed(ledger, worker)
+                finish(ledger, claim, metric=float(claim.number), result={"worker": worker})
+                numbers.append(claim.number)
+    except Exception as caught:
+        error = repr(caught)
+    results.put((numbers, error))
+
+
+def join(folder, search, barrier, results):
+    """Join at the same moment as all others; tells the seed."""
+    barrier.wait(PATIENCE_S)
+    with Ledger.join(folder, search, patience_s=PATIENCE_S) as ledger:
+        results.put(ledger.search.seed)
+
+
+def work_until_killed(folder, search, acknowledged):
+    """Claim and finish; each number is noted in a file when its finish was acknowledged."""
+    with Ledger.join(folder, search, patience_s=PATIENCE_S) as ledger, open(acknowledged, "a") as notes:
+        worker = register(ledger, pid=os.getpid())
+        while True:
+            claim = claimed(ledger, worker)
+            finish(ledger, claim, metric=float(claim.number))
+            notes.write(f"{claim.number}\n")
+            notes.flush()
+
+
+def stop_inside_a_transaction(folder, search):
+    """Claim, and be stopped by a signal before the claim is committed."""
+    ledger = Ledger.join(folder, search)
+    worker = register(ledger)
+    execute = connection.Transaction.change
+
+    def stopping(self, query, **parameters):
+        if query == "commit":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return execute(self, query, **parameters)
+
+    connection.Transaction.change = stopping
+    claimed(ledger, worker)
+
+
+def fill_the_disk(folder, search, results):
+    """Work with a limit on the size of files, and once more without; tells the error and the counts."""
+    import resource
+
+    ledger = Ledger.join(folder, search)
+    worker = register(ledger)
+    size = os.stat(folder / "ledger.db").st_size
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 4096, resource.RLIM_INFINITY))
+    finished = []
+    try:
+        while True:
+            claim = claimed(ledger, worker)
+            finish(ledger, claim)
+            finished.append(claim.number)
+    except Exception as caught:
+        error = repr(caught)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    ledger.retire(worker)
+    again = claimed(ledger, register(ledger))
+    finish(ledger, again)
+    kept = [trial.number for trial in ledger.trials() if trial.state.value == "finished"]
+    results.put((error, finished, kept))

@@ -1,0 +1,101 @@
+"""What the ledger's tests share: small searches, and short ways to ask and answer."""
+
+import sqlite3
+from contextlib import closing
+
+from dahps_core.ledger import FILE_NAME, Search
+from dahps_core.space import SearchSpace
+from dahps_core.trial import Claim
+
+
+def space_of(*values, repetitions=1, check_unique=True):
+    root = {"key": "x", "values": list(values), "default": None}
+    config = {"root": root, "repetitions": repetitions, "check_unique": check_unique}
+    return SearchSpace.from_config(config)
+
+
+def grid(*values, **options):
+    """A search in the order of the values, so that a test knows what comes next."""
+    return Search(space_of(*values, **options), strategy="grid", seed=0)
+
+
+def register(ledger, run="run", host="host", pid=1, job=None):
+    return ledger.register(run=run, host=host, pid=pid, job=job)
+
+
+def ask(ledger, worker, *, max_trials=None, max_attempts=2, stop_after_failures=None, dead=(), alive=()):
+    return ledger.claim(
+        worker,
+        max_trials=max_trials,
+        max_attempts=max_attempts,
+        stop_after_failures=stop_after_failures,
+        dead=dead,
+        alive=alive,
+    )
+
+
+def claimed(ledger, worker, **limits):
+    draw = ask(ledger, worker, **limits)
+    assert isinstance(draw, Claim), draw
+    return draw
+
+
+def claim_all(ledger, worker, **limits):
+    """Claims until there are none, each left running; and the last answer."""
+    claims = []
+    while isinstance(draw := ask(ledger, worker, **limits), Claim):
+        claims.append(draw)
+    return claims, draw
+
+
+def finish(ledger, claim, metric=0.5, result=None, output_dir="out"):
+    ledger.finish_if_held(
+        claim, result=metric if result is None else result, metric=metric, output_dir=output_dir
+    )
+
+
+def fail(ledger, claim, error="boom"):
+    ledger.fail_if_held(claim, error=error, output_dir="out")
+
+
+def lose(ledger, claim):
+    ledger.lose_if_held(claim, error="segmentation fault", output_dir="out")
+
+
+def release(ledger, claim):
+    ledger.release_if_held(claim, output_dir="out")
+
+
+def record(ledger, number):
+    return next(ledger.trials(number))
+
+
+def sql(folder, statement, *parameters):
+    """Straight at the file, past the ledger."""
+    with closing(sqlite3.connect(folder / FILE_NAME)) as connection, connection:
+        return connection.execute(statement, parameters).fetchall()
+
+
+def fill(folder, n_trials, state):
+    """Trials of an earlier run from number 0 on, one attempt each, all by one worker."""
+    result, metric = ("0.5", 0.5) if state == "finished" else (None, None)
+    outcome = "died" if state == "lost" else state
+    sql(folder, "INSERT INTO worker (id, run, host, pid, started_at) VALUES ('old', 'earlier', 'h', 1, 0)")
+    sql(
+        folder,
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)"
+        " INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts, charged,"
+        " result, metric) SELECT i, 1, i, '{}', i, 0, ?, 1, 1, ?, ? FROM n",
+        *(n_trials, state, result, metric),
+    )
+    sql(
+        folder,
+        "INSERT INTO attempt (trial, attempt, token, worker, started_at, ended_at, outcome)"
+        " SELECT number, 1, 'old' || number, 'old', 0, 0, ? FROM trial",
+        outcome,
+    )
+
+
+def assert_sound(folder):
+    assert sql(folder, "PRAGMA integrity_check") == [("ok",)]
+    assert sql(folder, "PRAGMA foreign_key_check") == []
