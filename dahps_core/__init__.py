@@ -1,0 +1,33 @@
+"""Distributed asynchronous hyperparameter search over nested conditional spaces, with one SQLite ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dahps_core.combination import Combination
+    from dahps_core.current import Trial, current_trial
+    from dahps_core.errors import DahpsError
+    from dahps_core.ledger import Ledger, Search
+    from dahps_core.space import SearchSpace
+
+__all__ = ["Combination", "DahpsError", "Ledger", "Search", "SearchSpace", "Trial", "current_trial"]
+
+_HOMES = {
+    "Combination": "combination",
+    "DahpsError": "errors",
+    "Ledger": "ledger",
+    "Search": "ledger",
+    "SearchSpace": "space",
+    "Trial": "current",
+    "current_trial": "current",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when used: every Hydra app imports this package at its start, few of them sweep.
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,150 @@
+"""One attempt in a process of its own, so that whatever it does ends the attempt and not the worker."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from dahps_core.combination import Value
+from dahps_core.errors import DahpsError
+
+#: Seconds in which a signal to the whole job, which ended the child, must reach the worker too.
+SIGNAL_GRACE_S = 2.0
+#: Seconds that a child may take to leave after its answer: libraries flush what they hold at exit.
+EXIT_GRACE_S = 10.0
+_JOB_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How an attempt ended.
+
+    Attributes:
+        result: What it returned, where `error` is None.
+        metric: The objective in the result.
+        error: The traceback, or how the process died.
+    """
+
+    result: Value = None
+    metric: float | None = None
+    error: str | None = None
+
+
+def answer_of(function: Callable[[], tuple[Value, float | None]]) -> Answer:
+    """Call `function`, which returns a result and its metric, and tell how it ended."""
+    try:
+        result, metric = function()
+    except (Exception, SystemExit) as error:
+        return Answer(error=reason(error))
+    return Answer(result, metric)
+
+
+def reason(error: BaseException) -> str:
+    """Why an attempt failed, for people: the traceback, or the message alone of an error of ours."""
+    return (
+        str(error) if isinstance(error, DahpsError) else "".join(traceback.format_exception(error)).rstrip()
+    )
+
+
+class Child:
+    """A forked process that evaluates one attempt; it inherits warm imports and starts in milliseconds.
+
+    It leads a process group of its own, which is killed when the attempt is over, and it dies with its
+    worker: an orphan would write into the checkpoint of a trial that another worker runs by then.
+
+    Args:
+        function: As in `answer_of`; runs in the child.
+    """
+
+    def __init__(self, function: Callable[[], tuple[Value, float | None]]) -> None:
+        context = multiprocessing.get_context("fork")
+        self._answers, answers = context.Pipe(duplex=False)
+        self._process = context.Process(target=_run, args=(function, answers, os.getpid()))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._process.start()
+        answers.close()
+        # Not `sentinel` where we can: it is a pipe, which processes that the trial left behind hold open.
+        pidfd_open = getattr(os, "pidfd_open", None)
+        self._ended = pidfd_open(self._process.pid) if pidfd_open else os.dup(self._process.sentinel)
+
+    def wait(self) -> Answer:
+        """Wait for the attempt's end; whatever ends the wait, no process of the attempt is left."""
+        try:
+            wait([self._answers, self._ended])
+            answer = self._received()
+            if answer:
+                wait([self._ended], EXIT_GRACE_S)
+        finally:
+            self._kill_group()
+            self._process.join()
+            self._answers.close()
+            os.close(self._ended)
+        return answer or Answer(error=self._death())
+
+    def _kill_group(self) -> None:
+        try:
+            os.killpg(self._process.pid or 0, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            self._process.kill()  # it has not made its group yet, or is gone
+
+    def _received(self) -> Answer | None:
+        if not self._process.is_alive():
+            self._kill_group()  # processes that it left behind would hold the pipe open
+        try:
+            return Answer(**json.loads(self._answers.recv_bytes())) if self._answers.poll() else None
+        except EOFError:
+            return None
+
+    def _death(self) -> str:
+        code = self._process.exitcode or 0
+        if code >= 0:
+            return f"the trial's process ended with exit code {code} and without a result"
+        ended_by = signal.Signals(-code)
+        if ended_by in _JOB_SIGNALS:
+            # Sent to the whole job, most likely: let our own copy arrive, and its handler decide.
+            threading.Event().wait(SIGNAL_GRACE_S)
+        hint = ": out of memory?" if ended_by is signal.SIGKILL else ""
+        return f"the trial's process was killed by signal {-code} ({ended_by.name}){hint}"
+
+
+def _run(function: Callable[[], tuple[Value, float | None]], answers: Connection, worker: int) -> None:
+    os.setpgid(0, 0)
+    _die_with(worker)
+    _forget_handlers()
+    answer = answer_of(function)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    answers.send_bytes(json.dumps(vars(answer)).encode())
+
+
+def _die_with(worker: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != worker:  # it died before we asked to be told
+        os._exit(1)
+
+
+def _forget_handlers() -> None:
+    # The launcher's and the worker's handlers requeue the job or release the claim: that is the worker's
+    # affair, and must happen once. What ends a process by default still does; a launcher's own signal
+    # (SIGUSR2 for submitit) would too, so that one is heard and does nothing.
+    defaults: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if callable(signal.getsignal(number)):
+            signal.signal(number, defaults.get(number, _heard))
+
+
+def _heard(number: int, frame: object) -> None:
+    pass

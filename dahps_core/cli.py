@@ -1,0 +1,146 @@
+"""The `dahps` command: what a ledger holds, read without disturbing the search."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+from dahps_core.combination import Value
+from dahps_core.errors import DahpsError
+from dahps_core.ledger import Ledger
+from dahps_core.overrides import to_overrides
+from dahps_core.trial import TrialRecord
+
+#: The columns of an export, in order.
+COLUMNS = (
+    "number",
+    "combination",
+    "repetition",
+    "state",
+    "attempts",
+    "metric",
+    "output_dir",
+    "worker",
+    "started_at",
+    "ended_at",
+    "error",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status: 0, or 1 with one line on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        with Ledger.open(options.ledger) as ledger:
+            options.command(ledger, options)
+        sys.stdout.flush()
+    except DahpsError as error:
+        print(f"dahps: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dahps", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    status = commands.add_parser("status", help="how far the search is, and its best trial")
+    status.add_argument("ledger", metavar="LEDGER", help="the ledger's folder")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(command=_status)
+    export = commands.add_parser("export", help="all trials, a row each")
+    export.add_argument("ledger", metavar="LEDGER", help="the ledger's folder")
+    export.add_argument("--format", choices=("csv", "json"), default="csv")
+    export.set_defaults(command=_export)
+    return parser
+
+
+def _status(ledger: Ledger, options: argparse.Namespace) -> None:
+    status = status_of(ledger)
+    if options.json:
+        json.dump(_strict(status), sys.stdout, indent=2)
+        print()
+    else:
+        _print_status(status)
+
+
+def status_of(ledger: Ledger) -> dict[str, Any]:
+    """What there is to know about a search at a glance."""
+    search = ledger.search
+    best = ledger.best()
+    return {
+        "ledger": str(ledger.folder),
+        "strategy": search.strategy,
+        "seed": search.seed,
+        "direction": search.direction,
+        "metric": search.metric,
+        "space_size": search.space.size,
+        "repetitions": search.space.repetitions,
+        "drawn": ledger.n_drawn,
+        "trials": {state.value: count for state, count in ledger.counts().items()},
+        "best": row(best) if best else None,
+    }
+
+
+def row(trial: TrialRecord) -> dict[str, Value]:
+    """One trial, as `dahps export` gives it; times are seconds since the epoch."""
+    values = vars(trial) | {"combination": dict(trial.combination), "state": trial.state.value}
+    return {column: values[column] for column in COLUMNS}
+
+
+def _print_status(status: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    repetitions = f" x {status['repetitions']} repetitions" if status["repetitions"] > 1 else ""
+    table.add_row("ledger", status["ledger"])
+    table.add_row("search", f"{status['strategy']}, seed {status['seed']}, {status['direction']}")
+    table.add_row(
+        "space", f"{status['space_size']:,} combinations{repetitions}, {status['drawn']:,} trials drawn"
+    )
+    table.add_row("trials", ", ".join(f"{count} {state}" for state, count in status["trials"].items()))
+    best = status["best"]
+    table.add_row("best", "none yet" if best is None else f"{best['metric']} (trial #{best['number']})")
+    if best is not None:
+        table.add_row("", " ".join(to_overrides(best["combination"])))
+        table.add_row("", best["output_dir"] or "")
+    Console(soft_wrap=True, highlight=False, markup=False).print(table)
+
+
+def _export(ledger: Ledger, options: argparse.Namespace) -> None:
+    writers = {"csv": _write_csv, "json": _write_json}
+    writers[options.format](map(row, ledger.trials()), sys.stdout)
+
+
+def _write_csv(rows: Iterator[dict[str, Value]], out: TextIO) -> None:
+    writer = csv.DictWriter(out, COLUMNS)
+    writer.writeheader()
+    for values in rows:
+        writer.writerow(values | {"combination": json.dumps(values["combination"])})
+
+
+def _write_json(rows: Iterator[dict[str, Value]], out: TextIO) -> None:
+    separator = "[\n"
+    for values in rows:
+        out.write(separator + json.dumps(_strict(values)))
+        separator = ",\n"
+    out.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+def _strict(value: Any) -> Any:
+    """JSON has no NaN and no infinities: they become strings, which readers of numbers understand."""
+    if isinstance(value, dict):
+        return {key: _strict(element) for key, element in value.items()}
+    if isinstance(value, list):
+        return [_strict(element) for element in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

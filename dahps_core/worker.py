@@ -1,0 +1,217 @@
+"""A worker: it claims, runs and records trials until none is left for it.
+
+All workers are alike. Nothing is handed out to them: each claims a trial at the moment it is ready for
+one, so a worker that starts late, or never, holds nothing back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from dahps_core.child import Answer, Child, answer_of, reason
+from dahps_core.combination import Value
+from dahps_core.current import Trial, evaluating
+from dahps_core.errors import ClaimLost, ConfigurationError
+from dahps_core.heartbeat import Heart, Observer
+from dahps_core.ledger import Ledger
+from dahps_core.metric import read_result
+from dahps_core.overrides import to_overrides
+from dahps_core.trial import Claim, Draw
+
+log = logging.getLogger(__name__)
+
+#: The longest pause in seconds between two questions of a worker that has nothing to do.
+MAX_IDLE_S = 5.0
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How a worker works.
+
+    Attributes:
+        max_trials: How many trials the ledger may hold in all; None for as many as the space has.
+        max_attempts: How often a trial may be run that raises, or whose worker dies.
+        stop_after_failures: Stop when so many attempts of this run failed before one finished; None: never.
+        heartbeat_s: Seconds between two signs of life.
+        lease_s: Seconds without a sign of life after which a worker is held for dead.
+        isolate: Whether each trial runs in a process of its own.
+    """
+
+    max_trials: int | None
+    max_attempts: int
+    stop_after_failures: int | None
+    heartbeat_s: float
+    lease_s: float
+    isolate: bool
+
+    def __post_init__(self) -> None:
+        for name in ("max_trials", "max_attempts", "stop_after_failures"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{name} is {value}", mend="It must be at least 1")
+        if not 0 < self.heartbeat_s <= self.lease_s / 2:
+            raise ConfigurationError(
+                f"a heartbeat of {self.heartbeat_s} s does not go with a lease of {self.lease_s} s",
+                mend="A lease must last two heartbeats at least, or workers are held for dead that are not",
+            )
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial made ready.
+
+    Attributes:
+        evaluate: Runs the user's function and returns what it returned.
+        output_dir: The folder for what the trial writes.
+    """
+
+    evaluate: Callable[[], Any]
+    output_dir: str
+
+
+class Terminated(BaseException):
+    """SIGTERM reached the worker: it gives its trial back and leaves."""
+
+
+class Worker:
+    """Claims, runs and records trials.
+
+    Args:
+        ledger: Where the trials come from; used by this worker alone.
+        run: The multirun that the worker belongs to.
+        prepare: Makes a trial ready; what it raises is the trial's failure.
+        options: How to work.
+        job: The scheduler's name for the job that this process is, for people to read.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        run: str,
+        prepare: Callable[[Trial], Job],
+        options: WorkerOptions,
+        job: str | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._prepare = prepare
+        self._options = options
+        self._id = ledger.register(run=run, host=socket.gethostname(), pid=os.getpid(), job=job)
+        self._heart = Heart(ledger.folder, self._id)
+        self._observer = Observer(ledger.folder, options.lease_s)
+        self._idle_s = 0.0
+
+    def work(self) -> Draw:
+        """Work until there is nothing to do; returns why there is not."""
+        with _sigterm_raises(), self._heart:
+            try:
+                while True:
+                    draw = self._draw()
+                    if isinstance(draw, Claim):
+                        self._attempt(draw)
+                    elif draw is not Draw.WAIT:
+                        return draw
+            finally:
+                self._ledger.retire(self._id)
+
+    def _draw(self) -> Claim | Draw:
+        self._heart.beat()
+        draw = self._ledger.claim(
+            self._id,
+            max_trials=self._options.max_trials,
+            max_attempts=self._options.max_attempts,
+            stop_after_failures=self._options.stop_after_failures,
+            dead=self._observer.dead(),
+            alive=self._observer.alive(),
+        )
+        if draw is Draw.WAIT:
+            self._idle()
+        else:
+            self._idle_s = 0.0
+        return draw
+
+    def _idle(self) -> None:
+        # Only an idle worker watches the others: while there are new trials, nobody needs the lost ones.
+        self._observer.look(self._ledger.watched_workers())
+        self._idle_s = min(2 * self._idle_s or 0.1, self._options.heartbeat_s, MAX_IDLE_S)
+        threading.Event().wait(self._idle_s)
+
+    def _attempt(self, claim: Claim) -> None:
+        log.info("#%d : %s%s", claim.number, " ".join(to_overrides(claim.combination)), _again(claim))
+        trial = Trial(
+            number=claim.number,
+            attempt=claim.attempt,
+            repetition=claim.repetition,
+            combination=claim.combination,
+            _checkpoint_dir=self._ledger.checkpoint_dir(claim.number),
+        )
+        try:
+            with evaluating(trial):
+                self._run(claim, trial)
+        except ClaimLost as lost:
+            log.warning("%s The attempt's result was dropped.", lost)
+        except BaseException:
+            # Interrupted (Ctrl-C, SIGTERM, the launcher's own signal): the trial goes to the next worker.
+            with suppress(ClaimLost):
+                self._ledger.release_if_held(claim, output_dir=None)
+            raise
+
+    def _run(self, claim: Claim, trial: Trial) -> None:
+        try:
+            job = self._prepare(trial)
+        except Exception as error:
+            self._record(claim, Answer(error=reason(error)), output_dir=None)
+            return
+        wait = self._started(job)
+        # Only now: a process that is forked beside a thread may inherit a lock that nobody will open.
+        with self._heart.beating(self._options.heartbeat_s):
+            self._record(claim, wait(), job.output_dir)
+
+    def _started(self, job: Job) -> Callable[[], Answer]:
+        def evaluate() -> tuple[Value, float | None]:
+            return read_result(job.evaluate(), self._ledger.search.metric)
+
+        if not self._options.isolate:
+            return partial(answer_of, evaluate)
+        self._ledger.close()  # a connection must not be carried over a fork
+        return Child(evaluate).wait
+
+    def _record(self, claim: Claim, answer: Answer, output_dir: str | None) -> None:
+        if answer.error is None:
+            self._ledger.finish_if_held(
+                claim, result=answer.result, metric=answer.metric, output_dir=output_dir
+            )
+            log.info("#%d finished: %s", claim.number, answer.metric)
+        else:
+            self._ledger.fail_if_held(claim, error=answer.error, output_dir=output_dir)
+            log.error("#%d failed:\n%s", claim.number, answer.error)
+
+
+def _again(claim: Claim) -> str:
+    return f" (attempt {claim.attempt})" if claim.attempt > 1 else ""
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except Terminated:
+        raise SystemExit(128 + signal.SIGTERM) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,101 @@
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+
+from dahps_core import Ledger, Search, SearchSpace
+from dahps_core.cli import COLUMNS, main
+
+HOSTILE = 'a, "b"\n<c> größer \\'
+LIMITS = {"max_trials": None, "max_attempts": 1, "stop_after_failures": None}
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """Three trials: one finished, one with NaN, one failed; and one combination not drawn yet."""
+    space = SearchSpace.from_config(
+        {"root": {"key": "x", "values": [1, 2.5, HOSTILE, [1, None]], "default": None}, "repetitions": 2}
+    )
+    search = Search(space, strategy="grid", direction="maximize", seed=5)
+    ledger = Ledger.join(tmp_path / "a ledger, größer", search)
+    worker = ledger.register(run="run", host="node1", pid=12, job="77_3")
+    claims = [ledger.claim(worker, **LIMITS) for _ in range(5)]
+    ledger.finish_if_held(claims[0], result=0.5, metric=0.5, output_dir="out/0")
+    ledger.finish_if_held(claims[1], result=math.nan, metric=math.nan, output_dir="out/1")
+    ledger.fail_if_held(claims[2], error=HOSTILE, output_dir="out/2")
+    ledger.release_if_held(claims[3], output_dir=None)
+    yield ledger.folder
+    ledger.close()
+
+
+def test_status_for_programs(ledger, capsys):
+    assert main(["status", str(ledger), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["space_size"] == 4
+    assert status["repetitions"] == 2
+    assert status["trials"] == {"running": 1, "finished": 2, "failed": 1, "released": 1, "lost": 0}
+    assert status["best"]["number"] == 0
+    assert status["best"]["metric"] == 0.5
+    assert (status["strategy"], status["direction"], status["seed"]) == ("grid", "maximize", 5)
+
+
+def test_status_for_people(ledger, capsys):
+    assert main(["status", str(ledger)]) == 0
+    shown = capsys.readouterr().out
+    assert "4 combinations x 2 repetitions, 5 trials drawn" in shown
+    assert "2 finished" in shown
+    assert "0.5 (trial #0)" in shown
+    assert "x=1" in shown
+
+
+def test_csv_has_a_row_for_each_trial_and_survives_hostile_values(ledger, capsys):
+    assert main(["export", str(ledger)]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["state"] for row in rows] == ["finished", "finished", "failed", "released", "running"]
+    assert [row["number"] for row in rows] == list("01234")
+    assert math.isnan(float(rows[1]["metric"]))
+    assert rows[2]["error"] == HOSTILE
+    assert json.loads(rows[4]["combination"]) == {"x": HOSTILE}
+
+
+def test_json_is_strict_json(ledger, capsys):
+    assert main(["export", str(ledger), "--format", "json"]) == 0
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    trials = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert [trial["repetition"] for trial in trials] == [0, 1, 0, 1, 0]
+    assert trials[0]["combination"] == {"x": 1}
+    assert trials[0]["worker"] == "node1:12 job 77_3"
+    assert trials[0]["ended_at"] >= trials[0]["started_at"] > 0
+
+
+def test_an_empty_ledger_exports_no_rows(tmp_path, capsys):
+    space = SearchSpace.from_config({"root": None})
+    Ledger.join(tmp_path, Search(space)).close()
+    assert main(["export", str(tmp_path), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert main(["status", str(tmp_path)]) == 0
+    assert "none yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["status", "export"])
+def test_where_there_is_no_ledger_it_says_so_and_makes_none(command, tmp_path, capsys):
+    assert main([command, str(tmp_path / "nowhere")]) == 1
+    told = capsys.readouterr().err
+    assert "there is no ledger here" in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(ledger):
+    command = f"{sys.executable} -m dahps_core export '{ledger}' | head -n 1"
+    ended = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
+    assert ended.stdout.strip() == ",".join(COLUMNS)

@@ -1,0 +1,58 @@
+"""Which way imports run; see each rule's reason."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import dahps_core
+
+CORE = Path(dahps_core.__file__).parent
+
+#: From the bottom up: a module imports only from those before it.
+ORDER = ["errors", "combination", "space", "trial", "strategies", "ledger", "worker", "cli"]
+
+NEVER = [
+    # pattern, forbidden, why
+    (
+        "**/*.py",
+        {"hydra", "omegaconf", "hydra_plugins", "torch"},
+        "the core serves scripts that use none of them",
+    ),
+    ("[!l]*.py", {"sqlite3"}, "only the ledger knows SQL"),
+    ("strategies/*.py", {"sqlite3", "time", "random", "secrets", "os"}, "a strategy is a pure function"),
+    ("strategies/*.py", {"dahps_core.ledger"}, "a strategy is told what the ledger holds"),
+    ("space*.py", {"os", "pathlib", "io", "sqlite3", "logging"}, "the space does no I/O"),
+    ("combination.py", {"os", "pathlib", "io"}, "a combination does no I/O"),
+    ("overrides.py", {"os", "pathlib", "io"}, "overrides do no I/O"),
+]
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+@pytest.mark.parametrize(("pattern", "forbidden", "why"), NEVER)
+def test_what_may_not_be_imported(pattern, forbidden, why):
+    files = list(CORE.glob(pattern))
+    assert files, pattern
+    breaches = [
+        f"{path.relative_to(CORE)} imports {name}: {why}"
+        for path in files
+        for name in imported(path)
+        if name in forbidden or name.partition(".")[0] in forbidden
+    ]
+    assert not breaches
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_run_from_the_top_down(module):
+    above = {f"dahps_core.{name}" for name in ORDER[ORDER.index(module) + 1 :]}
+    paths = [CORE / f"{module}.py", *(CORE / module).glob("*.py")]
+    found = [name for path in paths if path.exists() for name in imported(path)]
+    assert found
+    assert not [name for name in found if name in above]

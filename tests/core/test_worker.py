@@ -1,0 +1,192 @@
+"""Workers without Hydra: real processes on a real ledger."""
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from dahps_core import Ledger, Search, SearchSpace, current_trial
+from dahps_core.errors import ConfigurationError
+from dahps_core.trial import Draw, TrialState
+from dahps_core.worker import Job, Worker, WorkerOptions
+from tests.support import wait_until
+
+OPTIONS = {
+    "max_trials": None,
+    "max_attempts": 3,
+    "stop_after_failures": None,
+    "heartbeat_s": 0.2,
+    "lease_s": 1.5,
+    "isolate": True,
+}
+
+SEARCH = Search(SearchSpace.from_config({"root": {"key": "x", "values": [1, 2, 3], "default": None}}), seed=0)
+
+
+def evaluate_x(trial):
+    return Job(lambda: trial.combination["x"], output_dir="somewhere")
+
+
+def work(folder, prepare, run="run", **options):
+    ledger = Ledger.join(folder, SEARCH)
+    return Worker(ledger, run, prepare, WorkerOptions(**{**OPTIONS, **options})).work()
+
+
+def spawn(folder, prepare):
+    process = multiprocessing.get_context("fork").Process(target=work, args=(folder, prepare))
+    process.start()
+    return process
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_a_worker_works_until_the_space_is_exhausted(tmp_path, isolate):
+    assert work(tmp_path, evaluate_x, isolate=isolate) is Draw.EXHAUSTED
+    trials = list(Ledger.open(tmp_path).trials())
+    assert [(trial.state, trial.metric) for trial in trials] == [
+        (TrialState.FINISHED, trial.combination["x"]) for trial in trials
+    ]
+    assert len(trials) == 3
+    assert {trial.output_dir for trial in trials} == {"somewhere"}
+    assert str(os.getpid()) in trials[0].worker
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_the_code_of_a_trial_knows_which_it_is(tmp_path, isolate):
+    def prepare(trial):
+        return Job(lambda: float(current_trial() == trial), output_dir="")
+
+    work(tmp_path, prepare, isolate=isolate)
+    assert {trial.metric for trial in Ledger.open(tmp_path).trials()} == {1.0}
+    assert current_trial() is None
+
+
+def test_all_attempts_of_a_trial_share_its_checkpoints(tmp_path):
+    def count_attempts():
+        file = current_trial().checkpoint_dir / "attempts"
+        attempts = int(file.read_text()) + 1 if file.exists() else 1
+        file.write_text(str(attempts))
+        if attempts < 3:
+            os._exit(1)
+        return attempts
+
+    work(tmp_path, lambda trial: Job(count_attempts, output_dir=""))
+    assert [trial.metric for trial in Ledger.open(tmp_path).trials()] == [3, 3, 3]
+
+
+def test_a_trial_that_cannot_be_made_ready_fails_with_the_reason(tmp_path):
+    def prepare(trial):
+        raise KeyError("no such group")
+
+    work(tmp_path, prepare, max_attempts=1)
+    assert all("KeyError: 'no such group'" in trial.error for trial in Ledger.open(tmp_path).trials())
+
+
+def test_a_worker_that_was_stopped_past_its_lease_cannot_write(tmp_path):
+    started, go_on = tmp_path / "started", tmp_path / "go on"
+
+    def first_is_slow(trial):
+        def evaluate():
+            if trial.attempt == 1 and not started.exists():
+                started.touch()
+                wait_until(go_on.exists, 60, "the signal to go on")
+                return -100.0
+            return 7.0
+
+        return Job(evaluate, output_dir="")
+
+    zombie = spawn(tmp_path / "ledger", first_is_slow)
+    wait_until(started.exists, 30, "the first trial")
+    os.kill(zombie.pid, signal.SIGSTOP)
+    assert work(tmp_path / "ledger", first_is_slow) is Draw.EXHAUSTED
+    go_on.touch()
+    os.kill(zombie.pid, signal.SIGCONT)
+    zombie.join(30)
+    assert zombie.exitcode == 0
+    trials = list(Ledger.open(tmp_path / "ledger").trials())
+    assert [trial.metric for trial in trials] == [7, 7, 7]
+    assert sorted(trial.attempts for trial in trials) == [1, 1, 2]
+
+
+def test_a_worker_stopped_past_its_lease_still_counts_while_nobody_has_claimed_its_trial(tmp_path):
+    started, go_on = tmp_path / "started", tmp_path / "go on"
+
+    def slow(trial):
+        def evaluate():
+            started.touch()
+            wait_until(go_on.exists, 60, "the signal to go on")
+            return 7.0
+
+        return Job(evaluate, output_dir="")
+
+    zombie = spawn(tmp_path / "ledger", slow)
+    wait_until(started.exists, 30, "the first trial")
+    os.kill(zombie.pid, signal.SIGSTOP)
+    work(tmp_path / "ledger", evaluate_x, max_attempts=1)  # may not claim it, and sees it lost
+    assert Ledger.open(tmp_path / "ledger").counts()[TrialState.LOST] == 1
+    go_on.touch()
+    os.kill(zombie.pid, signal.SIGCONT)
+    zombie.join(30)
+    assert Ledger.open(tmp_path / "ledger").counts()[TrialState.FINISHED] == 3
+
+
+def test_an_idle_worker_takes_over_from_one_that_dies(tmp_path):
+    started = tmp_path / "started"
+
+    def last_one_hangs(trial):
+        def evaluate():
+            if trial.number == 2 and trial.attempt == 1:
+                started.touch()
+                signal.pause()
+            return 0.0
+
+        return Job(evaluate, output_dir="")
+
+    first = spawn(tmp_path / "ledger", last_one_hangs)
+    wait_until(started.exists, 30, "the last trial")
+    second = spawn(tmp_path / "ledger", last_one_hangs)
+    ledger = Ledger.open(tmp_path / "ledger")
+    wait_until(lambda: "waiting" in {w.state for w in ledger.workers("run")}, 30, "an idle worker")
+    first.kill()
+    second.join(30)
+    assert ledger.counts()[TrialState.FINISHED] == 3
+    assert [trial.attempts for trial in ledger.trials()] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_sigterm_gives_the_trial_back(tmp_path, isolate):
+    started = tmp_path / "started"
+
+    def hang(trial):
+        def evaluate():
+            started.touch()
+            signal.pause()
+
+        return Job(evaluate, output_dir="")
+
+    process = multiprocessing.get_context("fork").Process(
+        target=work, args=(tmp_path / "ledger", hang), kwargs={"isolate": isolate}
+    )
+    process.start()
+    wait_until(started.exists, 30, "the first trial")
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(30)
+    assert process.exitcode == 128 + signal.SIGTERM
+    ledger = Ledger.open(tmp_path / "ledger")
+    assert ledger.counts()[TrialState.RELEASED] == 1
+    assert [worker.state for worker in ledger.workers("run")] == ["left"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_trials", 0),
+        ("max_attempts", 0),
+        ("stop_after_failures", 0),
+        ("heartbeat_s", 0),
+        ("lease_s", 0.3),
+    ],
+)
+def test_options_that_cannot_work_are_refused(name, value):
+    with pytest.raises(ConfigurationError, match=name.removesuffix("_s")):
+        WorkerOptions(**{**OPTIONS, name: value})
