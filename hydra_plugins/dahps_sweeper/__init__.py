@@ -1,0 +1,1 @@
+"""The Hydra side of DAHPS: `hydra/sweeper=dahps`."""

@@ -1,0 +1,156 @@
+"""What Hydra imports at the start of every app: the sweeper's options, and a shim that loads the rest.
+
+Nothing heavy may be imported here: an app that does not sweep pays for every line of it.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import omegaconf
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+_OUTSIDE = object()
+
+
+class Direction(Enum):
+    """Which end of the metric is best."""
+
+    minimize = "minimize"
+    maximize = "maximize"
+
+
+class OnChange(Enum):
+    """What to do if the ledger holds another search space."""
+
+    refuse = "refuse"
+    extend = "extend"
+
+
+@dataclass
+class StrategyConf:
+    """How the next combination is chosen."""
+
+    # random: every combination once, in a random order | grid: in the order of the tree
+    name: str = "random"
+
+
+@dataclass
+class DahpsSweeperConf:
+    """The options of `hydra/sweeper=dahps`."""
+
+    _target_: str = "hydra_plugins.dahps_sweeper.dahps_sweeper.DahpsSweeper"
+
+    # The search space stays data: nothing in it is instantiated.
+    _recursive_: bool = False
+
+    # The search space: a mapping with `root` (the tree) and, if wanted, `common`, `check_unique` and
+    # `repetitions`; or "module:attribute", where Python finds such a mapping.
+    # Sweeps on the command line (lr=0.1,0.01) are further levels of the tree.
+    search: Any = None
+
+    # The ledger's folder, on storage that every worker shares. Multiruns with the same ledger work on
+    # one search, at the same time or one after the other.
+    ledger: str = "${hydra.runtime.cwd}/dahps/${hydra.job.name}"
+
+    # How the next combination is chosen.
+    strategy: StrategyConf = field(default_factory=StrategyConf)
+
+    # Whether the metric is to "minimize" or "maximize".
+    direction: Direction = Direction.minimize
+
+    # The objective's name, if the training function returns a mapping of metrics.
+    metric: str | None = None
+
+    # The seed of the random order; drawn when the ledger is created if it is null.
+    seed: int | None = None
+
+    # How many trials the ledger may hold in all, over all multiruns; null: as many as the space has.
+    max_trials: int | None = None
+
+    # How many workers this multirun launches: jobs of a cluster, processes of a machine.
+    # Hydra's basic launcher runs one, in Hydra's own process.
+    n_workers: int = 4
+
+    # How often a trial is run that raises, or whose worker dies.
+    max_attempts: int = 3
+
+    # Stop the search when so many attempts of this multirun failed before one finished; null: never.
+    stop_after_failures: int | None = 5
+
+    # Seconds between two signs of life of a worker.
+    heartbeat: float = 15.0
+
+    # Seconds without a sign of life after which a worker is held for dead and its trial is run again;
+    # longer than what the storage's attribute cache hides (60 s on NFS by default).
+    lease: float = 120.0
+
+    # What to do if the ledger holds another search space: "refuse", or "extend" it by this one.
+    on_change: OnChange = OnChange.refuse
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="dahps", node=DahpsSweeperConf, provider="dahps")
+
+
+def _of_trial(name: str, outside: Any = _OUTSIDE) -> Any:
+    from dahps_core.current import current_trial
+
+    trial = current_trial()
+    if trial is None:
+        if outside is _OUTSIDE:
+            raise ValueError(
+                f"${{dahps:{name}}} has no value outside of a trial; give one: ${{dahps:{name},VALUE}}"
+            )
+        return outside
+    values = {
+        "number": lambda: trial.number,
+        "attempt": lambda: trial.attempt,
+        "repetition": lambda: trial.repetition,
+        "checkpoint_dir": lambda: str(trial.checkpoint_dir),
+    }
+    if name not in values:
+        raise ValueError(f"${{dahps:{name}}}: a trial has no {name!r}, it has {', '.join(values)}")
+    return values[name]()
+
+
+# The one function's name was another function's until OmegaConf 2.4, which warns of the older name.
+_is_new = tuple(map(int, omegaconf.__version__.split(".")[:2])) >= (2, 4)
+_register = OmegaConf.register_resolver if _is_new else OmegaConf.register_new_resolver
+_register("dahps", _of_trial, replace=True)
+
+
+class DahpsSweeper(Sweeper):
+    """Searches a nested conditional space with workers that share one ledger.
+
+    Args:
+        options: The fields of `DahpsSweeperConf`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        # Hydra hands the options over without their place in the config, where `${...}` in them points to.
+        del options
+        self.hydra_context: HydraContext | None = None
+        self.task_function: TaskFunction | None = None
+        self.config: DictConfig | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra gives."""
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.config = config
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the search.
+
+        Args:
+            arguments: The command line's overrides of the app's config.
+        """
+        from hydra_plugins.dahps_sweeper._sweep import Sweep
+
+        assert self.hydra_context is not None
+        assert self.task_function is not None
+        assert self.config is not None
+        return Sweep(self.hydra_context, self.config, self.task_function).run(arguments)

@@ -1,0 +1,33 @@
+"""What an app that does not sweep pays for the plugin."""
+
+import subprocess
+import sys
+
+HEAVY = ["torch", "sqlite3", "rich", "submitit", "multiprocessing", "dahps_core"]
+
+DISCOVER = f"""
+import sys
+import hydra.plugins.sweeper, hydra.plugins.launcher, hydra.core.config_store, omegaconf
+before = set(sys.modules)
+import hydra_plugins.dahps_sweeper.dahps_sweeper
+brought = {{name.partition(".")[0] for name in set(sys.modules) - before}}
+print(*sorted(brought & set({HEAVY!r})))
+"""
+
+REGISTERED = """
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+print(*(sweeper.__name__ for sweeper in Plugins.instance().discover(Sweeper)))
+"""
+
+
+def printed(code):
+    return subprocess.check_output([sys.executable, "-c", code], text=True).split()
+
+
+def test_discovery_imports_nothing_that_only_a_sweep_needs():
+    assert printed(DISCOVER) == []
+
+
+def test_hydra_discovers_the_sweeper():
+    assert printed(REGISTERED).count("DahpsSweeper") == 1

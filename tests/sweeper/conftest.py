@@ -1,0 +1,115 @@
+"""Runs a real app, as a person does, and tells what happened."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dahps_core.overrides import to_overrides
+
+APPS = Path(__file__).parent.parent / "apps"
+
+
+@dataclass
+class Outcome:
+    code: int
+    output: str
+    folder: Path
+
+    @property
+    def results(self):
+        return yaml.safe_load((self.folder / "optimization_results.yaml").read_text())
+
+
+class App:
+    """The recorder app, searched in a folder of its own.
+
+    Args:
+        folder: The working directory of every command; hostile to careless quoting.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.record = folder / "record.txt"
+        self.ledger = folder / "dahps" / "recorder"
+        self._sweeps = 0
+
+    def command(self, *overrides, sweep_dir=None):
+        self._sweeps += 1
+        sweep_dir = sweep_dir or self.folder / f"sweep{self._sweeps}"
+        arguments = [
+            "-m",
+            "hydra/sweeper=dahps",
+            override("record", self.record),
+            override("hydra.sweep.dir", sweep_dir),
+            "hydra.sweeper.heartbeat=0.5",
+            "hydra.sweeper.lease=3",
+            *overrides,
+        ]
+        return [sys.executable, str(APPS / "recorder.py"), *arguments], sweep_dir
+
+    def start(self, *overrides, **popen):
+        command, sweep_dir = self.command(*overrides)
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), **popen.pop("env", {})}
+        output = self.folder / f"output{self._sweeps}.txt"
+        with output.open("w") as file:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=file, stderr=subprocess.STDOUT, **popen
+            )
+        process.output = output
+        process.sweep_dir = sweep_dir
+        return process
+
+    def wait(self, process, timeout_s=120):
+        code = process.wait(timeout_s)
+        return Outcome(code, process.output.read_text(), process.sweep_dir)
+
+    def sweep(self, *overrides, **options):
+        return self.wait(self.start(*overrides, **options))
+
+    def tree(self, config):
+        """Make `config` importable by the app as hydra.sweeper.search=tree:config."""
+        (self.folder / "tree.py").write_text(f"from math import inf, nan\nconfig = {config!r}\n")
+        return "hydra.sweeper.search=tree:config"
+
+    def runs(self):
+        """(number, attempt) -> how often it was run."""
+        lines = self.record.read_text().splitlines() if self.record.exists() else []
+        return Counter(tuple(map(int, line.split()[:2])) for line in lines)
+
+    def signal_a_worker(self, number):
+        """Send a signal to the worker whose trial was recorded first; returns that trial's number."""
+        trial, _, child = self.record.read_text().split()[:3]
+        parent = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1]
+        os.kill(int(parent), number)
+        return int(trial)
+
+    def trials(self):
+        output = subprocess.check_output(
+            [sys.executable, "-m", "dahps_core", "export", str(self.ledger), "--format", "json"]
+        )
+        return json.loads(output)
+
+    def status(self):
+        output = subprocess.check_output(
+            [sys.executable, "-m", "dahps_core", "status", str(self.ledger), "--json"]
+        )
+        return json.loads(output)
+
+
+def override(key, value):
+    """An override that survives hostile paths."""
+    return to_overrides({key: str(value)})[0]
+
+
+@pytest.fixture
+def app(tmp_path):
+    folder = tmp_path / "a user's folder, größer"
+    folder.mkdir()
+    return App(folder)

@@ -1,0 +1,105 @@
+"""Late-binding workers under the launchers that run on one machine, unmodified."""
+
+import signal
+
+import pytest
+
+from tests.support import wait_until
+from tests.sweeper.conftest import override
+
+LAUNCHERS = {
+    "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=3"],
+    "submitit_local": ["hydra/launcher=submitit_local"],
+}
+
+
+@pytest.fixture(params=LAUNCHERS)
+def launcher(request):
+    if request.param == "joblib":
+        pytest.importorskip("joblib", reason="hydra-joblib-launcher has no release for this Hydra")
+    return LAUNCHERS[request.param]
+
+
+def test_workers_share_the_trials_and_run_each_once(app, launcher):
+    outcome = app.sweep("x=range(12)", *launcher, "hydra.sweeper.n_workers=3")
+    assert outcome.code == 0, outcome.output
+    assert app.runs() == {(number, 1): 1 for number in range(12)}
+    assert {trial["state"] for trial in app.trials()} == {"finished"}
+    assert outcome.results["best_metric"] == 0
+    for number in range(12):
+        assert f"#{number} :" in outcome.output
+        assert (outcome.folder / str(number) / ".hydra" / "overrides.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [("segfault", "SIGSEGV"), ("_exit", "exit code 4"), ("exit", "SystemExit: 3"), ("raise", "ValueError")],
+)
+def test_a_trial_that_breaks_its_process_fails_alone(app, behaviour, words):
+    outcome = app.sweep(
+        "x=1,2",
+        f"behaviour=normal,{behaviour}",
+        *LAUNCHERS["submitit_local"],
+        "hydra.sweeper.n_workers=2",
+        "hydra.sweeper.max_attempts=1",
+    )
+    assert outcome.code == 0, outcome.output
+    trials = {trial["combination"]["behaviour"]: trial for trial in app.trials()}
+    assert trials["normal"]["state"] == "finished"
+    assert trials[behaviour]["state"] == "failed"
+    assert words in trials[behaviour]["error"]
+
+
+def test_a_trial_of_a_killed_worker_is_run_again_after_its_lease(app):
+    gate = app.folder / "gate"
+    sweep = app.start(
+        "x=range(6)", override("wait_for", gate), *LAUNCHERS["submitit_local"], "hydra.sweeper.n_workers=2"
+    )
+    wait_until(lambda: len(app.runs()) == 2, 60, "two running trials")
+    app.signal_a_worker(signal.SIGKILL)
+    gate.touch()
+    outcome = app.wait(sweep)
+    assert outcome.code == 0, outcome.output
+    assert {trial["state"] for trial in app.trials()} == {"finished"}
+    runs = app.runs()
+    assert set(runs.values()) == {1}
+    assert sorted(attempt for _, attempt in runs) == [1] * 6 + [2]
+
+
+def test_the_search_outlives_its_sweeper_and_the_same_command_picks_it_up(app):
+    gate = app.folder / "gate"
+    command = [
+        "x=range(6)",
+        override("wait_for", gate),
+        *LAUNCHERS["submitit_local"],
+        "hydra.sweeper.n_workers=2",
+    ]
+    sweep = app.start(*command)
+    wait_until(lambda: len(app.runs()) == 2, 60, "two running trials")
+    sweep.kill()
+    sweep.wait()
+    second = app.start(*command)
+    gate.touch()
+    outcome = app.wait(second)
+    assert outcome.code == 0, outcome.output
+    wait_until(lambda: {t["state"] for t in app.trials()} == {"finished"}, 60, "the end of the search")
+    assert app.runs() == {(number, 1): 1 for number in range(6)}
+
+
+def test_sigterm_gives_the_trial_back_at_once(app):
+    gate = app.folder / "gate"
+    sweep = app.start(
+        "x=range(3)",
+        override("wait_for", gate),
+        *LAUNCHERS["submitit_local"],
+        "hydra.sweeper.n_workers=2",
+        "hydra.sweeper.lease=600",
+        "hydra.sweeper.max_attempts=1",
+    )
+    wait_until(lambda: len(app.runs()) == 2, 60, "two running trials")
+    number = app.signal_a_worker(signal.SIGTERM)
+    wait_until(lambda: app.status()["trials"]["released"] == 1, 30, "the release")
+    gate.touch()
+    outcome = app.wait(sweep)
+    assert {trial["state"] for trial in app.trials()} == {"finished"}, outcome.output
+    assert app.runs() == {**{(n, 1): 1 for n in range(3)}, (number, 2): 1}

@@ -1,0 +1,69 @@
+"""A user's mistake gets one error that says how to mend it, no traceback, and loses nothing."""
+
+import pytest
+
+
+def assert_told(outcome, *words):
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.output
+    for word in words:
+        assert word in outcome.output, outcome.output
+
+
+BAD_TREE = {"root": {"key": "y", "value": ["a", "b"], "default": {"key": "x", "values": [], "default": None}}}
+
+
+def test_every_fault_of_a_tree_is_told_at_once(app):
+    outcome = app.sweep(app.tree(BAD_TREE))
+    assert_told(outcome, "2 faults", "root.value", "`values`", "root.default.values")
+    assert not app.ledger.exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["x=interval(0,1)"], ["interval", "x=interval(0,1)"]),
+        (["hydra.sweeper.search=nowhere:config"], ["nowhere", "hydra.sweeper.search"]),
+        (["hydra.sweeper.search=nowhere"], ["module:attribute"]),
+        (["hydra.sweeper.search=math:tau"], ["6.28", "mapping"]),
+        (["hydra.sweeper.strategy.name=gird"], ["gird", "grid"]),
+        (["hydra.sweeper.direction=maximise"], ["maximise", "maximize"]),
+        (["hydra.sweeper.on_change=expand"], ["expand", "extend"]),
+        (["hydra.sweeper.n_workers=0"], ["n_workers", "at least 1"]),
+        (["hydra.sweeper.max_attempts=0"], ["max_attempts", "at least 1"]),
+        (["hydra.sweeper.max_trials=-1"], ["max_trials", "at least 1"]),
+        (["hydra.sweeper.lease=0.5"], ["lease", "heartbeat"]),
+        (["no_such_key=1,2"], ["no_such_key"]),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused(app, overrides, words):
+    assert_told(app.sweep(*overrides), *words)
+    assert not app.runs()
+
+
+def test_a_key_given_on_the_command_line_and_in_the_tree_is_refused(app):
+    tree = {"root": {"key": "x", "values": [1, 2], "default": None}}
+    assert_told(app.sweep(app.tree(tree), "x=3"), "x", "common")
+
+
+def test_a_changed_tree_is_refused_with_the_differences_unless_it_is_to_extend(app):
+    app.sweep("x=1,2")
+    refused = app.sweep("x=1,2,3")
+    assert_told(refused, "x", "3", "hydra.sweeper.on_change=extend")
+    assert len(app.trials()) == 2
+    extended = app.sweep("x=1,2,3", "hydra.sweeper.on_change=extend")
+    assert extended.code == 0, extended.output
+    assert sorted(trial["combination"]["x"] for trial in app.trials()) == [1, 2, 3]
+    assert set(app.runs().values()) == {1}
+
+
+def test_a_changed_direction_is_refused(app):
+    app.sweep("x=1,2")
+    assert_told(app.sweep("x=1,2", "hydra.sweeper.direction=maximize"), "direction", "minimize", "maximize")
+
+
+def test_a_file_where_the_ledger_should_be_is_told(app):
+    app.ledger.parent.mkdir()
+    app.ledger.write_text("not a folder")
+    assert_told(app.sweep("x=1"), str(app.ledger))
+    assert app.ledger.read_text() == "not a folder"
