@@ -1,0 +1,91 @@
+"""Training that can be stopped at any moment and goes on after the last whole epoch."""
+
+import logging
+import os
+import secrets
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from data import Digits, center_crop, random_crop
+
+log = logging.getLogger(__name__)
+
+
+def fit(
+    model: nn.Module,
+    optimizer: Optimizer,
+    train: Digits,
+    validation: Digits,
+    *,
+    epochs: int,
+    crop_size: int,
+    batch_size: int,
+    checkpoint: Path,
+) -> float:
+    """Train until `epochs` epochs are done, those counted that the checkpoint already holds.
+
+    Returns:
+        The share of the validation set that the model classifies right after the last epoch.
+    """
+    epoch, accuracy = load_checkpoint(checkpoint, model, optimizer)
+    while epoch < epochs:
+        loss = train_epoch(model, optimizer, train, crop_size, batch_size)
+        accuracy = evaluate(model, validation, crop_size)
+        epoch += 1
+        save_checkpoint(checkpoint, model, optimizer, epoch, accuracy)
+        log.info("epoch %d of %d: loss %.4f, validation accuracy %.4f", epoch, epochs, loss, accuracy)
+    return accuracy
+
+
+def train_epoch(
+    model: nn.Module, optimizer: Optimizer, train: Digits, crop_size: int, batch_size: int
+) -> float:
+    """One pass over the training set in random order; returns the mean loss of an image."""
+    model.train()
+    total = 0.0
+    for batch in torch.randperm(len(train.labels)).split(batch_size):
+        logits = model(random_crop(train.images[batch], crop_size))
+        loss = nn.functional.cross_entropy(logits, train.labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(batch)
+    return total / len(train.labels)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, validation: Digits, crop_size: int) -> float:
+    """The share of the images that the model classifies right."""
+    model.eval()
+    predicted = model(center_crop(validation.images, crop_size)).argmax(dim=1)
+    return (predicted == validation.labels).double().mean().item()
+
+
+def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, epoch: int, accuracy: float) -> None:
+    """Write all that the next epoch depends on."""
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": torch.get_rng_state(),
+        "epoch": epoch,
+        "accuracy": accuracy,
+    }
+    # Renamed when it is whole: whoever is killed here leaves the checkpoint of the epoch before.
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    torch.save(state, unfinished)
+    os.replace(unfinished, path)
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> tuple[int, float]:
+    """Take up the state at `path`, if there is one; returns the epochs done and the accuracy after them."""
+    if not path.exists():
+        return 0, 0.0
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"])
+    log.info("resumed after epoch %d", state["epoch"])
+    return state["epoch"], state["accuracy"]

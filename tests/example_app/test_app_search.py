@@ -1,0 +1,68 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from dahps_core.overrides import override_faults, to_overrides
+from dahps_core.space import SearchSpace
+from train import build_model
+
+
+@pytest.fixture(autouse=True)
+def conf(app: Path) -> Iterator[None]:
+    with initialize_config_dir(config_dir=str(app / "conf"), version_base="1.3"):
+        yield
+
+
+def search(name: str) -> Any:
+    config = compose("config", [f"search@hydra.sweeper.search={name}"], return_hydra_config=True)
+    return OmegaConf.to_container(config.hydra.sweeper.search)
+
+
+def covering(node: Any, done: list[Any]) -> Iterator[dict[str, Any]]:
+    """Paths that together take each value of each node; a subtree that is in `done` is entered once."""
+    if node is None:
+        yield {}
+        return
+    values = node["values"][:1] if node in done else node["values"]
+    done.append(node)
+    for value in values:
+        for path in covering(node.get(value, node.get("default")), done):
+            yield {node["key"]: value, **path}
+
+
+def composed(path: dict[str, Any]) -> DictConfig:
+    return compose("config", [f"{key}={value}" for key, value in path.items()])
+
+
+@pytest.mark.parametrize("experiment_type", ["baseline", "fourier", "shearlet"])
+def test_every_value_of_the_tree_composes_and_runs_a_forward_pass(experiment_type: str) -> None:
+    branch = search("digits")["root"][experiment_type]
+    for path in covering(branch, []):
+        cfg = composed({"experiment_type": experiment_type, **path})
+        images = torch.rand(2, 1, cfg.data.crop_size, cfg.data.crop_size)
+        assert cfg.data.crop_size <= cfg.data.image_size
+        assert build_model(cfg)(images).shape == (2, 10), path
+
+
+def test_the_tree_is_a_search_space_without_faults() -> None:
+    space = SearchSpace.from_config(search("digits"))
+    assert space.size == 8_448
+    assert not override_faults(space)
+
+
+def test_a_combination_becomes_the_config_that_it_names() -> None:
+    space = SearchSpace.from_config(search("digits"))
+    for combination in (space[0], space[-1]):
+        cfg = compose("config", to_overrides(combination))
+        for key, value in combination.items():
+            if "." in key:
+                assert OmegaConf.select(cfg, key) == value
+
+
+def test_the_large_tree_has_all_its_combinations() -> None:
+    assert SearchSpace.from_config(search("seeds")).size == 1_719_168
