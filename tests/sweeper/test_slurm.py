@@ -38,7 +38,7 @@ def test_multiruns_may_join_and_sweepers_may_die(app, slurm):
         "y=a,b,c,d,e,f,g,h,i,j",
         override("wait_for", gate),
         *ON_SLURM,
-        "hydra.sweeper.n_workers=6",
+        "hydra.sweeper.n_workers=16",
     ]
     first, second = (app.start(*command) for _ in range(2))
     wait_until(lambda: len(app.runs()) >= 8, 120, "trials of two multiruns")

@@ -1,0 +1,55 @@
+# make demo, make test: everything on a fresh machine. `make` lists all targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The CPU build, where there is a choice: plain torch brings gigabytes of CUDA.
+TORCH ?= torch==2.13.0
+
+# A SLURM that `make slurm` started here, unless another one was chosen.
+ifneq ($(wildcard .slurm/slurm.conf),)
+export SLURM_CONF ?= $(CURDIR)/.slurm/slurm.conf
+endif
+
+CLUSTER := $(PYTHON) tests/slurm/cluster.py
+DEMO := ../$(BIN)/python train.py -m hydra/sweeper=dahps
+
+.PHONY: help install demo demo-slurm test bench lint slurm slurm-stop clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+install: $(VENV)/installed ## make the virtual environment .venv with all that is needed
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: install ## search the example's small tree, on this machine
+	cd example_app && $(DEMO) hydra/launcher=submitit_local
+
+demo-slurm: install ## the same on SLURM: that of `make slurm`, or your own
+	cd example_app && $(DEMO) hydra/launcher=submitit_slurm hydra.launcher.timeout_min=30
+
+test: install ## all tests; those that need SLURM run where sinfo answers
+	$(BIN)/python -m pytest
+
+bench: install ## what the ledger and the sweeper cost, beside others
+	$(BIN)/python tests/benchmarks/claims.py
+	$(BIN)/python tests/benchmarks/slurm_empty_trials.py
+
+lint: install ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+slurm: ## start a real SLURM of four nodes in .slurm (Debian, as root)
+	$(CLUSTER) start
+
+slurm-stop: ## end it
+	$(CLUSTER) stop
+
+clean: ## remove what the demo left
+	rm -rf example_app/dahps example_app/multirun example_app/outputs
