@@ -1,8 +1,9 @@
 r"""A combination as Hydra overrides, which Hydra's own parser turns back into exactly the same values.
 
 Written for the override grammar that Hydra 1.3 and 1.4 share (`hydra/grammar/OverrideLexer.g4`). What happens
-to the values afterwards is OmegaConf's affair, as on the command line: `${...}` is an interpolation, the
-string `???` is a value that is missing, a mapping is merged into a mapping that the config has.
+to the values afterwards is OmegaConf's affair, as on the command line: `${...}` is an interpolation, and
+refused by it without its closing brace; the string `???` is a value that is missing; a mapping is merged into
+the mapping that the config has there.
 """
 
 from __future__ import annotations

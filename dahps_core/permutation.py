@@ -32,9 +32,6 @@ class Permutation:
         self._half_bits = max(1, ((n - 1).bit_length() + 1) // 2)
         self._key = f"{n:x}:{seed:x}:"
 
-    def __len__(self) -> int:
-        return self._n
-
     def __getitem__(self, position: int) -> int:
         """What stands at a position; negative ones count from the end."""
         index = operator.index(position)

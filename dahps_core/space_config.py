@@ -10,9 +10,9 @@ from dahps_core.errors import Fault, SearchSpaceError
 from dahps_core.space_keys import bare, clashes_with_common, repeats_on_a_path
 from dahps_core.space_node import RawNode
 from dahps_core.space_nodes import NodeReader, in_post_order
-from dahps_core.space_path import Path, shown
+from dahps_core.space_path import Path, shown, step
 from dahps_core.space_tree import Tree
-from dahps_core.space_values import plain, value_faults
+from dahps_core.space_values import plain, target_fault, value_faults
 from dahps_core.space_words import key_faults, nearest, unwrapped
 
 _WORDS = ("root", "common", "check_unique", "repetitions")
@@ -65,11 +65,13 @@ def _envelope(config: Any, faults: list[Fault]) -> Mapping[str, Any]:
 
 def _unknown(name: Any, config: Mapping[Any, Any], envelope: dict[str, Any]) -> Fault:
     """The fault of an unknown word; one that is all but right is read as what it is meant to be."""
+    if name == "_target_":
+        return target_fault(Path("search"))
     word = nearest(name, [word for word in _WORDS if word not in envelope])
     if word is not None:
         envelope[word] = config[name]
     mend = f"write `{word}`" if word else f"the words are {', '.join(_WORDS)}"
-    return Fault(str(Path(str(name))), "unknown word", mend)
+    return Fault(str(Path(step(name))), "unknown word", mend)
 
 
 def _common(found: Any, faults: list[Fault]) -> dict[str, Value]:
@@ -82,7 +84,7 @@ def _common(found: Any, faults: list[Fault]) -> dict[str, Value]:
     common: dict[str, Value] = {}
     first_by_bare: dict[str, str] = {}
     for key, value in found.items():
-        found_faults = [*key_faults(key, path), *value_faults(value, path / str(key))]
+        found_faults = [*key_faults(key, path), *value_faults(value, path / step(key))]
         if not found_faults and bare(key) in first_by_bare:
             found_faults = [Fault(str(path / key), f"sets the same as `{first_by_bare[bare(key)]}`")]
         if not found_faults:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import Fault
-from dahps_core.space_path import Path, shown, value_step
+from dahps_core.space_path import Path, shown, step, value_step
 from dahps_core.space_values import named_value, plain, target_fault, value_faults
 from dahps_core.space_words import key_faults, nearest
 
@@ -26,8 +26,8 @@ class RawNode:
         key: Empty if it could not be read.
         values: Canonical text -> value, of those that could be read.
         texts: The canonical texts in grid order, repeats and all.
-        subtrees: What is written for a value, under its canonical text, and for the others, under None;
-            each with its path.
+        subtrees: What is written for a value, under its canonical text; for the other values, under None;
+            and for no value at all, under its path. Each with its path.
         read: The node that was read for each of `subtrees`; None for a leaf.
         is_open: Whether the reading is still inside of it: meeting it again is a cycle.
     """
@@ -155,25 +155,28 @@ class _Reading:
                 yield name, found
 
     def _add_case(self, name: Any, found: Any, path: Path) -> None:
-        place = path / (name if isinstance(name, str) else shown(name))
+        place = path / step(name)
         text = self._text(name)
-        if text is None and self.knows_values:
-            self._fault(place, f"{shown(name)} is not in `values`", self._meant(name))
+        if text is None:
+            if self.knows_values:
+                self._fault(place, f"{shown(name)} is not in `values`", self._meant(name))
         elif text in self.node.subtrees:
             self._fault(place, f"a second subtree for {shown(name)}", "write one")
-        if text is not None or isinstance(found, Mapping):
-            # What belongs to no value is read too, for the faults that are in it.
-            self.node.subtrees.setdefault(text or ("nobody's", place), (found, place))
+        else:
+            self.node.subtrees[text] = (found, place)
+            return
+        if isinstance(found, Mapping):
+            # It belongs to no value, but is read for the faults that are in it.
+            self.node.subtrees[place] = (found, place)
 
     def _text(self, name: Any) -> str | None:
         return named_value(name, self.node.values)
 
     def _meant(self, name: Any) -> str:
         by_step = {value_step(value): value for value in self.node.values.values()}
-        step = name if isinstance(name, str) else shown(name)
-        if step in by_step:
-            return f"the value is {shown(by_step[step])}, of another type"
-        near = nearest(step, [*by_step, *(word for word in _WORDS if word not in self.words)])
+        if step(name) in by_step:
+            return f"the value is {shown(by_step[step(name)])}, of another type"
+        near = nearest(name, [*by_step, *(word for word in _WORDS if word not in self.words)])
         return f"did you mean {near}?" if near else "a case is named as its value is written"
 
     def _refuse_orphans(self) -> None:

@@ -12,7 +12,8 @@ from dahps_core.combination import Value, canonical
 _SHOWN_FIRST = 4
 _SHOWN_LAST = 6
 
-_PLAIN_STEP = re.compile(r"[\w+~@/-]+(\[\d+\])?")
+#: What stands in a path without quotes: words, elements of lists, and numbers.
+_PLAIN_STEP = re.compile(r"[\w+~@/-]+(\[\d+\])?|-?\d+\.\d+(e-?\d+)?")
 
 
 class Path:
@@ -56,21 +57,24 @@ def value_step(value: Value) -> str:
     return value if isinstance(value, str) else canonical(value)
 
 
+def step(name: object) -> str:
+    """The step to what stands under a name, whatever the name is."""
+    return name if isinstance(name, str) else shown(name)
+
+
 def shown(found: object) -> str:
     """Whatever was found, on one line that is never long."""
     if found is None or type(found) in (str, bool, float):
         text = json.dumps(found, ensure_ascii=False)
         text = text if text.isprintable() else json.dumps(found)
-        return text if len(text) <= 70 else f"{text[:40]} … {text[-20:]}"
-    # An integer can have more digits than Python writes, and a tree can hold itself.
-    return reprlib.repr(found) if not isinstance(found, int) else _shown_integer(found)
-
-
-def _shown_integer(found: int) -> str:
-    bits = found.bit_length()
-    return (
-        f"{found:,}".replace(",", "_") if bits <= 64 else f"about {'-' * (found < 0)}10^{bits * 0.30103:.0f}"
-    )
+    elif isinstance(found, int) and found.bit_length() > 64:
+        text = f"about {'-' if found < 0 else ''}10^{found.bit_length() * 0.30103:.0f}"
+    else:
+        try:
+            text = reprlib.repr(found)  # what is deep, or holds itself, ends in dots
+        except ValueError:  # Python writes no integer of more than 4,300 digits
+            text = f"a {type(found).__name__}"
+    return text if len(text) <= 70 else f"{text[:50]} … {text[-15:]}"
 
 
 def _quoted(step: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import Fault
-from dahps_core.space_path import Path, shown
+from dahps_core.space_path import Path, shown, step
 
 #: What Python's, Hydra's and JSON's recursive readers take without complaint, with room to spare.
 MAX_DEPTH = 50
@@ -70,7 +70,7 @@ def _faults(value: object, path: Path, depth: int) -> Iterator[Fault]:
     elif isinstance(value, Mapping):
         for key, element in value.items():
             yield from _key_faults(key, path)
-            yield from _faults(element, path / str(key), depth + 1)
+            yield from _faults(element, path / step(key), depth + 1)
     elif not is_scalar(value):
         mend = "its .tolist() is plain" if hasattr(value, "tolist") else _KINDS
         yield Fault(str(path), f"{shown(value)} is of the type {type(value).__name__}", mend)

@@ -7,13 +7,14 @@ from difflib import get_close_matches
 from typing import Any
 
 from dahps_core.errors import Fault
-from dahps_core.space_path import Path, shown
+from dahps_core.space_path import Path, shown, step
 from dahps_core.space_values import target_fault, text_faults
 
 
 def nearest(name: object, words: Collection[str]) -> str | None:
     """The word that a name comes nearest to; None if none is near."""
-    return next(iter(get_close_matches(str(name), words, n=1)), None)
+    # Most nodes have no words to choose from, and the matcher is slow to make.
+    return next(iter(get_close_matches(step(name), words, n=1)), None) if words else None
 
 
 def key_faults(key: object, path: Path) -> Iterator[Fault]:

@@ -70,6 +70,11 @@ def test_a_digest_does_not_depend_on_how_subtrees_are_shared():
     assert len(shared.definition()["nodes"]) == 19
 
 
+def test_the_digest_never_changes_since_ledgers_know_their_spaces_by_it():
+    space = SearchSpace.from_config(seeds_tree.mended())
+    assert space.digest() == "6630a5b6d981c3282ad05aeb5ca7480407d9c16fc2e696d72da79a6a7cef37af"
+
+
 @given(configs(), configs())
 def test_a_digest_tells_spaces_apart(one, other):
     spaces = [SearchSpace.from_config(config) for config in (one, other)]
@@ -84,7 +89,9 @@ def test_a_leaf_is_a_space_of_one_combination():
 
 
 def test_common_keys_come_first_and_take_part_in_identity():
-    space = SearchSpace.from_config({"root": {"key": "a", "values": [1], "default": None}, "common": {"z": 0}})
+    space = SearchSpace.from_config(
+        {"root": {"key": "a", "values": [1], "default": None}, "common": {"z": 0}}
+    )
     assert list(space[0]) == ["z", "a"]
     with pytest.raises(ValueError, match="every combination of the space has z=0"):
         space.index(Combination([("z", 1), ("a", 1)]))
@@ -95,13 +102,18 @@ def test_a_case_may_stand_in_the_node_or_under_cases():
     in_node = {"key": "a", "values": ["x", "y"], "default": None, "y": deeper}
     listed = {"key": "a", "values": ["x", "y"], "default": None, "cases": {"y": deeper}}
     assert SearchSpace.from_config({"root": in_node}).size == 3
-    assert SearchSpace.from_config({"root": in_node}).digest() == SearchSpace.from_config({"root": listed}).digest()
+    assert (
+        SearchSpace.from_config({"root": in_node}).digest()
+        == SearchSpace.from_config({"root": listed}).digest()
+    )
 
 
 def test_values_may_be_called_as_the_reserved_words_are():
     words = ["key", "values", "default", "cases"]
     deeper = {"key": "b", "values": [1, 2], "default": None}
-    space = SearchSpace.from_config({"root": {"key": "a", "values": words, "cases": dict.fromkeys(words, deeper)}})
+    space = SearchSpace.from_config(
+        {"root": {"key": "a", "values": words, "cases": dict.fromkeys(words, deeper)}}
+    )
     assert space.size == 8
 
 
@@ -163,7 +175,12 @@ def test_an_occurrence_that_the_space_lacks_is_a_value_error():
 
 def test_levels_are_each_distinct_node_once_with_its_path():
     tail = {"key": "lr", "values": [0.1, 0.2], "default": None}
-    root = {"key": "a", "values": ["x", "y z"], "default": tail, "y z": {"key": "b", "values": [1], "default": tail}}
+    root = {
+        "key": "a",
+        "values": ["x", "y z"],
+        "default": tail,
+        "y z": {"key": "b", "values": [1], "default": tail},
+    }
     space = SearchSpace.from_config({"root": root, "common": {"seed": 1}})
     assert [(path, key, list(values)) for path, key, values in space.levels()] == [
         ("common.seed", "seed", [1]),

@@ -11,7 +11,10 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts.filter(lambda t: t != "_target_"), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(texts.filter(lambda t: t != "_target_"), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -19,10 +22,10 @@ values = st.recursive(
 @st.composite
 def nodes(draw, depth=0, unique=True):
     """A node as a config writes it; keys carry their depth, so that none repeats on a path."""
-    deeper = st.none() if depth == 4 else st.none() | nodes(depth=depth + 1, unique=unique)
+    deeper = st.none() if depth == 3 else st.none() | nodes(depth=depth + 1, unique=unique)
     some = draw(st.lists(values, min_size=1, max_size=3, unique_by=canonical))
     if not unique:
-        some += draw(st.lists(st.sampled_from(some), max_size=3))
+        some += draw(st.lists(st.sampled_from(some), max_size=2))
     node = {"key": f"{draw(st.sampled_from('abc'))}{depth}", "values": some, "default": draw(deeper)}
     own = draw(st.lists(st.sampled_from(some), max_size=2, unique_by=canonical))
     cases = {_name(value): draw(deeper) for value in own if _is_named_alone(value, some)}
