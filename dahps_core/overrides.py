@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dahps_core.combination import Value
 from dahps_core.errors import Fault, OverrideError
 from dahps_core.space import SearchSpace
-from dahps_core.space_path import shown
+from dahps_core.space.path import shown
 
 _NAME = r"[A-Za-z_][\w-]*"
 _STEP = r"(?:[A-Za-z_$][\w$-]*|0|[1-9](?:_?\d)*)"

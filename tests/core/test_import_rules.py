@@ -22,7 +22,7 @@ NEVER = [
     ("[!l]*.py", {"sqlite3"}, "only the ledger knows SQL"),
     ("strategies/*.py", {"sqlite3", "time", "random", "secrets", "os"}, "a strategy is a pure function"),
     ("strategies/*.py", {"dahps_core.ledger"}, "a strategy is told what the ledger holds"),
-    ("space*.py", {"os", "pathlib", "io", "sqlite3", "logging"}, "the space does no I/O"),
+    ("space/*.py", {"os", "pathlib", "io", "sqlite3", "logging"}, "the space does no I/O"),
     ("combination.py", {"os", "pathlib", "io"}, "a combination does no I/O"),
     ("overrides.py", {"os", "pathlib", "io"}, "overrides do no I/O"),
 ]

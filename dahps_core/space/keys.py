@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from dahps_core.errors import Fault
-from dahps_core.space_node import RawNode
-from dahps_core.space_path import shown
+from dahps_core.space.node import RawNode
+from dahps_core.space.path import shown
 
 
 def bare(key: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from dahps_core.errors import Fault
-from dahps_core.space_node import RawNode, read_node
-from dahps_core.space_path import Path, shown
-from dahps_core.space_words import unwrapped
+from dahps_core.space.node import RawNode, read_node
+from dahps_core.space.path import Path, shown
+from dahps_core.space.words import unwrapped
 
 
 class NodeReader:

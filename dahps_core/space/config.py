@@ -7,13 +7,13 @@ from typing import Any
 
 from dahps_core.combination import Value
 from dahps_core.errors import Fault, SearchSpaceError
-from dahps_core.space_keys import bare, clashes_with_common, repeats_on_a_path
-from dahps_core.space_node import RawNode
-from dahps_core.space_nodes import NodeReader, in_post_order
-from dahps_core.space_path import Path, shown, step
-from dahps_core.space_tree import Tree
-from dahps_core.space_values import plain, target_fault, value_faults
-from dahps_core.space_words import key_faults, nearest, unwrapped
+from dahps_core.space.keys import bare, clashes_with_common, repeats_on_a_path
+from dahps_core.space.node import RawNode
+from dahps_core.space.path import Path, shown, step
+from dahps_core.space.tree import Tree
+from dahps_core.space.values import plain, target_fault, value_faults
+from dahps_core.space.walk import NodeReader, in_post_order
+from dahps_core.space.words import key_faults, nearest, unwrapped
 
 _WORDS = ("root", "common", "check_unique", "repetitions")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from dahps_core.combination import Value, canonical
-from dahps_core.space_path import Path, shown, value_step
-from dahps_core.space_tree import Node, Tree
+from dahps_core.space.path import Path, shown, value_step
+from dahps_core.space.tree import Node, Tree
 
 #: A place, with what the old tree and the new one have there.
 _Pair: TypeAlias = "tuple[Path, Node | None, Node | None]"

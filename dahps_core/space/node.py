@@ -9,9 +9,9 @@ from typing import Any
 
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import Fault
-from dahps_core.space_path import Path, shown, step, value_step
-from dahps_core.space_values import named_value, plain, target_fault, value_faults
-from dahps_core.space_words import key_faults, nearest
+from dahps_core.space.path import Path, shown, step, value_step
+from dahps_core.space.values import named_value, plain, target_fault, value_faults
+from dahps_core.space.words import key_faults, nearest
 
 _WORDS = ("key", "values", "default", "cases")
 

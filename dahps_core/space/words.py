@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from dahps_core.errors import Fault
-from dahps_core.space_path import Path, shown, step
-from dahps_core.space_values import target_fault, text_faults
+from dahps_core.space.path import Path, shown, step
+from dahps_core.space.values import target_fault, text_faults
 
 
 def nearest(name: object, words: Collection[str]) -> str | None:

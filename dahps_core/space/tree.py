@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from dahps_core.combination import Value, canonical
-from dahps_core.space_path import Path, value_step
+from dahps_core.space.path import Path, value_step
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 from dahps_core.combination import Combination, Value, canonical
 from dahps_core.permutation import Permutation
-from dahps_core.space_config import read_config
-from dahps_core.space_differences import differences
-from dahps_core.space_path import Path, shown
-from dahps_core.space_tree import Node, Tree
+from dahps_core.space.config import read_config
+from dahps_core.space.differences import differences
+from dahps_core.space.path import Path, shown
+from dahps_core.space.tree import Node, Tree
 
 
 class SearchSpace:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import Fault
-from dahps_core.space_path import Path, shown, step
+from dahps_core.space.path import Path, shown, step
 
 #: What Python's, Hydra's and JSON's recursive readers take without complaint, with room to spare.
 MAX_DEPTH = 50
@@ -56,7 +56,7 @@ def named_value(name: object, texts: Mapping[str, Any]) -> str | None:
     return text if may_be_text and (text := canonical(value)) in texts else None
 
 
-def is_scalar(value: object) -> bool:
+def is_scalar(value: object) -> TypeGuard[str | int | float | None]:
     """Whether a value is whole in itself; exactly of its type, since JSON would lose a derived one."""
     return value is None or type(value) in (str, int, float, bool)
 
