@@ -106,10 +106,7 @@ class Database:
     def writing(self) -> Iterator[Transaction]:
         """A transaction of the only writer; kept if the block ends, and undone if it raises."""
         self._refuse_forked()
-        with (
-            gate_at(self.path.with_suffix(".gate")).passed(),
-            self._transaction("begin_writing") as transaction,
-        ):
+        with self._gate.passed(), self._transaction("begin_writing") as transaction:
             yield transaction
 
     def close(self) -> None:

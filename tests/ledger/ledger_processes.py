@@ -30,12 +30,13 @@ def switch_off_locks():
 
 def race(folder, search, barrier, duration_s, sabotage, results):
     """Claim and finish as fast as it goes; tells the numbers that were finished, and what went wrong."""
-    for switch_off in sabotage:
-        switch_off()
     numbers, error = [], None
     try:
         with Ledger.join(folder, search, patience_s=PATIENCE_S) as ledger:
             worker = register(ledger, pid=os.getpid())
+            for switch_off in sabotage:
+                switch_off()
+            ledger.close()  # what is switched off shows in the next connection
             barrier.wait(PATIENCE_S)
             end = time.monotonic() + duration_s
             while time.monotonic() < end:

@@ -84,8 +84,8 @@ def fill(folder, n_trials, state):
     sql(
         folder,
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)"
-        " INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts, charged,"
-        " result, metric) SELECT i, 1, i, '{}', i, 0, ?, 1, 1, ?, ? FROM n",
+        " INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts,"
+        " charged, result, metric) SELECT i, 1, i, '{}', i, 0, ?, 1, 1, ?, ? FROM n",
         *(n_trials, state, result, metric),
     )
     sql(

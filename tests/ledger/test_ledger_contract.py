@@ -391,12 +391,14 @@ class TestReading:
         worker = register(ledger)
         assert ledger.remaining(None, 2) == 4
         assert ledger.remaining(3, 2) == 3
-        claims, _ = claim_all(ledger, worker)
+        first = claimed(ledger, worker)
         assert ledger.remaining(None, 2) == 4
-        for claim in claims[1:]:
-            finish(ledger, claim)
-        fail(ledger, claims[0])
-        assert ledger.remaining(None, 2) == 1
+        finish(ledger, first)
+        assert ledger.remaining(None, 2) == 3
+        fail(ledger, claimed(ledger, worker))
+        lose(ledger, claimed(ledger, worker))
+        finish(ledger, claimed(ledger, worker))
+        assert ledger.remaining(None, 2) == 2
         assert ledger.remaining(None, 1) == 0
 
     def test_a_checkpoint_folder_is_the_trial_s_for_all_attempts(self, ledger, folder):

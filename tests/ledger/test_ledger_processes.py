@@ -17,10 +17,17 @@ from ledger_support import ask, assert_sound, claimed, finish, grid, record, reg
 
 from dahps_core.errors import LedgerUnavailableError
 from dahps_core.ledger import Ledger, Search, gate
+from dahps_core.space import SearchSpace
 from dahps_core.trial import Claim, TrialState
 
-MANY = grid(*range(30_000))
-WAIT_S = 120
+#: More trials than the processes get through, in two small levels that each process has read at once.
+LEVELS = {
+    "key": "x",
+    "values": [*range(200)],
+    "default": {"key": "y", "values": [*range(200)], "default": None},
+}
+MANY = Search(SearchSpace.from_config({"root": LEVELS}), strategy="grid")
+WAIT_S = 60
 
 
 @pytest.fixture(scope="module")

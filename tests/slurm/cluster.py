@@ -26,7 +26,16 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 NODES = ("n1", "n2", "n3", "n4")
 CPUS_PER_NODE = 4
-PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sacctmgr", "sinfo")
+PROGRAMS = (
+    "munged",
+    "mariadbd",
+    "mariadb-install-db",
+    "slurmdbd",
+    "slurmctld",
+    "slurmd",
+    "sacctmgr",
+    "sinfo",
+)
 PACKAGES = "slurm-wlm slurmdbd slurm-wlm-mysql-plugin mariadb-server munge"
 START_TIMEOUT_S = 60
 #: In the environment of every process of a cluster, so that `stop` finds them all, also after a crash.
@@ -47,7 +56,7 @@ class Cluster:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
+        self.folder = folder.resolve()
         self.conf = self.folder / "slurm.conf"
         self._environment = {
             **os.environ,
@@ -125,15 +134,19 @@ class Cluster:
 
     def _write_configuration(self, run: Path) -> None:
         controller_port, accounting_port, *node_ports = _free_ports(2 + len(NODES))
+        host = socket.gethostname().partition(".")[0]
         values = {
             "run": run,
-            "host": socket.gethostname().partition(".")[0],
+            "host": host,
             "cpus": CPUS_PER_NODE,
             "controller_port": controller_port,
             "accounting_port": accounting_port,
-            "nodes": "\n".join(f"NodeName={n} Port={p}" for n, p in zip(NODES, node_ports, strict=True)),
         }
-        self.conf.write_text((HERE / "slurm.conf.in").read_text().format(**values))
+        nodes = [
+            f"NodeName={node} NodeHostname={values['host']} NodeAddr=127.0.0.1 Port={port}"
+            for node, port in zip(NODES, node_ports, strict=True)
+        ]
+        self.conf.write_text((HERE / "slurm.conf.in").read_text().format(**values, nodes="\n".join(nodes)))
         accounting = self.folder / "slurmdbd.conf"
         accounting.touch(mode=0o600)  # slurmdbd refuses one that others can read
         accounting.write_text((HERE / "slurmdbd.conf.in").read_text().format(**values))
@@ -150,7 +163,9 @@ class Cluster:
             "log-file": self.folder / "log" / "munged.log",
         }
         # --force: it is content with a folder that others may write to, as a checkout may be.
-        self._daemon("munged", "--foreground", "--force", *(f"--{name}={path}" for name, path in files.items()))
+        self._daemon(
+            "munged", "--foreground", "--force", *(f"--{name}={path}" for name, path in files.items())
+        )
         self._wait_for("munged", files["socket"].exists)
 
     def _start_mariadb(self, run: Path) -> None:
