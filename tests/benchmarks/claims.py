@@ -15,10 +15,15 @@ from pathlib import Path
 from dahps_core import Ledger, Search, SearchSpace
 from dahps_core.trial import Claim
 
-SECONDS = 5.0
-SEARCH = Search(
-    SearchSpace.from_config({"root": {"key": "x", "values": list(range(10**6)), "default": None}})
-)
+SECONDS = 3.0
+
+
+def levels(count: int) -> dict | None:
+    return {"key": f"x{count}", "values": list(range(10)), "default": levels(count - 1)} if count else None
+
+
+#: A million combinations.
+SEARCH = Search(SearchSpace.from_config({"root": levels(6)}))
 
 
 def bare_transactions_per_s(folder: Path) -> float:

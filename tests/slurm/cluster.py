@@ -1,8 +1,8 @@
 """A real SLURM of four nodes on one machine: `cluster.py start | stop | status [FOLDER]`.
 
 All of it lives in one folder, and in a short temporary one: keys, configuration, the accounting's database,
-sockets, logs. It touches nothing else, so that it can live beside another SLURM or MariaDB. A stopped cluster
-leaves nothing: each start is a new one. Only the standard library is needed: it starts before any installation.
+sockets, logs. It touches nothing else, so that it can live beside another SLURM or MariaDB. A stopped
+cluster leaves nothing: each start is a new one. Only the standard library is needed.
 """
 
 from __future__ import annotations
