@@ -34,11 +34,13 @@ class Answer:
         result: What it returned, where `error` is None.
         metric: The objective in the result.
         error: The traceback, or how the process died.
+        is_lost: Whether the attempt was ended from outside (SIGKILL), which tells nothing of the trial.
     """
 
     result: Value = None
     metric: float | None = None
     error: str | None = None
+    is_lost: bool = False
 
 
 def answer_of(function: Callable[[], tuple[Value, float | None]]) -> Answer:
@@ -91,11 +93,12 @@ class Child:
             self._process.join()
             self._answers.close()
             os.close(self._ended)
-        return answer or Answer(error=self._death())
+        return answer or self._death()
 
     def _kill_group(self) -> None:
+        assert self._process.pid
         try:
-            os.killpg(self._process.pid or 0, signal.SIGKILL)
+            os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             self._process.kill()  # it has not made its group yet, or is gone
 
@@ -107,16 +110,19 @@ class Child:
         except EOFError:
             return None
 
-    def _death(self) -> str:
+    def _death(self) -> Answer:
         code = self._process.exitcode or 0
         if code >= 0:
-            return f"the trial's process ended with exit code {code} and without a result"
-        ended_by = signal.Signals(-code)
-        if ended_by in _JOB_SIGNALS:
+            return Answer(error=f"the trial's process ended with exit code {code} and without a result")
+        if -code in _JOB_SIGNALS:
             # Sent to the whole job, most likely: let our own copy arrive, and its handler decide.
             threading.Event().wait(SIGNAL_GRACE_S)
-        hint = ": out of memory?" if ended_by is signal.SIGKILL else ""
-        return f"the trial's process was killed by signal {-code} ({ended_by.name}){hint}"
+        is_lost = -code == signal.SIGKILL
+        hint = ": out of memory?" if is_lost else ""
+        name = next((one.name for one in signal.Signals if one == -code), "real-time")
+        return Answer(
+            error=f"the trial's process was killed by signal {-code} ({name}){hint}", is_lost=is_lost
+        )
 
 
 def _run(function: Callable[[], tuple[Value, float | None]], answers: Connection, worker: int) -> None:

@@ -27,20 +27,15 @@ class Heart:
     Args:
         folder: The ledger's folder.
         worker: The worker's id.
-
-    Attributes:
-        last_beat: When a beat last reached the storage, by `time.monotonic`; None before the first.
     """
 
     def __init__(self, folder: Path, worker: str) -> None:
         self._path = _beat_file(folder, worker)
-        self.last_beat: float | None = None
 
     def beat(self) -> None:
         """Give a sign of life. If the storage refuses, the work goes on, and the next beat tries again."""
         with suppress(OSError):
             self._touch()
-            self.last_beat = time.monotonic()
 
     def stop(self) -> None:
         """Remove the sign of life; observers notice after their lease."""

@@ -190,9 +190,10 @@ class Worker:
                 claim, result=answer.result, metric=answer.metric, output_dir=output_dir
             )
             log.info("#%d finished: %s", claim.number, answer.metric)
-        else:
-            self._ledger.fail_if_held(claim, error=answer.error, output_dir=output_dir)
-            log.error("#%d failed:\n%s", claim.number, answer.error)
+            return
+        end = self._ledger.lose_if_held if answer.is_lost else self._ledger.fail_if_held
+        end(claim, error=answer.error, output_dir=output_dir)
+        log.error("#%d %s:\n%s", claim.number, "lost" if answer.is_lost else "failed", answer.error)
 
 
 def _again(claim: Claim) -> str:

@@ -67,7 +67,9 @@ class Sweep:
         options = self._worker_options(isolate=not in_process)
         left = ledger.remaining(options.max_trials, options.max_attempts)
         if not left:
-            log.info("Nothing is left to run in the ledger %s", ledger.folder)
+            log.info(
+                "Nothing is left to run in the ledger %s; raise max_trials, or give another", ledger.folder
+            )
             return
         n_workers = 1 if in_process else min(self.options.n_workers, left)
         launch = Launch(self._launcher(ledger, options), n_workers)
@@ -95,10 +97,11 @@ class Sweep:
         outcomes = ledger.outcomes(self.run_id)
         first = ledger.first_failure(self.run_id)
         if first is not None and not outcomes.get("finished"):
+            n_failed = outcomes.get("failed", 0) + outcomes.get("died", 0)
             raise DahpsError(
-                f"all {outcomes['failed']} attempts of this multirun failed, and the search was stopped. "
+                f"all {n_failed} attempts of this multirun failed. "
                 f"The first one, of trial #{first.number}:\n{first.error}\n"
-                "Run the same command again when it is mended; it starts with new trials"
+                "Run the same command again when it is mended, to go on with the trials that are left"
             )
         if launch.error is None:
             return

@@ -46,6 +46,7 @@ def test_whatever_ends_an_attempt_is_told_and_spares_the_worker(function, words)
     answer = Child(function).wait()
     assert answer.result is None
     assert all(word in answer.error for word in words), answer.error
+    assert answer.is_lost == (function is killed), "only SIGKILL tells nothing of the trial"
 
 
 def test_a_result_larger_than_a_pipe_arrives_whole():

@@ -82,6 +82,23 @@ def test_a_trial_that_cannot_be_made_ready_fails_with_the_reason(tmp_path):
     assert all("KeyError: 'no such group'" in trial.error for trial in Ledger.open(tmp_path).trials())
 
 
+def test_an_attempt_that_is_killed_is_lost_and_the_trial_run_again(tmp_path):
+    def is_killed(trial):
+        def evaluate():
+            if trial.attempt < 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return 1.0
+
+        return Job(evaluate, output_dir="")
+
+    work(tmp_path, is_killed, max_attempts=2)
+    lost = list(Ledger.open(tmp_path).trials())
+    assert {trial.state for trial in lost} == {TrialState.LOST}
+    assert all("signal 9" in trial.error for trial in lost)
+    work(tmp_path, is_killed, max_attempts=3)
+    assert [trial.metric for trial in Ledger.open(tmp_path).trials()] == [1, 1, 1]
+
+
 def test_a_worker_that_was_stopped_past_its_lease_cannot_write(tmp_path):
     started, go_on = tmp_path / "started", tmp_path / "go on"
 
