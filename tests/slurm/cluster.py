@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import random
 import secrets
 import shlex
 import shutil
@@ -26,16 +27,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 NODES = ("n1", "n2", "n3", "n4")
 CPUS_PER_NODE = 4
-PROGRAMS = (
-    "munged",
-    "mariadbd",
-    "mariadb-install-db",
-    "slurmdbd",
-    "slurmctld",
-    "slurmd",
-    "sacctmgr",
-    "sinfo",
-)
+DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd")
+COMMANDS = ("mariadb-install-db", "sacctmgr", "sinfo", "sacct")
 PACKAGES = "slurm-wlm slurmdbd slurm-wlm-mysql-plugin mariadb-server munge"
 START_TIMEOUT_S = 60
 #: In the environment of every process of a cluster, so that `stop` finds them all, also after a crash.
@@ -58,6 +51,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.conf = self.folder / "slurm.conf"
+        self._complaint = ""
         self._environment = {
             **os.environ,
             "PATH": PATH,
@@ -67,7 +61,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start all daemons; returns when the nodes are idle and the accounting answers."""
-        _check_preconditions()
+        check_preconditions()
         with self._alone():
             if self.is_up():
                 print("The cluster is up already.")
@@ -87,7 +81,7 @@ class Cluster:
 
     def is_up(self) -> bool:
         """Whether all nodes take jobs, and the accounting answers."""
-        if not self.conf.exists():
+        if not self.conf.exists() or not self._processes():  # SLURM's commands take long to give up
             return False
         nodes = self._run("sinfo", "--noheader", "--Node", "--format=%N %t", "--partition=main", check=False)
         states = dict(line.split() for line in nodes.splitlines())
@@ -121,7 +115,7 @@ class Cluster:
         self._daemon("slurmctld", "-D")
         for node in NODES:
             self._daemon("slurmd", "-D", "-N", node)
-        self._wait_for("slurmctld", self.is_up)
+        self._wait_for("slurm", self.is_up)
 
     def _make_run_folder(self) -> Path:
         # The path of a socket may have about a hundred characters, and slurm.conf knows no spaces:
@@ -177,8 +171,10 @@ class Cluster:
 
     def _run(self, *command: str, check: bool = True) -> str:
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
-        if check and done.returncode:
-            raise ClusterError(f"{command[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
+        if done.returncode:
+            self._complaint = f"{command[0]} failed: {done.stderr.strip() or done.stdout.strip()}"
+            if check:
+                raise ClusterError(self._complaint)
         return done.stdout
 
     def _daemon(self, *command: str, **environment: str) -> None:
@@ -199,7 +195,9 @@ class Cluster:
             if time.monotonic() > deadline:
                 logs = sorted((self.folder / "log").glob(f"{daemon}*"))
                 ends = "".join(f"\n{log.name}: {log.read_text(errors='replace')[-1000:]}" for log in logs)
-                raise ClusterError(f"{daemon} did not come up in {START_TIMEOUT_S} s{ends}")
+                raise ClusterError(
+                    f"{daemon} did not come up in {START_TIMEOUT_S} s. {self._complaint}{ends}"
+                )
             time.sleep(0.1)
 
     def _stop(self) -> None:
@@ -241,20 +239,25 @@ class Cluster:
         return ours
 
 
-def _check_preconditions() -> None:
+def check_preconditions() -> None:
+    """Raises ClusterError where no cluster can be started, with what to do."""
     if os.geteuid() != 0:
         raise ClusterError("SLURM's daemons act for other users: start the cluster as root")
-    missing = [program for program in PROGRAMS if shutil.which(program, path=PATH) is None]
+    missing = [program for program in DAEMONS + COMMANDS if shutil.which(program, path=PATH) is None]
     if missing:
         raise ClusterError(f"missing {', '.join(missing)}: on Debian, apt-get install {PACKAGES}")
 
 
 def _free_ports(count: int) -> list[int]:
+    # Below those that the kernel lends to outgoing connections, lest one takes a port before its daemon.
+    ports: list[int] = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        while len(ports) < count:
+            port = random.randrange(20000, 32000)
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.socket()).bind(("", port))
+                ports.append(port)
+    return ports
 
 
 def _parent(pid: int) -> int | None:

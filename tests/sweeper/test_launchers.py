@@ -15,8 +15,6 @@ LAUNCHERS = {
 
 @pytest.fixture(params=LAUNCHERS)
 def launcher(request):
-    if request.param == "joblib":
-        pytest.importorskip("joblib", reason="hydra-joblib-launcher has no release for this Hydra")
     return LAUNCHERS[request.param]
 
 
