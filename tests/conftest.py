@@ -51,7 +51,9 @@ def why_no_slurm() -> str | None:
 
 
 def skip_unless_required(reason):
-    (pytest.fail if REQUIRED else pytest.skip)(reason)
+    if REQUIRED:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import math
+import shlex
 import subprocess
 import sys
 
@@ -95,7 +96,7 @@ def test_where_there_is_no_ledger_it_says_so_and_makes_none(command, tmp_path, c
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(ledger):
-    command = f"{sys.executable} -m dahps_core export '{ledger}' | head -n 1"
+    command = f"{shlex.quote(sys.executable)} -m dahps_core export {shlex.quote(str(ledger))} | head -n 1"
     ended = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert ended.stderr == ""
     assert ended.stdout.strip() == ",".join(COLUMNS)
