@@ -51,10 +51,10 @@ class Launch:
         return not self._thread.is_alive()
 
     def _launch(self) -> None:
+        overrides = [[f"worker={number}"] for number in range(self.n_workers)]
         try:
-            self._launcher.launch(
-                [[f"worker={number}"] for number in range(self.n_workers)], initial_job_idx=0
-            )
+            for job_return in self._launcher.launch(overrides, initial_job_idx=0):
+                _ = job_return.return_value  # raises what the worker raised
         except Exception as error:
             self.error = error
 

@@ -47,12 +47,13 @@ class Sweep:
         """Search, and write `optimization_results.yaml`; a user's mistake is told without a traceback."""
         try:
             search = read_search(self.options, arguments, self.context)
+            options = self._worker_options()  # before a ledger is made that a mended command would not fit
             self._compose_one(search)
             sweep_dir = Path(self.config.hydra.sweep.dir)
             sweep_dir.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(self.config, sweep_dir / "multirun.yaml")
             with Ledger.join(self.options.ledger, search, on_change=self.options.on_change.value) as ledger:
-                self._work(ledger)
+                self._work(ledger, options)
                 self._conclude(ledger, sweep_dir)
         except DahpsError as error:
             raise CompactHydraException(str(error)) from error
@@ -61,14 +62,15 @@ class Sweep:
         # The launcher would find a mistake in the config too, in every job, hours later.
         self.context.config_loader.load_sweep_config(self.config, to_overrides(search.space[0]))
 
-    def _work(self, ledger: Ledger) -> None:
+    def _work(self, ledger: Ledger, options: WorkerOptions) -> None:
         """Launch workers and wait for them, until this multirun's part in the search is over."""
-        in_process = _runs_in_this_process(self.config)
-        options = self._worker_options(isolate=not in_process)
+        in_process = not options.isolate
         left = ledger.remaining(options.max_trials, options.max_attempts)
         if not left:
             log.info(
-                "Nothing is left to run in the ledger %s; raise max_trials, or give another", ledger.folder
+                "Nothing is left to run in the ledger %s; raise max_trials (or max_attempts, "
+                "to run failed trials again), or give another",
+                ledger.folder,
             )
             return
         n_workers = 1 if in_process else min(self.options.n_workers, left)
@@ -115,7 +117,7 @@ class Sweep:
                 mend="Nothing that was recorded is lost: run the same command again to go on",
             )
 
-    def _worker_options(self, isolate: bool) -> WorkerOptions:
+    def _worker_options(self) -> WorkerOptions:
         options = self.options
         if options.n_workers < 1:
             raise ConfigurationError(f"n_workers is {options.n_workers}", mend="It must be at least 1")
@@ -125,7 +127,7 @@ class Sweep:
             stop_after_failures=options.stop_after_failures,
             heartbeat_s=options.heartbeat,
             lease_s=options.lease,
-            isolate=isolate,
+            isolate=not _runs_in_this_process(self.config),
         )
 
     def _launcher(self, ledger: Ledger, options: WorkerOptions) -> Launcher:

@@ -39,6 +39,7 @@ def test_every_fault_of_a_tree_is_told_at_once(app):
 def test_an_option_that_cannot_be_meant_is_refused(app, overrides, words):
     assert_told(app.sweep(*overrides), *words)
     assert not app.runs()
+    assert not app.ledger.exists(), "the mended command would be another search"
 
 
 def test_a_key_given_on_the_command_line_and_in_the_tree_is_refused(app):
