@@ -25,7 +25,7 @@ class Draw(Enum):
     """What a worker that asked for a trial is told when it gets none."""
 
     WAIT = "wait"  #: nothing now, but a running trial may come back: ask again
-    LEAVE = "leave"  #: nothing now, and another idle worker already waits for what may come back
+    LEAVE = "leave"  #: nothing now, and enough idle workers already wait for what may come back
     EXHAUSTED = "exhausted"  #: nothing now, and nothing can come any more
     STOPPED = "stopped"  #: the first trials of this multirun all failed: the search was stopped
 

@@ -69,7 +69,7 @@ def nothing_to_write(transaction: Transaction, bound: BoundSpace, asking: Asking
     if not transaction.value("any_may_come_back", max_attempts=asking.max_attempts):
         return Draw.EXHAUSTED
     waits = transaction.value("worker_state", worker=asking.worker) == "waiting"
-    return Draw.WAIT if waits and not _another_waits(transaction, asking) else None
+    return Draw.WAIT if waits and not _enough_wait(transaction, asking) else None
 
 
 def claim(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim | Draw | None:
@@ -208,16 +208,20 @@ def _begin_attempt(transaction: Transaction, asking: Asking, claimed: Claim) -> 
 def _nothing(transaction: Transaction, asking: Asking) -> Draw:
     if not transaction.value("any_may_come_back", max_attempts=asking.max_attempts):
         return Draw.EXHAUSTED
-    # A worker that waits keeps its accelerator from others: one is enough to take over what comes back.
-    if _another_waits(transaction, asking):
+    # A worker that waits keeps its accelerator from others, so no more of them wait than may be needed.
+    if _enough_wait(transaction, asking):
         transaction.change("set_worker_left", worker=asking.worker, now=time.time())
         return Draw.LEAVE
     transaction.change("set_worker_waiting", worker=asking.worker)
     return Draw.WAIT
 
 
-def _another_waits(transaction: Transaction, asking: Asking) -> bool:
-    return not (_waiting(transaction) - {asking.worker}).isdisjoint(asking.alive)
+def _enough_wait(transaction: Transaction, asking: Asking) -> bool:
+    """Whether others that are seen to live wait for every trial whose holder is not: for one at least."""
+    others = _waiting(transaction) - {asking.worker}
+    holders = transaction.rows("holders_of_open_trials", max_attempts=asking.max_attempts)
+    doubtful = sum(holder["id"] not in asking.alive for holder in holders)
+    return len(others.intersection(asking.alive)) >= max(1, doubtful)
 
 
 def _waiting(transaction: Transaction) -> set[str]:

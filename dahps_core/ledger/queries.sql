@@ -96,6 +96,13 @@ UPDATE worker SET state = 'left', ended_at = :now WHERE id = :worker AND state =
 -- Who waits for what may come back.
 SELECT id FROM worker WHERE state = 'waiting';
 
+-- name: holders_of_open_trials
+-- Who holds a trial that may come back: once for each trial.
+SELECT attempt.worker AS id FROM trial JOIN attempt ON attempt.token = trial.token WHERE trial.state = 'running'
+UNION ALL
+SELECT attempt.worker FROM trial JOIN attempt ON attempt.token = trial.token
+WHERE trial.state = 'lost' AND trial.charged < :max_attempts;
+
 -- name: watched_workers
 -- Whose heart an idle worker listens to: who holds a trial, and who waits.
 SELECT attempt.worker AS id FROM trial JOIN attempt ON attempt.token = trial.token WHERE trial.state = 'running'

@@ -225,15 +225,26 @@ class TestWhatAnIdleWorkerIsTold:
         assert ask(ledger, waiting) is Draw.WAIT
         assert ask(ledger, idle) is Draw.WAIT
         assert ask(ledger, idle, alive=[busy]) is Draw.WAIT
-        assert ask(ledger, idle, alive=[waiting]) is Draw.LEAVE
+        assert ask(ledger, idle, alive=[busy, waiting]) is Draw.LEAVE
 
     def test_of_two_that_see_each_other_one_stays(self, ledger):
         busy, one, other = (register(ledger) for _ in range(3))
-        claim_all(ledger, busy)
+        for _ in range(4):
+            claimed(ledger, busy)
         ask(ledger, one)
         ask(ledger, other)
-        answers = [ask(ledger, one, alive=[other]), ask(ledger, other, alive=[one])]
+        answers = [ask(ledger, one, alive=[busy, other]), ask(ledger, other, alive=[busy, one])]
         assert answers == [Draw.LEAVE, Draw.WAIT]
+
+    def test_as_many_wait_as_trials_may_have_lost_their_workers(self, ledger):
+        silent = [register(ledger) for _ in range(2)]
+        held = [claimed(ledger, worker) for worker in silent]
+        idle = [register(ledger) for _ in range(3)]
+        for claim in [claimed(ledger, worker) for worker in idle[:2]]:
+            finish(ledger, claim)
+        assert len(held) == 2
+        answers = [ask(ledger, worker, alive=idle) for worker in idle]
+        assert answers == [Draw.WAIT, Draw.WAIT, Draw.LEAVE]
 
     def test_a_worker_that_waits_gets_what_comes_back(self, ledger):
         busy, waiting = register(ledger), register(ledger)

@@ -91,7 +91,11 @@ class LedgerAndModel(RuleBasedStateMachine):
         runs = any(trial.state == "running" for trial in self.trials)
         if not runs and not any(trial.state == "lost" for _, trial in open_ones):
             return Draw.EXHAUSTED
-        if (self.waiting - {worker}) & set(alive):
+        out = [t for _, t in open_ones if t.state == "lost"] + [
+            t for t in self.trials if t.state == "running"
+        ]
+        doubtful = sum(trial.holder is not None and trial.holder not in alive for trial in out)
+        if len((self.waiting - {worker}) & set(alive)) >= max(1, doubtful):
             self.waiting.discard(worker)
             return Draw.LEAVE
         self.waiting.add(worker)
