@@ -22,35 +22,32 @@ RETURN_GRACE_S = 20.0
 
 
 class Launch:
-    """One call of `launcher.launch`, in a thread.
+    """One call of `launcher.launch`, in a thread if the launcher's jobs run elsewhere.
 
     A launcher returns when its last job has ended, and submitit learns of a killed job up to ten minutes
     late; what became of the search stands in the ledger long before.
 
     Attributes:
-        error: What the launcher raised, in the end.
+        error: What the launcher or a worker raised, in the end.
     """
 
     def __init__(self, launcher: Launcher, n_workers: int) -> None:
         self.n_workers = n_workers
         self.error: Exception | None = None
         self._launcher = launcher
-        self._thread = threading.Thread(target=self._launch, name="dahps-launch", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="dahps-launch", daemon=True)
 
     def start(self) -> None:
         """Launch in a thread."""
         self._thread.start()
-
-    def run(self) -> None:
-        """Launch here, until the workers have ended."""
-        self._launch()
 
     def returned(self, timeout_s: float) -> bool:
         """Whether the launcher has returned, after at most `timeout_s` seconds."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _launch(self) -> None:
+    def run(self) -> None:
+        """Launch here, until the workers have ended."""
         overrides = [[f"worker={number}"] for number in range(self.n_workers)]
         try:
             for job_return in self._launcher.launch(overrides, initial_job_idx=0):

@@ -59,7 +59,7 @@ class Sweep:
             raise CompactHydraException(str(error)) from error
 
     def _compose_one(self, search: Search) -> None:
-        # The launcher would find a mistake in the config too, in every job, hours later.
+        # A mistake that all trials share would be found by the jobs too, after hours in the queue.
         self.context.config_loader.load_sweep_config(self.config, to_overrides(search.space[0]))
 
     def _work(self, ledger: Ledger, options: WorkerOptions) -> None:
