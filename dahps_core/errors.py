@@ -85,6 +85,10 @@ class LedgerVersionError(LedgerError):
     """The ledger was written by a version of DAHPS with another schema."""
 
 
+class LedgerDamagedError(LedgerError):
+    """The ledger's file holds what no version of DAHPS wrote there."""
+
+
 class LedgerUnavailableError(LedgerError):
     """The storage refused: no permission, no space, an I/O error, or locked for longer than we wait."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -39,6 +38,7 @@ class Asking:
 
     Attributes:
         worker: Who asks.
+        token: Of the claim that it may get; one for each time that it asks, however often that is repeated.
         max_trials: How many trials the ledger may hold in all; None: no limit.
         max_attempts: How often a trial may run, releases not counted.
         stop_after_failures: With so many failures in this multirun, and no success, the search stops.
@@ -47,6 +47,7 @@ class Asking:
     """
 
     worker: str
+    token: str
     max_trials: int | None
     max_attempts: int
     stop_after_failures: int | None
@@ -54,38 +55,74 @@ class Asking:
     alive: Collection[str] = field(default=())
 
 
+@dataclass(frozen=True)
+class _Outlook:
+    """What a claim has to know where nothing went wrong; one look at the ledger."""
+
+    released: int | None
+    n_drawn: int
+    cursor: int
+    worker_state: str
+    has_finished: bool
+    n_failed: int
+
+    @classmethod
+    def of(cls, transaction: Transaction, bound: BoundSpace, asking: Asking) -> _Outlook:
+        return cls(*transaction.rows("outlook", space=bound.id, worker=asking.worker)[0])
+
+    def is_stopped(self, asking: Asking) -> bool:
+        limit = asking.stop_after_failures
+        return limit is not None and not self.has_finished and self.n_failed >= limit
+
+    def may_draw(self, bound: BoundSpace, asking: Asking) -> bool:
+        is_allowed = asking.max_trials is None or self.n_drawn < asking.max_trials
+        return is_allowed and self.cursor < bound.space.n_trials
+
+
 def nothing_to_write(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Draw | None:
     """What a waiting worker is told without a write; None if there is something to be written."""
     if _dead_ones_count_on(transaction, asking):
         return None
-    if _is_stopped(transaction, asking):
+    outlook = _Outlook.of(transaction, bound, asking)
+    if outlook.is_stopped(asking):
         return Draw.STOPPED
     if (
-        transaction.value("oldest_released") is not None
-        or _may_draw(transaction, bound, asking)
+        outlook.released is not None
+        or outlook.may_draw(bound, asking)
         or _oldest_to_retry(transaction, asking) is not None
     ):
         return None
     if not transaction.value("any_may_come_back", max_attempts=asking.max_attempts):
         return Draw.EXHAUSTED
-    waits = transaction.value("worker_state", worker=asking.worker) == "waiting"
-    return Draw.WAIT if waits and not _enough_wait(transaction, asking) else None
+    return Draw.WAIT if outlook.worker_state == "waiting" and not _enough_wait(transaction, asking) else None
 
 
 def claim(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim | Draw | None:
     """Serve a worker; None if all positions that one transaction may look at were drawn before."""
     _presume_lost(transaction, asking)
-    if _is_stopped(transaction, asking):
+    outlook = _Outlook.of(transaction, bound, asking)
+    if outlook.is_stopped(asking):
         return Draw.STOPPED
-    released = transaction.value("oldest_released")
-    if released is not None:
-        return _claim_again(transaction, asking, int(released))
-    if _may_draw(transaction, bound, asking):
-        return _claim_new(transaction, bound, asking)
-    retried = _oldest_to_retry(transaction, asking)
-    if retried is not None:
-        return _claim_again(transaction, asking, retried)
-    return _nothing(transaction, asking)
+    if outlook.released is not None:
+        claimed = _claim_again(transaction, asking, outlook.released)
+    elif outlook.may_draw(bound, asking):
+        claimed = _claim_new(transaction, bound, asking, outlook)
+    elif (retried := _oldest_to_retry(transaction, asking)) is not None:
+        claimed = _claim_again(transaction, asking, retried)
+    else:
+        return _nothing(transaction, asking)
+    if claimed and outlook.worker_state != "working":
+        transaction.change("set_worker_working", worker=asking.worker)
+    return claimed
+
+
+def claimed_before(transaction: Transaction, asking: Asking) -> Claim | None:
+    """The claim that an earlier call of the same asking was given, if its answer was lost."""
+    trial = transaction.row("claimed_trial", worker=asking.worker, token=asking.token)
+    if trial is None:
+        return None
+    combination = Combination.from_json(trial["combination"])
+    return Claim(trial["number"], trial["attempts"], asking.token, combination, trial["repetition"])
 
 
 def remaining(transaction: Transaction, bound: BoundSpace, max_trials: int | None, max_attempts: int) -> int:
@@ -107,53 +144,36 @@ def _presume_lost(transaction: Transaction, asking: Asking) -> None:
     for worker in asking.dead:
         transaction.change("dismiss_waiting_worker", worker=worker, now=time.time())
         for trial in transaction.rows("running_of_worker", worker=worker):
-            transaction.change("presume_trial_lost", number=trial["number"], token=trial["token"])
             transaction.change(
-                "end_attempt",
+                "presume_trial_lost",
+                number=trial["number"],
                 token=trial["token"],
-                outcome="lost",
                 now=time.time(),
-                output_dir=None,
                 error="its worker gave no sign of life for longer than the lease",
             )
 
 
-def _is_stopped(transaction: Transaction, asking: Asking) -> bool:
-    limit = asking.stop_after_failures
-    if limit is None:
-        return False
-    run = str(transaction.value("run_of_worker", worker=asking.worker))
-    if transaction.value("run_has_finished_one", run=run):
-        return False
-    return _number(transaction, "count_failures", run=run, limit=limit) == limit
-
-
-def _may_draw(transaction: Transaction, bound: BoundSpace, asking: Asking) -> bool:
-    if asking.max_trials is not None and _number(transaction, "n_drawn") >= asking.max_trials:
-        return False
-    return _number(transaction, "cursor", space=bound.id) < bound.space.n_trials
-
-
-def _claim_new(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim | None:
-    number = _number(transaction, "n_drawn")
-    start = _number(transaction, "cursor", space=bound.id)
-    end = min(start + PASSED_OVER_PER_TRANSACTION, bound.space.n_trials)
-    for position in range(start, end):
+def _claim_new(
+    transaction: Transaction, bound: BoundSpace, asking: Asking, outlook: _Outlook
+) -> Claim | None:
+    end = min(outlook.cursor + PASSED_OVER_PER_TRANSACTION, bound.space.n_trials)
+    for position in range(outlook.cursor, end):
         combination, repetition = bound.trial_at(position)
-        token = secrets.token_hex(16)
         is_new = transaction.change(
             "insert_trial",
-            number=number,
+            number=outlook.n_drawn,
             space=bound.id,
             position=position,
             combination=combination.to_json(),
             digest=combination.digest(),
             repetition=repetition,
-            token=token,
+            token=asking.token,
+            worker=asking.worker,
+            now=time.time(),
         )
         if is_new:
             transaction.change("move_cursor", space=bound.id, cursor=position + 1)
-            return _begin_attempt(transaction, asking, Claim(number, 1, token, combination, repetition))
+            return Claim(outlook.n_drawn, 1, asking.token, combination, repetition)
     transaction.change("move_cursor", space=bound.id, cursor=end)
     return None
 
@@ -182,27 +202,12 @@ def _levels(transaction: Transaction, query: str, max_attempts: int) -> list[int
         levels.append(int(charged))
 
 
-def _claim_again(transaction: Transaction, asking: Asking, number: int) -> Claim:
-    token = secrets.token_hex(16)
-    transaction.change("claim_trial", number=number, token=token)
-    trial = transaction.rows("claimed_trial", number=number)[0]
-    combination = Combination.from_json(trial["combination"])
-    return _begin_attempt(
-        transaction, asking, Claim(number, trial["attempts"], token, combination, trial["repetition"])
-    )
-
-
-def _begin_attempt(transaction: Transaction, asking: Asking, claimed: Claim) -> Claim:
+def _claim_again(transaction: Transaction, asking: Asking, number: int) -> Claim | None:
+    transaction.change("keep_attempt", number=number)
     transaction.change(
-        "insert_attempt",
-        number=claimed.number,
-        attempt=claimed.attempt,
-        token=claimed.token,
-        worker=asking.worker,
-        now=time.time(),
+        "claim_trial", number=number, token=asking.token, worker=asking.worker, now=time.time()
     )
-    transaction.change("set_worker_working", worker=asking.worker)
-    return claimed
+    return claimed_before(transaction, asking)
 
 
 def _nothing(transaction: Transaction, asking: Asking) -> Draw:

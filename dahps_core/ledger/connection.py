@@ -1,36 +1,34 @@
-"""The one place that talks to SQLite: connections, transactions, patience with locks, errors that help."""
+"""The one place that talks to SQLite: connections, transactions, patience, errors that help."""
 
 from __future__ import annotations
 
+import logging
 import os
-import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from urllib.parse import quote
 
-from dahps_core.errors import LedgerError, LedgerUnavailableError, NotALedgerError
+from dahps_core.errors import LedgerError, LedgerUnavailableError
+from dahps_core.ledger.gate import PATIENCE_S as GATE_PATIENCE_S
 from dahps_core.ledger.gate import gate_at
+from dahps_core.ledger.patience import Patience
 from dahps_core.ledger.statements import statements
+from dahps_core.ledger.storage import is_locked, meaning
 
-SHORTEST_PAUSE_S = 0.001
-LONGEST_PAUSE_S = 0.05  # jitter with this cap: p99 of a claim among 64 idle-ish processes was 0.1 s
+log = logging.getLogger(__name__)
+
+#: The longest pause in seconds between two tries to reach a storage that is gone.
+LONGEST_OUTAGE_PAUSE_S = 2.0
 
 Parameter: TypeAlias = "str | int | float | None"
+T = TypeVar("T")
 
 _QUERIES = statements("queries.sql")
-
-_MENDS = {
-    "readonly": "Ask for write permission on the ledger's folder and its files, or use another ledger folder",
-    "full": "Free some space, or raise the quota, and run the same command again: no record is lost",
-    "unable to open": "See that the folder exists and may be written by you",
-    "malformed": "The file is damaged: restore a copy, or start in another ledger folder",
-}
-_MEND_STORAGE = "See whether the storage is reachable, and run the same command again: no record is lost"
 
 # A connection must be neither used nor closed by a forked child, so a child keeps what it inherits for ever.
 _open_connections: set[sqlite3.Connection] = set()
@@ -39,9 +37,9 @@ _open_connections: set[sqlite3.Connection] = set()
 class Transaction:
     """Statements by name, inside a transaction; one that finds the database locked is repeated."""
 
-    def __init__(self, connection: sqlite3.Connection, deadline: float) -> None:
+    def __init__(self, connection: sqlite3.Connection, patience: Patience) -> None:
         self._connection = connection
-        self._deadline = deadline
+        self._patience = patience
 
     def rows(self, query: str, **parameters: Parameter) -> list[sqlite3.Row]:
         """All rows of a query."""
@@ -64,15 +62,13 @@ class Transaction:
 
     def execute(self, sql: str, parameters: dict[str, Parameter] | None = None) -> sqlite3.Cursor:
         """The cursor of a statement, repeated while the database is locked."""
-        pause_s = SHORTEST_PAUSE_S
         while True:
             try:
                 return self._connection.execute(sql, parameters or {})
             except sqlite3.OperationalError as error:
-                if not _is_locked(error) or time.monotonic() > self._deadline:
+                if not is_locked(error) or self._patience.has_ended():
                     raise
-            time.sleep(random.uniform(0, pause_s))
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            self._patience.pause()
 
 
 class Database:
@@ -83,31 +79,37 @@ class Database:
 
     Args:
         path: The file.
-        patience_s: How long a transaction waits for locks before it gives up.
+        patience_s: How long to wait for locks, and for a storage that was there before, while nobody writes.
         create: Whether a missing file is made.
+        was_there: Whether the file is known to be there, so that it is waited for from the start.
     """
 
-    def __init__(self, path: Path, *, patience_s: float, create: bool) -> None:
+    def __init__(
+        self, path: Path, *, patience_s: float, create: bool = False, was_there: bool = False
+    ) -> None:
         self.path = path
         self._patience_s = patience_s
         self._create = create
+        self._was_there = was_there
         self._gate = gate_at(path.with_suffix(".gate"))
         self._threads = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
 
-    @contextmanager
-    def reading(self) -> Iterator[Transaction]:
-        """A transaction that sees one state of the ledger, and writes nothing."""
-        with self._transaction("begin_reading") as transaction:
-            yield transaction
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Call `work` in a transaction that sees one state of the ledger, and writes nothing.
 
-    @contextmanager
-    def writing(self) -> Iterator[Transaction]:
-        """A transaction of the only writer; kept if the block ends, and undone if it raises."""
-        self._refuse_forked()
-        with self._gate.passed(), self._transaction("begin_writing") as transaction:
-            yield transaction
+        It is called again if the storage fails meanwhile and comes back.
+        """
+        return self._patiently(lambda: self._transact("begin_reading", work))
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Call `work` in a transaction of the only writer; what it wrote is kept unless it raises.
+
+        It is called again if the storage fails meanwhile and comes back: perhaps after its first call was
+        kept, and only the answer to COMMIT was lost.
+        """
+        return self._patiently(lambda: self._queue_and_write(work))
 
     def close(self) -> None:
         """Give the connection back; the next transaction opens another."""
@@ -119,35 +121,71 @@ class Database:
                 _open_connections.discard(self._connection)
                 self._connection = None
 
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Transaction]:
+    def _queue_and_write(self, work: Callable[[Transaction], T]) -> T:
+        return self._gate.pass_with(
+            lambda: self._transact("begin_writing", work), Patience(GATE_PATIENCE_S, self.path).has_ended
+        )
+
+    def _patiently(self, transact: Callable[[], T]) -> T:
         self._refuse_forked()
-        with self._threads, self._translating_errors():
-            deadline = time.monotonic() + self._patience_s
-            transaction = Transaction(self._connected(), deadline)
+        patience = Patience(self._patience_s, longest_pause_s=LONGEST_OUTAGE_PAUSE_S)
+        since = None
+        while True:
             try:
-                transaction.change(begin)
-                yield transaction
+                done = transact()
+                break
+            except LedgerUnavailableError as error:
+                if not self._was_there or patience.has_ended():
+                    raise
+                if since is None:
+                    since = time.monotonic()
+                    log.warning("%s It is waited for, for %g s.", error, self._patience_s)
+            patience.pause()
+        self._was_there = True
+        if since is not None:
+            log.warning("The ledger is back after %.0f s.", time.monotonic() - since)
+        return done
+
+    def _transact(self, begin: str, work: Callable[[Transaction], T]) -> T:
+        with self._threads, self._translating_errors():
+            transaction = self._begun(begin)
+            try:
+                done = work(transaction)
                 # Readers may keep a COMMIT waiting: it is repeated, and what was written stays meanwhile.
                 transaction.change("commit")
             except BaseException:
                 with suppress(sqlite3.Error):
                     transaction.change("rollback")
                 raise
+            return done
 
-    def _connected(self) -> sqlite3.Connection:
+    def _begun(self, begin: str) -> Transaction:
+        patience = Patience(self._patience_s, self.path)
         if self._connection is None:
-            mode = "rwc" if self._create else "rw"
-            uri = f"file:{quote(os.fsencode(self.path))}?mode={mode}"
-            connection = sqlite3.connect(
-                uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False
+            self._connect(patience)
+        assert self._connection
+        transaction = Transaction(self._connection, patience)
+        transaction.change(begin)
+        return transaction
+
+    def _connect(self, patience: Patience) -> None:
+        mode = "rwc" if self._create else "rw"
+        uri = f"file:{quote(os.fsencode(self.path))}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
+        _open_connections.add(connection)
+        connection.row_factory = sqlite3.Row
+        settings = Transaction(connection, patience)
+        settings.change("enforce_references")
+        if settings.value("journal_mode") == "wal":
+            connection.close()
+            raise LedgerUnavailableError(
+                "the ledger is in WAL mode, which cannot work across hosts",
+                where=str(self.path),
+                mend="While nobody uses it, run: sqlite3 ledger.db 'PRAGMA journal_mode = DELETE'",
             )
-            _open_connections.add(connection)
-            connection.row_factory = sqlite3.Row
-            connection.execute(_QUERIES["enforce_references"])
-            self._connection = connection
-            self._create = False
-        return self._connection
+        settings.change("keep_journal")
+        self._connection = connection
+        self._create = False
 
     def _refuse_forked(self) -> None:
         if self._pid != os.getpid():
@@ -165,29 +203,4 @@ class Database:
             raise  # a defect of ours, not of the storage
         except sqlite3.DatabaseError as error:
             self.close()
-            raise self._meaning(error) from error
-
-    def _meaning(self, error: sqlite3.DatabaseError) -> LedgerError:
-        where, text = str(self.path), str(error)
-        if "not a database" in text:
-            return not_a_ledger(self.path, "the file is not a ledger")
-        if "unable to open" in text and not self.path.exists():
-            return not_a_ledger(self.path, "there is no ledger here")
-        if _is_locked(error):
-            return LedgerUnavailableError(
-                f"the ledger was locked for longer than {self._patience_s:g} s",
-                where=where,
-                mend="See whether a process that uses it is stopped, or its host unreachable",
-            )
-        mend = next((mend for sign, mend in _MENDS.items() if sign in text), _MEND_STORAGE)
-        return LedgerUnavailableError(f"the storage refused: {text}", where=where, mend=mend)
-
-
-def not_a_ledger(path: Path, what: str) -> NotALedgerError:
-    """The error of a path where there is no ledger."""
-    return NotALedgerError(what, where=str(path), mend="Give the folder of a ledger, or of one to be made")
-
-
-def _is_locked(error: sqlite3.DatabaseError) -> bool:
-    # By its text: Python 3.10 does not tell SQLite's error code.
-    return "is locked" in str(error)
+            raise meaning(error, self.path, self._patience_s, was_there=self._was_there) from error

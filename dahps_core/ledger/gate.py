@@ -6,13 +6,18 @@ that a stopped process holds, costs speed and never correctness.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Generic, TypeVar
 
-#: How long to queue in seconds; hundreds of saturating writers are served in less.
+T = TypeVar("T")
+
+#: How long to queue in seconds while nobody is seen to be served.
 PATIENCE_S = 30.0
 
 
@@ -28,43 +33,35 @@ class Gate:
     def __init__(self, path: str) -> None:
         self._path = path
         self._inside = threading.Lock()  # an fcntl lock belongs to the process: it keeps no threads apart
-        self._queue: threading.Thread | None = None
+        self._turn: threading.Thread | None = None
         self._descriptor: int | None = None
 
-    @contextmanager
-    def passed(self) -> Iterator[None]:
-        """Inside the gate; without blocking locks, or after `PATIENCE_S`, inside without having it."""
+    def pass_with(self, work: Callable[[], T], is_hopeless: Callable[[], bool]) -> T:
+        """Call `work` inside the gate; without blocking locks, or when waiting is hopeless, outside of it.
+
+        Args:
+            work: Called once, perhaps by another thread.
+            is_hopeless: Asked every `PATIENCE_S`: whether nobody has been served meanwhile.
+        """
         with self._inside:
             try:
-                if not self._call(fcntl.LOCK_EX | fcntl.LOCK_NB):
-                    self._wait_in_queue()
-                yield
+                is_open = self._call(fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if is_open or (self._turn is not None and self._turn.is_alive()):
+                    return work()  # a turn that is still stuck in the queue is a gate that does not work
             finally:
                 # Whether or not it was locked: a signal's exception may come between any two lines.
                 self._call(fcntl.LOCK_UN)
-
-    def _wait_in_queue(self) -> None:
-        # In a thread, since nothing else ends a blocking lock call after a while.
-        if self._queue is not None and self._queue.is_alive():
-            return  # still stuck from an earlier time
-        left = threading.Event()
-        self._queue = threading.Thread(target=self._lock_unless, args=(left,), name="gate", daemon=True)
-        self._queue.start()
-        try:
-            self._queue.join(PATIENCE_S)
-        finally:
-            left.set()
-
-    def _lock_unless(self, left: threading.Event) -> None:
-        self._call(fcntl.LOCK_EX)
-        if left.is_set():
-            self._call(fcntl.LOCK_UN)
+            self._turn = turn = _Turn(self._call, work)
+            return turn.taken(is_hopeless)
 
     def _call(self, operation: int) -> bool:
-        with suppress(OSError):
+        try:
             fcntl.lockf(self._opened(), operation)
-            return True
-        return False
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                self.forget()  # the storage was gone, and with it the file that was opened
+            return False
+        return True
 
     def _opened(self) -> int:
         # Never closed while the process lives: closing any descriptor of a file drops all its locks.
@@ -73,10 +70,46 @@ class Gate:
         return self._descriptor
 
     def forget(self) -> None:
-        """In a forked child: give back the descriptor that was inherited."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Give the descriptor back: in a forked child, or where it is of no use any more."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+class _Turn(threading.Thread, Generic[T]):
+    """A place in the queue, in a thread, since nothing else ends a blocking lock call after a while.
+
+    The thread that was served does the work as well: to wake another one would keep all others waiting.
+    """
+
+    def __init__(self, call: Callable[[int], bool], work: Callable[[], T]) -> None:
+        super().__init__(name="gate", daemon=True)
+        self._call = call
+        self._work = work
+        self._is_taken = threading.Lock()  # by whoever does the work: this thread, or the one that gave up
+        self._future: Future[T] = Future()
+
+    def taken(self, is_hopeless: Callable[[], bool]) -> T:
+        """What the work returned, as soon as it was done in the queue's order, or now if that is hopeless."""
+        self.start()
+        try:
+            while self.is_alive() and not is_hopeless():
+                self.join(PATIENCE_S)
+        finally:
+            has_given_up = self._is_taken.acquire(blocking=False)
+        return self._work() if has_given_up else self._future.result()
+
+    def run(self) -> None:
+        """Queue, work, and let the next one in."""
+        self._call(fcntl.LOCK_EX)
+        try:
+            if self._is_taken.acquire(blocking=False):
+                self._future.set_result(self._work())
+        except BaseException as error:
+            self._future.set_exception(error)
+        finally:
+            self._call(fcntl.LOCK_UN)
 
 
 _gates: dict[str, Gate] = {}

@@ -30,8 +30,9 @@ class Ledger:
         - No trial has two holders; every write in a claim's name is fenced by its token.
         - A finished trial never changes.
         - Threads may share a ledger. A forked child must join or open its own.
-        - A method waits for locks for up to `patience_s`, and then raises `LedgerUnavailableError`, as it
-          does when the storage refuses. It may be called again: each edge counts once for a claim.
+        - A method waits for locks, and for a storage that was there and is gone, while anybody's write is
+          seen and `patience_s` longer; then it raises `LedgerUnavailableError`. It may be called again:
+          each edge counts once for a claim.
 
     Attributes:
         folder: The folder that holds `ledger.db`, heartbeats and checkpoints.
@@ -52,6 +53,7 @@ class Ledger:
         search: Search,
         *,
         on_change: Literal["refuse", "extend"] = "refuse",
+        create: bool = True,
         patience_s: float = PATIENCE_S,
     ) -> Ledger:
         """The ledger in a folder, made if there is none; many processes may do so at once.
@@ -60,23 +62,28 @@ class Ledger:
             folder: Made with its parents.
             search: What is to be searched; a seed of None takes the ledger's.
             on_change: "extend" adds a changed space to those that the ledger searches.
-            patience_s: How long a transaction waits for locks.
+            create: False for a ledger that is known to be there: it is waited for, and never made anew.
+            patience_s: How long a call waits while nobody else's write is seen: for locks, and for a storage
+                that was there before.
 
         Raises:
             SearchChangedError: The ledger holds another search.
             NotALedgerError: Something else stands in its place.
-            LedgerVersionError: It was written with another schema.
+            LedgerDamagedError: Its file is damaged, or gone from a folder where a search has been.
+            LedgerVersionError: It was written by a newer version.
             LedgerUnavailableError: The storage refused.
         """
         folder = Path(folder)
-        _make_folder(folder)
-        database = Database(folder / FILE_NAME, patience_s=patience_s, create=True)
-        return cls(folder, database, *opening.join(database, search, extend=on_change == "extend"))
+        if create:
+            _make_folder(folder)
+        database = Database(folder / FILE_NAME, patience_s=patience_s, create=create, was_there=not create)
+        bound = opening.join(database, search, create=create, extend=on_change == "extend")
+        return cls(folder, database, *bound)
 
     @classmethod
     def open(cls, folder: Path | str, *, patience_s: float = PATIENCE_S) -> Ledger:
         """The ledger that is in a folder, bound to the space that was added last; as `join` raises."""
-        database = Database(Path(folder) / FILE_NAME, patience_s=patience_s, create=False)
+        database = Database(Path(folder) / FILE_NAME, patience_s=patience_s)
         return cls(Path(folder), database, *opening.bind_to_newest(database))
 
     def close(self) -> None:
@@ -93,17 +100,28 @@ class Ledger:
         """The folder of a trial's checkpoints, the same for all its attempts; made by who needs it."""
         return self.folder / "checkpoints" / str(number)
 
-    def register(self, run: str, host: str, pid: int, job: str | None) -> str:
+    def register(self, run: str, host: str, pid: int, job: str | None, run_folder: str | None = None) -> str:
         """Enter a worker of a multirun.
+
+        Args:
+            run: The multirun.
+            host: Where the worker runs.
+            pid: Its process there.
+            job: The batch system's name for it.
+            run_folder: Where the multirun's trials write.
 
         Returns:
             The worker's id.
         """
         worker = secrets.token_hex(8)
-        with self._database.writing() as transaction:
+
+        def enter(transaction: Transaction) -> None:
+            transaction.change("insert_run", run=run, folder=_storable(run_folder))
             transaction.change(
                 "insert_worker", worker=worker, run=run, host=host, pid=pid, job=job, now=time.time()
             )
+
+        self._database.write(enter)
         return worker
 
     def retire(self, worker: str) -> None:
@@ -111,11 +129,13 @@ class Ledger:
 
         It can hold one if it was interrupted after `claim` had written, and before it returned.
         """
-        with self._database.writing() as transaction:
+
+        def leave(transaction: Transaction) -> None:
             for trial in transaction.rows("running_of_worker", worker=worker):
-                transaction.change("release_trial", number=trial["number"], token=trial["token"])
-                _end_attempt(transaction, trial["token"], "released", None, None)
+                transaction.change("release_trial", **dict(trial), now=time.time(), output_dir=None)
             transaction.change("set_worker_left", worker=worker, now=time.time())
+
+        self._database.write(leave)
 
     def claim(
         self,
@@ -140,18 +160,28 @@ class Ledger:
             dead: Workers whose heartbeats were seen to have ended: what they hold may be claimed.
             alive: Workers whose heartbeats were seen to change.
         """
-        asking = claiming.Asking(worker, max_trials, max_attempts, stop_after_failures, dead, alive)
+        token = secrets.token_hex(16)
+        asking = claiming.Asking(worker, token, max_trials, max_attempts, stop_after_failures, dead, alive)
         # A waiting worker asks again and again, so it only reads while nothing has changed.
         answer: Claim | Draw | None = self._poll(asking) if worker in self._waiting else None
         while answer is None:
-            with self._database.writing() as transaction:
-                answer = claiming.claim(transaction, self._bound, asking)
+            answer = self._claim_once(asking)
         (self._waiting.add if answer is Draw.WAIT else self._waiting.discard)(worker)
         return answer
 
     def _poll(self, asking: claiming.Asking) -> Draw | None:
-        with self._database.reading() as transaction:
-            return claiming.nothing_to_write(transaction, self._bound, asking)
+        return self._database.read(lambda reading: claiming.nothing_to_write(reading, self._bound, asking))
+
+    def _claim_once(self, asking: claiming.Asking) -> Claim | Draw | None:
+        calls = 0
+
+        def serve(transaction: Transaction) -> Claim | Draw | None:
+            nonlocal calls
+            calls += 1
+            before = claiming.claimed_before(transaction, asking) if calls > 1 else None
+            return before or claiming.claim(transaction, self._bound, asking)
+
+        return self._database.write(serve)
 
     def finish_if_held(
         self, claim: Claim, *, result: Value, metric: float | None, output_dir: str | None
@@ -168,56 +198,78 @@ class Ledger:
             ClaimLost: The trial was claimed by another worker.
         """
         is_nan = metric is not None and math.isnan(metric)
-        result_json = json.dumps(result)
-        with self._database.writing() as transaction:
-            if _holder_changed(
-                transaction,
-                "finish_trial",
-                claim,
-                metric=None if is_nan or metric is None else float(metric),
-                metric_is_nan=int(is_nan),
-                result=result_json,
-            ):
-                _end_attempt(transaction, claim.token, "finished", output_dir, None)
-            else:
-                _expect_outcome(transaction, claim, "finished")
+        self._end_if_held(
+            "finish_trial",
+            claim,
+            "finished",
+            output_dir,
+            also="run_has_finished_one",
+            metric=None if is_nan or metric is None else float(metric),
+            metric_is_nan=int(is_nan),
+            result=json.dumps(result),
+        )
 
     def fail_if_held(self, claim: Claim, *, error: str, output_dir: str | None) -> None:
         """The attempt raised; as `finish_if_held` raises."""
-        self._end_if_held("fail_trial", claim, "failed", output_dir, error)
+        self._fail_if_held(claim, "failed", error, output_dir)
 
     def lose_if_held(self, claim: Claim, *, error: str, output_dir: str | None) -> None:
         """The attempt died without an answer, as its own worker saw; as `finish_if_held` raises."""
-        self._end_if_held("lose_trial", claim, "died", output_dir, error)
+        self._fail_if_held(claim, "died", error, output_dir)
 
     def release_if_held(self, claim: Claim, *, output_dir: str | None) -> None:
         """The attempt was interrupted, and is not counted; as `finish_if_held` raises."""
-        self._end_if_held("release_trial", claim, "released", output_dir, None)
+        self._end_if_held("release_trial", claim, "released", output_dir)
+
+    def _fail_if_held(self, claim: Claim, outcome: str, error: str, output_dir: str | None) -> None:
+        self._end_if_held(
+            "end_trial",
+            claim,
+            outcome,
+            output_dir,
+            also="count_failure",
+            state=outcome,
+            error=_storable(error),
+        )
 
     def _end_if_held(
-        self, edge: str, claim: Claim, outcome: str, output_dir: str | None, error: str | None
+        self,
+        edge: str,
+        claim: Claim,
+        outcome: str,
+        output_dir: str | None,
+        *,
+        also: str | None = None,
+        **data: Parameter,
     ) -> None:
-        with self._database.writing() as transaction:
-            if _holder_changed(transaction, edge, claim):
-                _end_attempt(transaction, claim.token, outcome, output_dir, error)
-            else:
+        def end(transaction: Transaction) -> None:
+            is_held = transaction.change(
+                edge,
+                number=claim.number,
+                token=claim.token,
+                now=time.time(),
+                output_dir=_storable(output_dir),
+                **data,
+            )
+            if not is_held:
                 _expect_outcome(transaction, claim, outcome)
+            elif also:
+                transaction.change(also, number=claim.number)
+
+        self._database.write(end)
 
     def is_held(self, claim: Claim) -> bool:
         """Whether a write in the claim's name would be accepted now."""
-        with self._database.reading() as transaction:
-            return bool(transaction.value("is_held", number=claim.number, token=claim.token))
+        return bool(self._value("is_held", number=claim.number, token=claim.token))
 
     def watched_workers(self) -> list[str]:
         """Whose heartbeats an idle worker observes: who holds a running or lost trial, and who waits."""
-        with self._database.reading() as transaction:
-            return [row["id"] for row in transaction.rows("watched_workers")]
+        return self._database.read(lambda reading: [row["id"] for row in reading.rows("watched_workers")])
 
     @property
     def n_drawn(self) -> int:
         """How many trials were ever claimed; their numbers are dense from 0."""
-        with self._database.reading() as transaction:
-            return int(transaction.rows("n_drawn")[0][0])
+        return int(self._value("n_drawn") or 0)
 
     def remaining(self, max_trials: int | None, max_attempts: int) -> int:
         """How many trials are not over, by the limits that `claim` is given; 0 when the search has ended.
@@ -225,13 +277,13 @@ class Ledger:
         Of a space that overlaps with another one of the ledger, trials that were drawn from the other
         one are counted until the cursor has passed over them.
         """
-        with self._database.reading() as transaction:
-            return claiming.remaining(transaction, self._bound, max_trials, max_attempts)
+        return self._database.read(
+            lambda reading: claiming.remaining(reading, self._bound, max_trials, max_attempts)
+        )
 
     def counts(self) -> dict[TrialState, int]:
         """How many trials are in each state, at one moment."""
-        with self._database.reading() as transaction:
-            return reading.counts(transaction)
+        return self._database.read(reading.counts)
 
     def trials(self, first: int = 0) -> Iterator[TrialRecord]:
         """All trials from a number on, with their last attempts; read by pages, so that no writer waits."""
@@ -239,24 +291,18 @@ class Ledger:
 
     def best(self) -> TrialRecord | None:
         """The finished trial with the best metric; NaN and None never win, ties go to the lower number."""
-        with self._database.reading() as transaction:
-            return reading.best(transaction, self.search.direction)
+        return self._database.read(lambda transaction: reading.best(transaction, self.search.direction))
 
     def workers(self, run: str) -> list[reading.WorkerRecord]:
         """The workers of a multirun, in the order of their coming."""
-        with self._database.reading() as transaction:
-            return reading.workers(transaction, run)
+        return self._database.read(lambda transaction: reading.workers(transaction, run))
 
-    def outcomes(self, run: str) -> dict[str, int]:
-        """How the attempts of a multirun ended: finished, failed, released, died or lost -> how many."""
-        with self._database.reading() as transaction:
-            return {row["outcome"]: row["n"] for row in transaction.rows("outcomes", run=run)}
+    def run(self, run: str) -> reading.RunRecord:
+        """How a multirun went so far."""
+        return self._database.read(lambda transaction: reading.run(transaction, run))
 
-    def first_failure(self, run: str) -> TrialRecord | None:
-        """The trial of the first attempt that failed in a multirun, with that attempt's error and folder."""
-        with self._database.reading() as transaction:
-            row = transaction.row("first_failure", run=run)
-            return None if row is None else reading.record(row)
+    def _value(self, query: str, **parameters: Parameter) -> Parameter:
+        return self._database.read(lambda reading: reading.value(query, **parameters))
 
 
 def _make_folder(folder: Path) -> None:
@@ -270,23 +316,6 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _holder_changed(transaction: Transaction, edge: str, claim: Claim, **data: Parameter) -> bool:
-    return transaction.change(edge, number=claim.number, token=claim.token, **data) == 1
-
-
-def _end_attempt(
-    transaction: Transaction, token: str, outcome: str, output_dir: str | None, error: str | None
-) -> None:
-    transaction.change(
-        "end_attempt",
-        token=token,
-        outcome=outcome,
-        now=time.time(),
-        output_dir=_storable(output_dir),
-        error=_storable(error),
-    )
-
-
 def _storable(text: str | None) -> str | None:
     # A path or a traceback may hold bytes that are no UTF-8 (as lone surrogates), which SQLite refuses.
     return text and text.encode("utf-8", "backslashreplace").decode()
@@ -294,7 +323,10 @@ def _storable(text: str | None) -> str | None:
 
 def _expect_outcome(transaction: Transaction, claim: Claim, outcome: str) -> None:
     # The answer to a COMMIT may be lost and the call repeated: what is written already is no loss.
-    if transaction.value("outcome_of_attempt", token=claim.token) != outcome:
+    found = transaction.value(
+        "outcome_of_attempt", number=claim.number, attempt=claim.attempt, token=claim.token
+    )
+    if found != outcome:
         raise ClaimLost(
             f"attempt {claim.attempt} is held no longer: the trial was given up or claimed by another worker",
             where=f"trial {claim.number}",

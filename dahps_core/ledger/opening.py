@@ -1,4 +1,4 @@
-"""Making a ledger, recognizing one, and holding it against the search that is asked for."""
+"""Joining a ledger: holding it against the search that is asked for."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from dahps_core.errors import LedgerUnavailableError, LedgerVersionError, SearchChangedError
+from dahps_core.errors import SearchChangedError
 from dahps_core.ledger.claiming import BoundSpace
-from dahps_core.ledger.connection import Database, Transaction, not_a_ledger
+from dahps_core.ledger.connection import Database, Transaction
+from dahps_core.ledger.making import is_empty, make_tables, refuse_if_emptied, upgrade
 from dahps_core.ledger.search import Search
-from dahps_core.ledger.statements import statements
+from dahps_core.ledger.storage import not_a_ledger
 from dahps_core.space import SearchSpace
 from dahps_core.strategies import STRATEGIES
 
-APPLICATION_ID = 0x44414850  # "DAHP", in the file's header
-SCHEMA_VERSION = 1
 
-
-def join(database: Database, asked: Search, *, extend: bool) -> tuple[Search, BoundSpace]:
+def join(database: Database, asked: Search, *, create: bool, extend: bool) -> tuple[Search, BoundSpace]:
     """Bind to a ledger that is made now, or holds the search that is asked for, or is extended to it.
 
     Returns:
@@ -29,55 +27,38 @@ def join(database: Database, asked: Search, *, extend: bool) -> tuple[Search, Bo
     Raises:
         SearchChangedError: The ledger holds another search.
     """
+
     # One writing transaction for all of it: of many processes that come at once, one makes the ledger.
-    with database.writing() as transaction:
-        if _is_empty(transaction, database.path):
+    def join_or_make(transaction: Transaction) -> tuple[Search, int]:
+        if is_empty(transaction, database.path):
+            if not create:
+                raise not_a_ledger(database.path, "the ledger that was here is gone")
+            refuse_if_emptied(database.path.parent)
             _make(transaction, asked)
         kept, _ = _kept(transaction)
         space_id = _space_id(transaction, asked.space)
         _refuse_changes(database.path, kept, asked, space_may_differ=extend or space_id is not None)
-        if space_id is None:
-            space_id = _add_space(transaction, asked.space)
+        return kept, _add_space(transaction, asked.space) if space_id is None else space_id
+
+    upgrade(database)
+    kept, space_id = database.write(join_or_make)
     return _bound(replace(kept, space=asked.space), space_id)
 
 
 def bind_to_newest(database: Database) -> tuple[Search, BoundSpace]:
     """Bind to the space that was added last to a ledger that is there."""
-    with database.reading() as transaction:
-        if _is_empty(transaction, database.path):
+
+    def read(transaction: Transaction) -> tuple[Search, int]:
+        if is_empty(transaction, database.path):
             raise not_a_ledger(database.path, "there is no ledger here")
-        return _bound(*_kept(transaction))
+        return _kept(transaction)
 
-
-def _is_empty(transaction: Transaction, path: Path) -> bool:
-    application_id = transaction.value("application_id")
-    # To SQLite a file of a few bytes is an empty database; to whoever wrote it, it is not.
-    if application_id == 0 and transaction.value("n_tables") == 0 and path.stat().st_size == 0:
-        return True
-    if application_id != APPLICATION_ID:
-        raise not_a_ledger(path, "the database is not a ledger")
-    version = transaction.value("schema_version")
-    if version != SCHEMA_VERSION:
-        raise LedgerVersionError(
-            f"the ledger has schema {version}, this DAHPS writes schema {SCHEMA_VERSION}",
-            where=str(path),
-            mend="Use the version of DAHPS that made it, or another ledger folder",
-        )
-    if transaction.value("journal_mode") == "wal":
-        raise LedgerUnavailableError(
-            "the ledger is in WAL mode, which cannot work across hosts",
-            where=str(path),
-            mend="While nobody uses it, run: sqlite3 ledger.db 'PRAGMA journal_mode = DELETE'",
-        )
-    return False
+    upgrade(database)
+    return _bound(*database.read(read))
 
 
 def _make(transaction: Transaction, search: Search) -> None:
-    for statement in statements("schema.sql").values():
-        transaction.execute(statement)
-    # A PRAGMA takes no parameters; both numbers are constants of ours.
-    transaction.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    transaction.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    make_tables(transaction)
     seed = secrets.randbits(63) if search.seed is None else search.seed
     transaction.change(
         "insert_meta",
@@ -86,6 +67,7 @@ def _make(transaction: Transaction, search: Search) -> None:
         direction=search.direction,
         metric=search.metric,
         seed=str(seed),
+        locking="fcntl",
     )
     _add_space(transaction, search.space)
 

@@ -7,6 +7,7 @@ import math
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from dahps_core.combination import Combination
 from dahps_core.ledger.connection import Database, Transaction
@@ -36,6 +37,21 @@ class WorkerRecord:
     ended_at: float | None
 
 
+@dataclass(frozen=True)
+class RunRecord:
+    """How a multirun went.
+
+    Attributes:
+        has_finished: Whether one of its trials finished.
+        n_failed: How many of its attempts failed.
+        first_failure: The first of them: the trial's number, and the error.
+    """
+
+    has_finished: bool
+    n_failed: int
+    first_failure: tuple[int, str] | None
+
+
 def counts(transaction: Transaction) -> dict[TrialState, int]:
     """How many trials are in each state; the sum is the number of trials drawn."""
     row = transaction.rows("counts")[0]
@@ -45,12 +61,15 @@ def counts(transaction: Transaction) -> dict[TrialState, int]:
 def trials(database: Database, first: int) -> Iterator[TrialRecord]:
     """The trials from a number on, read a page at a time: each page is consistent in itself."""
     while True:
-        with database.reading() as transaction:
-            rows = transaction.rows("trial_page", first=first, limit=TRIALS_PER_PAGE)
+        rows = database.read(partial(_page, first=first))
         yield from map(record, rows)
         if len(rows) < TRIALS_PER_PAGE:
             return
         first = rows[-1]["number"] + 1
+
+
+def _page(transaction: Transaction, first: int) -> list[sqlite3.Row]:
+    return transaction.rows("trial_page", first=first, limit=TRIALS_PER_PAGE)
 
 
 def best(transaction: Transaction, direction: str) -> TrialRecord | None:
@@ -66,13 +85,23 @@ def workers(transaction: Transaction, run: str) -> list[WorkerRecord]:
     return [WorkerRecord(**dict(row)) for row in transaction.rows("workers", run=run)]
 
 
+def run(transaction: Transaction, run: str) -> RunRecord:
+    """How a multirun went so far; one that no worker of is known has done nothing."""
+    row = transaction.row("run", run=run)
+    if row is None:
+        return RunRecord(has_finished=False, n_failed=0, first_failure=None)
+    failure = transaction.row("first_failure", run=run) if row["n_failed"] else None
+    first = (failure["trial"], failure["error"]) if failure else None
+    return RunRecord(bool(row["has_finished"]), row["n_failed"], first)
+
+
 def record(row: sqlite3.Row) -> TrialRecord:
-    """The record of a trial with one of its attempts."""
+    """The record of a trial with its last attempt."""
     return TrialRecord(
         number=row["number"],
         combination=Combination.from_json(row["combination"]),
         repetition=row["repetition"],
-        state=TrialState(row["state"]),
+        state=TrialState.LOST if row["state"] == "died" else TrialState(row["state"]),
         attempts=row["attempts"],
         metric=math.nan if row["metric_is_nan"] else row["metric"],
         result=None if row["result"] is None else json.loads(row["result"]),

@@ -10,7 +10,9 @@ CREATE TABLE meta (
     direction TEXT NOT NULL CHECK (direction IN ('minimize', 'maximize')),
     metric TEXT,
     -- Decimal digits: a seed is an int of any size.
-    seed TEXT NOT NULL
+    seed TEXT NOT NULL,
+    -- How its users keep each other out; two ways at once would be none.
+    locking TEXT NOT NULL CHECK (locking IN ('fcntl', 'folder'))
 );
 
 -- name: space
@@ -24,11 +26,21 @@ CREATE TABLE space (
     cursor INTEGER NOT NULL DEFAULT 0 CHECK (cursor >= 0)
 );
 
+-- name: run
+-- The multiruns. What a claim asks of its own one is kept here, so that it need not be counted.
+CREATE TABLE run (
+    id TEXT PRIMARY KEY,
+    -- Where its trials write: there lies what a worker could not record.
+    folder TEXT,
+    has_finished INTEGER NOT NULL DEFAULT 0 CHECK (has_finished IN (0, 1)),
+    n_failed INTEGER NOT NULL DEFAULT 0 CHECK (n_failed >= 0)
+) WITHOUT ROWID;
+
 -- name: worker
--- Every process that ever asked for trials; `run` is the multirun that started it.
+-- Every process that ever asked for trials.
 CREATE TABLE worker (
     id TEXT PRIMARY KEY,
-    run TEXT NOT NULL,
+    run TEXT NOT NULL REFERENCES run,
     host TEXT NOT NULL,
     pid INTEGER NOT NULL,
     job TEXT,
@@ -39,7 +51,7 @@ CREATE TABLE worker (
 ) WITHOUT ROWID;
 
 -- name: worker_by_run
--- A claim asks how the attempts of its own multirun went.
+-- A multirun's own workers.
 CREATE INDEX worker_by_run ON worker (run);
 
 -- name: worker_waiting
@@ -47,8 +59,10 @@ CREATE INDEX worker_by_run ON worker (run);
 CREATE INDEX worker_waiting ON worker (id) WHERE state = 'waiting';
 
 -- name: trial
--- One (combination, repetition) each. `attempts` counts executions, `charged` those that were not released.
--- The token is the holder's, and stays with a lost trial, so that a late finish still counts.
+-- One (combination, repetition) each, with its last attempt: most trials have one, and it costs no second row.
+-- `attempts` counts executions, `charged` those that were not released. `state` is how the last attempt stands:
+-- `died` was seen by its own worker, `lost` is what others made of a silent one, whose late finish still counts.
+-- `token` is the last attempt's, and fences what is written in its name.
 CREATE TABLE trial (
     number INTEGER PRIMARY KEY CHECK (number >= 0),
     space INTEGER NOT NULL REFERENCES space,
@@ -56,34 +70,38 @@ CREATE TABLE trial (
     combination TEXT NOT NULL,
     digest TEXT NOT NULL,
     repetition INTEGER NOT NULL CHECK (repetition >= 0),
-    state TEXT NOT NULL CHECK (state IN ('running', 'finished', 'failed', 'released', 'lost')),
+    state TEXT NOT NULL CHECK (state IN ('running', 'finished', 'failed', 'released', 'died', 'lost')),
     attempts INTEGER NOT NULL CHECK (attempts >= 1),
     charged INTEGER NOT NULL CHECK (charged BETWEEN 0 AND attempts),
-    token TEXT,
+    token TEXT NOT NULL,
+    worker TEXT NOT NULL REFERENCES worker,
+    started_at REAL NOT NULL,
+    ended_at REAL,
+    output_dir TEXT,
+    error TEXT,
     -- SQLite has no NaN: it is NULL here, and told from "no metric" by the next column.
     metric REAL,
     metric_is_nan INTEGER NOT NULL DEFAULT 0 CHECK (metric_is_nan = 0 OR metric IS NULL),
     result TEXT,
     -- No combination is evaluated twice, whatever the strategy or an overlapping space says.
     UNIQUE (digest, repetition),
-    -- A running trial has a holder; one that nobody can finish any more has none.
-    CHECK (CASE state WHEN 'running' THEN token IS NOT NULL WHEN 'lost' THEN 1 ELSE token IS NULL END),
+    CHECK ((state = 'running') = (ended_at IS NULL)),
     -- Only an evaluation that ended well has an outcome.
     CHECK ((state = 'finished') = (result IS NOT NULL)),
     CHECK (state = 'finished' OR (metric IS NULL AND metric_is_nan = 0))
 );
 
 -- name: trial_running
--- "Does anything run that may come back?"
-CREATE INDEX trial_running ON trial (number) WHERE state = 'running';
+-- "Does anything run that may come back?", and what a worker holds.
+CREATE INDEX trial_running ON trial (worker) WHERE state = 'running';
 
 -- name: trial_released
 -- The head of the queue: released trials, oldest first.
 CREATE INDEX trial_released ON trial (number) WHERE state = 'released';
 
 -- name: trial_failed
--- The tail of the queue: failed trials with attempts left, oldest first.
-CREATE INDEX trial_failed ON trial (charged, number) WHERE state = 'failed';
+-- The tail of the queue: failed trials with attempts left that nobody can finish any more, oldest first.
+CREATE INDEX trial_failed ON trial (charged, number, state) WHERE state IN ('failed', 'died');
 
 -- name: trial_lost
 -- The tail of the queue: lost trials with attempts left, oldest first.
@@ -104,23 +122,17 @@ CREATE TRIGGER trials_stay BEFORE DELETE ON trial
 BEGIN SELECT RAISE(ABORT, 'a trial is never deleted'); END;
 
 -- name: attempt
--- One execution of a trial each. `died` was seen by its own worker, `lost` is what others made of a silent one.
+-- The attempts that others followed.
 CREATE TABLE attempt (
-    id INTEGER PRIMARY KEY,
     trial INTEGER NOT NULL REFERENCES trial,
     attempt INTEGER NOT NULL CHECK (attempt >= 1),
-    token TEXT NOT NULL UNIQUE,
+    token TEXT NOT NULL,
     worker TEXT NOT NULL REFERENCES worker,
     started_at REAL NOT NULL,
-    ended_at REAL,
-    outcome TEXT CHECK (outcome IN ('finished', 'failed', 'released', 'died', 'lost')),
+    ended_at REAL NOT NULL,
+    outcome TEXT NOT NULL CHECK (outcome IN ('failed', 'released', 'died', 'lost')),
     output_dir TEXT,
     error TEXT,
     -- An attempt belongs to one execution: two claims of a trial can never be the same attempt.
-    UNIQUE (trial, attempt),
-    CHECK ((outcome IS NULL) = (ended_at IS NULL))
-);
-
--- name: attempt_by_worker
--- What a dead worker holds (no outcome yet), and how the attempts of a multirun went.
-CREATE INDEX attempt_by_worker ON attempt (worker, outcome);
+    PRIMARY KEY (trial, attempt)
+) WITHOUT ROWID;

@@ -119,8 +119,9 @@ class SearchSpace:
             choice = bisect_right(node.ends, index)
             index -= node.ends[choice - 1] if choice else 0
             items.append((node.key, node.values[choice]))
-            twins = self._choices(number)[canonical(node.values[choice])]
-            occurrence = occurrence * len(twins) + twins.index(choice)
+            if len(choices := self._choices(number)) < len(node.values):
+                twins = choices[canonical(node.values[choice])]
+                occurrence = occurrence * len(twins) + twins.index(choice)
             number = node.children[choice]
         return Combination(items, occurrence)
 

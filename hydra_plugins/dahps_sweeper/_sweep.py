@@ -96,13 +96,12 @@ class Sweep:
 
     def _judge(self, launch: Launch, ledger: Ledger, options: WorkerOptions) -> None:
         """Raise if this multirun could not do its part."""
-        outcomes = ledger.outcomes(self.run_id)
-        first = ledger.first_failure(self.run_id)
-        if first is not None and not outcomes.get("finished"):
-            n_failed = outcomes.get("failed", 0) + outcomes.get("died", 0)
+        run = ledger.run(self.run_id)
+        if run.first_failure and not run.has_finished:
+            number, error = run.first_failure
             raise DahpsError(
-                f"all {n_failed} attempts of this multirun failed. "
-                f"The first one, of trial #{first.number}:\n{first.error}\n"
+                f"all {run.n_failed} attempts of this multirun failed. "
+                f"The first one, of trial #{number}:\n{error}\n"
                 "Run the same command again when it is mended, to go on with the trials that are left"
             )
         if launch.error is None:

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from contextlib import contextmanager
 
 from ledger_support import claimed, finish, register
 
@@ -14,12 +13,7 @@ PATIENCE_S = 60.0
 
 def open_the_gate():
     """Let everybody pass at once, in this process."""
-
-    @contextmanager
-    def open_gate(self):
-        yield
-
-    gate.Gate.passed = open_gate
+    gate.Gate.pass_with = lambda self, work, is_hopeless: work()
 
 
 def switch_off_locks():
@@ -85,7 +79,7 @@ def fill_the_disk(folder, search, results):
     """Work with a limit on the size of files, and once more without; tells the error and the counts."""
     import resource
 
-    ledger = Ledger.join(folder, search)
+    ledger = Ledger.join(folder, search, patience_s=0.1)
     worker = register(ledger)
     size = os.stat(folder / "ledger.db").st_size
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

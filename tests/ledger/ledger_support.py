@@ -73,26 +73,22 @@ def record(ledger, number):
 def sql(folder, statement, *parameters):
     """Straight at the file, past the ledger."""
     with closing(sqlite3.connect(folder / FILE_NAME)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = ON")
         return connection.execute(statement, parameters).fetchall()
 
 
 def fill(folder, n_trials, state):
     """Trials of an earlier run from number 0 on, one attempt each, all by one worker."""
     result, metric = ("0.5", 0.5) if state == "finished" else (None, None)
-    outcome = "died" if state == "lost" else state
+    sql(folder, "INSERT INTO run (id) VALUES ('earlier')")
     sql(folder, "INSERT INTO worker (id, run, host, pid, started_at) VALUES ('old', 'earlier', 'h', 1, 0)")
     sql(
         folder,
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)"
         " INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts,"
-        " charged, result, metric) SELECT i, 1, i, '{}', i, 0, ?, 1, 1, ?, ? FROM n",
-        *(n_trials, state, result, metric),
-    )
-    sql(
-        folder,
-        "INSERT INTO attempt (trial, attempt, token, worker, started_at, ended_at, outcome)"
-        " SELECT number, 1, 'old' || number, 'old', 0, 0, ? FROM trial",
-        outcome,
+        " charged, token, worker, started_at, ended_at, result, metric)"
+        " SELECT i, 1, i, '{}', i, 0, ?, 1, 1, 'old' || i, 'old', 0, 0, ?, ? FROM n",
+        *(n_trials, "died" if state == "lost" else state, result, metric),
     )
 
 

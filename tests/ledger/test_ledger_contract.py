@@ -387,11 +387,13 @@ class TestReading:
     def test_a_run_tells_its_workers_outcomes_and_first_failure(self, ledger):
         worker, other = register(ledger, run="mine", pid=5), register(ledger, run="theirs")
         finish(ledger, claimed(ledger, other))
-        assert ledger.first_failure("mine") is None
+        assert ledger.run("mine").first_failure is None
         fail(ledger, claimed(ledger, worker), error="the first")
         lose(ledger, claimed(ledger, worker))
-        assert (ledger.first_failure("mine").number, ledger.first_failure("mine").error) == (1, "the first")
-        assert ledger.outcomes("mine") == {"failed": 1, "died": 1}
+        run = ledger.run("mine")
+        assert (run.first_failure, run.n_failed, run.has_finished) == ((1, "the first"), 2, False)
+        assert ledger.run("theirs").has_finished
+        assert ledger.run("nobody's").n_failed == 0
         assert [(found.id, found.pid, found.state) for found in ledger.workers("mine")] == [
             (worker, 5, "working")
         ]
@@ -435,18 +437,22 @@ class TestTheSchemaRefuses:
             "UPDATE trial SET token = NULL WHERE number = 1",
             "UPDATE trial SET state = 'failed' WHERE number = 1",
             "UPDATE trial SET metric = 1 WHERE number = 1",
-            "UPDATE trial SET state = 'finished', token = NULL WHERE number = 1",
+            "UPDATE trial SET state = 'finished', ended_at = 1 WHERE number = 1",
             "UPDATE trial SET charged = -1 WHERE number = 1",
             "UPDATE trial SET charged = 2 WHERE number = 1",
-            "INSERT INTO trial SELECT 2, space, 9, combination, digest, repetition, 'released', 1, 0,"
-            " NULL, NULL, 0, NULL FROM trial WHERE number = 1",
-            "INSERT INTO attempt SELECT 9, trial, attempt, 'new', worker, 0, NULL, NULL, NULL, NULL"
-            " FROM attempt",
-            "INSERT INTO attempt SELECT 9, trial, 9, token, worker, 0, NULL, NULL, NULL, NULL FROM attempt",
-            "UPDATE attempt SET outcome = 'finished' WHERE trial = 1",
+            "UPDATE trial SET worker = 'nobody' WHERE number = 1",
+            "INSERT INTO trial SELECT 2, space, 9, combination, digest, repetition, 'released', 1, 0, 'new',"
+            " worker, 0, 1, NULL, NULL, NULL, 0, NULL FROM trial WHERE number = 1",
+            "INSERT INTO attempt SELECT number, 1, token, worker, 0, NULL, 'lost', NULL, NULL FROM trial",
+            "INSERT INTO attempt SELECT number, 1, token, worker, 0, 1, 'finished', NULL, NULL FROM trial",
+            "INSERT INTO attempt SELECT number, x, token, worker, 0, 1, 'lost', NULL, NULL"
+            " FROM trial, (SELECT 1 AS x UNION ALL SELECT 1) WHERE number = 1",
             "UPDATE worker SET state = 'left'",
+            "UPDATE worker SET run = 'nobody'",
+            "UPDATE run SET n_failed = -1",
             "UPDATE space SET cursor = -1",
-            "INSERT INTO meta SELECT 2, created_at, strategy, direction, metric, seed FROM meta",
+            "INSERT INTO meta SELECT 2, created_at, strategy, direction, metric, seed, locking FROM meta",
+            "UPDATE meta SET locking = 'none'",
         ],
     )
     def test_nonsense(self, finished, statement):

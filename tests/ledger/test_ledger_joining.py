@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 from contextlib import closing
 
 import pytest
@@ -9,15 +10,18 @@ from ledger_support import ask, claim_all, claimed, finish, grid, record, regist
 
 from dahps_core.errors import (
     ConfigurationError,
+    LedgerDamagedError,
     LedgerError,
     LedgerUnavailableError,
     LedgerVersionError,
     NotALedgerError,
     SearchChangedError,
 )
+from dahps_core.heartbeat import Heart
 from dahps_core.ledger import Ledger, Search
 from dahps_core.space import SearchSpace
 from dahps_core.trial import Draw
+from tests.support import wait_until
 
 
 def values_of(claims):
@@ -211,17 +215,50 @@ class TestWhatIsNoLedger:
         with open(folder / "ledger.db", "r+b") as file:
             file.seek(4096)
             file.write(os.urandom(40 * 4096))
-        with pytest.raises(LedgerUnavailableError, match="malformed"), Ledger.open(folder) as ledger:
+        with pytest.raises(LedgerDamagedError, match="malformed"), Ledger.open(folder) as ledger:
             list(ledger.trials())
 
-    def test_a_connection_is_opened_anew_after_an_error_of_the_storage(self, folder):
+    def test_a_ledger_that_was_there_is_waited_for_and_never_made_anew(self, folder, caplog):
+        answers = []
         with Ledger.join(folder, grid("a")) as ledger:
-            (folder / "ledger.db").rename(folder / "away")
+            register(ledger)
+            folder.rename(folder.with_name("away"))
             ledger.close()
-            with pytest.raises(NotALedgerError):
-                ledger.counts()
-            (folder / "away").rename(folder / "ledger.db")
+            asking = threading.Thread(target=lambda: answers.append(ledger.counts()))
+            asking.start()
+            wait_until(lambda: "waited for" in caplog.text, 30, "a word that it waits")
+            assert asking.is_alive()
+            folder.with_name("away").rename(folder)
+            asking.join(30)
+            assert "is back" in caplog.text
+            assert sum(answers[0].values()) == 0
             assert claimed(ledger, register(ledger)).number == 0
+
+    def test_and_is_given_up_after_a_while(self, folder):
+        with Ledger.join(folder, grid("a"), patience_s=0.1) as ledger:
+            folder.rename(folder.with_name("away"))
+            ledger.close()
+            with pytest.raises(LedgerUnavailableError, match="No such file or directory"):
+                ledger.counts()
+            assert not folder.exists()
+
+    def test_an_emptied_file_is_no_new_ledger_where_a_search_has_been(self, folder):
+        with Ledger.join(folder, grid("a")) as ledger:
+            Heart(folder, register(ledger)).beat()
+        (folder / "ledger.db").write_bytes(b"")
+        for _ in range(2):
+            with pytest.raises(LedgerDamagedError, match="a search has been here"):
+                Ledger.join(folder, grid("a"))
+            (folder / "ledger.db").unlink(missing_ok=True)
+
+    def test_whoever_expects_a_ledger_makes_none(self, folder):
+        folder.mkdir(parents=True)
+        with pytest.raises(LedgerUnavailableError, match="unable to open"):
+            Ledger.join(folder, grid("a"), create=False, patience_s=0.1)
+        assert not (folder / "ledger.db").exists()
+        (folder / "ledger.db").touch()
+        with pytest.raises(NotALedgerError, match="gone"):
+            Ledger.join(folder, grid("a"), create=False, patience_s=0.1)
 
 
 def test_the_ledger_of_a_parent_is_refused_in_its_child_and_goes_on_in_the_parent(ledger):

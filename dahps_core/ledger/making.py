@@ -1,0 +1,108 @@
+"""The ledger's tables: made, recognized, and brought up from the schemas of older versions."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from dahps_core.errors import LedgerDamagedError, LedgerVersionError
+from dahps_core.ledger.connection import Database, Transaction
+from dahps_core.ledger.statements import statements
+from dahps_core.ledger.storage import not_a_ledger
+
+log = logging.getLogger(__name__)
+
+APPLICATION_ID = 0x44414850  # "DAHP", in the file's header
+SCHEMA_VERSION = 2
+
+_SCHEMA = statements("schema.sql")
+_UPGRADES = {1: statements("upgrade_1.sql")}
+
+
+def make_tables(transaction: Transaction) -> None:
+    """The tables of an empty ledger."""
+    for statement in _SCHEMA.values():
+        transaction.execute(statement)
+    # A PRAGMA takes no parameters; both numbers are constants of ours.
+    transaction.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    transaction.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def is_empty(transaction: Transaction, path: Path) -> bool:
+    """Whether nobody has written to the file yet.
+
+    Raises:
+        NotALedgerError: Somebody else has.
+        LedgerVersionError: A newer version of DAHPS has.
+    """
+    application_id = transaction.value("application_id")
+    # To SQLite a file of a few bytes is an empty database; to whoever wrote it, it is not.
+    if application_id == 0 and transaction.value("n_tables") == 0 and path.stat().st_size == 0:
+        return True
+    if application_id != APPLICATION_ID:
+        raise not_a_ledger(path, "the database is not a ledger")
+    version = _version(transaction)
+    if version > SCHEMA_VERSION:
+        raise LedgerVersionError(
+            f"the ledger has schema {version}, this DAHPS knows schemas up to {SCHEMA_VERSION}",
+            where=str(path),
+            mend="Use the version of DAHPS that wrote it last, or another ledger folder",
+        )
+    return False
+
+
+def refuse_if_emptied(folder: Path) -> None:
+    """An empty file where a search has been is no new ledger, but one that was lost.
+
+    Raises:
+        LedgerDamagedError: The folder holds signs of an earlier search.
+    """
+    signs = [name for name in ("heartbeats", "checkpoints") if (folder / name).is_dir()]
+    if signs:
+        raise LedgerDamagedError(
+            f"the ledger is empty or missing, though a search has been here (see {' and '.join(signs)})",
+            where=str(folder),
+            mend="Put a copy of ledger.db back, or move the folder away to start anew",
+        )
+
+
+def upgrade(database: Database) -> None:
+    """Bring a ledger of an older version up to this one; a copy of the old one is kept beside it."""
+    if database.read(_version) not in _UPGRADES:
+        return
+    old = database.write(lambda transaction: _upgrade(transaction, database.path))
+    if old is not None:
+        log.warning("The ledger was upgraded to schema %d; the old one is kept as %s.", SCHEMA_VERSION, old)
+
+
+def _upgrade(transaction: Transaction, path: Path) -> Path | None:
+    version = _version(transaction)
+    if version not in _UPGRADES:
+        return None  # another process was faster
+    kept = _keep_copy(path, version)
+    steps = _UPGRADES[version]
+    for name, statement in steps.items():
+        if name.startswith("take_"):
+            transaction.execute(statement)
+    make_tables(transaction)
+    for name, statement in steps.items():
+        if name.startswith("put_"):
+            transaction.execute(statement)
+    return kept
+
+
+def _keep_copy(path: Path, version: int) -> Path:
+    kept = path.with_name(f"{path.stem}-schema{version}{path.suffix}")
+    half = kept.with_suffix(".half")
+    half.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(half)) as copy:
+        source.backup(copy)
+    os.replace(half, kept)
+    return kept
+
+
+def _version(transaction: Transaction) -> int:
+    return int(transaction.value("schema_version") or 0)

@@ -1,0 +1,107 @@
+"""What the storage's refusals mean: which path, why, and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import shlex
+import sqlite3
+import stat
+import tempfile
+from pathlib import Path
+
+from dahps_core.errors import LedgerDamagedError, LedgerError, LedgerUnavailableError, NotALedgerError
+
+_SAFE = "what is recorded stays"
+_MENDS = {
+    errno.EACCES: "Ask its owner for write permission (in a folder that a group shares: "
+    "chmod -R g+rwX FOLDER, and umask 002 for all who use it), or use another ledger folder",
+    errno.EROFS: f"The storage is mounted read-only: {_SAFE}; run the same command again when it is mended",
+    errno.ENOSPC: f"Free some space, and run the same command again: {_SAFE}",
+    errno.EDQUOT: f"Free some space or have the quota raised, and run the same command again: {_SAFE}",
+}
+_MEND_STORAGE = f"See whether the storage is reachable, and run the same command again: {_SAFE}"
+
+
+def is_locked(error: sqlite3.DatabaseError) -> bool:
+    """Whether others use the database, which passes."""
+    # By its text: Python 3.10 does not tell SQLite's error code.
+    return "is locked" in str(error)
+
+
+def meaning(error: sqlite3.DatabaseError, path: Path, patience_s: float, *, was_there: bool) -> LedgerError:
+    """What an error of SQLite tells about the storage of a ledger.
+
+    Args:
+        error: Not one that a statement of ours brought about.
+        path: The database.
+        patience_s: For how long it was waited.
+        was_there: Whether the ledger was seen there before, so that a missing one is a storage that is gone.
+    """
+    text = str(error)
+    if is_locked(error):
+        return LedgerUnavailableError(
+            f"the ledger was locked for longer than {patience_s:g} s",
+            where=str(path),
+            mend="See whether a process that uses it is stopped, or its host unreachable",
+        )
+    if "not a database" in text:
+        return not_a_ledger(path, "the file is not a ledger")
+    if "malformed" in text or "no such table" in text or "no such column" in text or "decode" in text:
+        return LedgerDamagedError(
+            f"the ledger is damaged ({text})",
+            where=str(path),
+            mend=f"Run: dahps recover {shlex.quote(str(path.parent))}",
+        )
+    if not was_there and "unable to open" in text and not _exists(path):
+        return not_a_ledger(path, "there is no ledger here")
+    return refusal(path, text)
+
+
+def refusal(path: Path, text: str) -> LedgerUnavailableError:
+    """Why the storage refused, found out by trying: SQLite does not tell."""
+    place, cause = _first_refused(path) or (path, None)
+    code = cause.errno if cause and cause.errno else 0
+    why = f"{os.strerror(code)}{_owner(place)}" if code else text
+    return LedgerUnavailableError(
+        f"the storage refused: {why}",
+        where=str(place),
+        mend=_MENDS.get(errno.EACCES if code == errno.EPERM else code, _MEND_STORAGE),
+    )
+
+
+def not_a_ledger(path: Path, what: str) -> NotALedgerError:
+    """The error of a path where there is no ledger."""
+    return NotALedgerError(what, where=str(path), mend="Give the folder of a ledger, or of one to be made")
+
+
+def _first_refused(path: Path) -> tuple[Path, OSError] | None:
+    try:
+        # The files themselves only by asking: to open and close one would drop the locks that SQLite holds.
+        for one in (path, path.with_name(f"{path.name}-journal")):
+            if one.exists() and not os.access(one, os.R_OK | os.W_OK):
+                return one, OSError(errno.EACCES, "")
+        with tempfile.TemporaryFile(dir=path.parent) as probe:
+            probe.write(bytes(4096))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return path.parent, error
+    return None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return True  # nobody can tell now
+
+
+def _owner(path: Path) -> str:
+    try:
+        status = path.stat()
+        owner = pwd.getpwuid(status.st_uid).pw_name
+    except (OSError, KeyError):
+        return ""
+    return f" (owner {owner}, mode {stat.filemode(status.st_mode)})"

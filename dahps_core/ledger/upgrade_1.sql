@@ -1,0 +1,75 @@
+-- From schema 1 to 2: what is taken out before the tables are made anew, and put in afterwards.
+
+-- name: take_meta
+CREATE TEMP TABLE old_meta AS SELECT * FROM main.meta;
+
+-- name: take_spaces
+CREATE TEMP TABLE old_space AS SELECT * FROM main.space;
+
+-- name: take_workers
+CREATE TEMP TABLE old_worker AS SELECT * FROM main.worker;
+
+-- name: take_trials
+CREATE TEMP TABLE old_trial AS SELECT * FROM main.trial;
+
+-- name: take_attempts
+CREATE TEMP TABLE old_attempt AS SELECT * FROM main.attempt;
+
+-- name: take_index_of_attempts
+CREATE UNIQUE INDEX temp.old_attempt_by_trial ON old_attempt (trial, attempt);
+
+-- name: take_away_attempts
+DROP TABLE main.attempt;
+
+-- name: take_away_trials
+DROP TABLE main.trial;
+
+-- name: take_away_workers
+DROP TABLE main.worker;
+
+-- name: take_away_spaces
+DROP TABLE main.space;
+
+-- name: take_away_meta
+DROP TABLE main.meta;
+
+-- name: put_meta
+INSERT INTO main.meta SELECT id, created_at, strategy, direction, metric, seed, 'fcntl' FROM old_meta;
+
+-- name: put_spaces
+INSERT INTO main.space SELECT id, digest, definition, added_at, cursor FROM old_space;
+
+-- name: put_runs
+INSERT INTO main.run
+SELECT run, NULL, max(coalesce(outcome = 'finished', 0)), total(coalesce(outcome IN ('failed', 'died'), 0))
+FROM old_worker LEFT JOIN old_attempt ON old_attempt.worker = old_worker.id GROUP BY run;
+
+-- name: put_workers
+INSERT INTO main.worker SELECT id, run, host, pid, job, state, started_at, ended_at FROM old_worker;
+
+-- name: put_trials
+-- The last attempt's outcome says more than the state did: a lost trial without a holder had died.
+INSERT INTO main.trial
+SELECT trial.number, space, position, combination, digest, repetition, coalesce(outcome, 'running'), attempts, charged,
+       attempt.token, worker, started_at, ended_at, output_dir, error, metric, metric_is_nan, result
+FROM old_trial AS trial JOIN old_attempt AS attempt ON attempt.trial = trial.number AND attempt.attempt = trial.attempts;
+
+-- name: put_attempts
+INSERT INTO main.attempt
+SELECT attempt.trial, attempt.attempt, attempt.token, worker, started_at, ended_at, outcome, output_dir, error
+FROM old_attempt AS attempt JOIN old_trial AS trial ON trial.number = attempt.trial WHERE attempt.attempt < attempts;
+
+-- name: put_away_attempts
+DROP TABLE temp.old_attempt;
+
+-- name: put_away_trials
+DROP TABLE temp.old_trial;
+
+-- name: put_away_workers
+DROP TABLE temp.old_worker;
+
+-- name: put_away_spaces
+DROP TABLE temp.old_space;
+
+-- name: put_away_meta
+DROP TABLE temp.old_meta;
