@@ -14,8 +14,7 @@ from typing import TypeAlias, TypeVar
 from urllib.parse import quote
 
 from dahps_core.errors import LedgerError, LedgerUnavailableError
-from dahps_core.ledger.gate import PATIENCE_S as GATE_PATIENCE_S
-from dahps_core.ledger.gate import gate_at
+from dahps_core.ledger import gate
 from dahps_core.ledger.patience import Patience
 from dahps_core.ledger.statements import statements
 from dahps_core.ledger.storage import is_locked, meaning
@@ -91,7 +90,7 @@ class Database:
         self._patience_s = patience_s
         self._create = create
         self._was_there = was_there
-        self._gate = gate_at(path.with_suffix(".gate"))
+        self._gate = gate.gate_at(path.with_suffix(".gate"))
         self._threads = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
@@ -123,7 +122,7 @@ class Database:
 
     def _queue_and_write(self, work: Callable[[Transaction], T]) -> T:
         return self._gate.pass_with(
-            lambda: self._transact("begin_writing", work), Patience(GATE_PATIENCE_S, self.path).has_ended
+            lambda: self._transact("begin_writing", work), Patience(gate.PATIENCE_S, self.path).has_ended
         )
 
     def _patiently(self, transact: Callable[[], T]) -> T:
