@@ -71,6 +71,8 @@ class Child:
 
     def __init__(self, function: Callable[[], tuple[Value, float | None]]) -> None:
         context = multiprocessing.get_context("fork")
+        self._reaping = threading.Lock()
+        self._is_over = False
         self._answers, answers = context.Pipe(duplex=False)
         self._process = context.Process(target=_run, args=(function, answers, os.getpid()))
         sys.stdout.flush()
@@ -81,19 +83,31 @@ class Child:
         pidfd_open = getattr(os, "pidfd_open", None)
         self._ended = pidfd_open(self._process.pid) if pidfd_open else os.dup(self._process.sentinel)
 
-    def wait(self) -> Answer:
-        """Wait for the attempt's end; whatever ends the wait, no process of the attempt is left."""
+    def wait(self, limit_s: float | None = None) -> Answer:
+        """Wait for the attempt's end; whatever ends the wait, no process of the attempt is left.
+
+        Args:
+            limit_s: After so many seconds it is killed, and has failed.
+        """
         try:
-            wait([self._answers, self._ended])
-            answer = self._received()
-            if answer:
+            has_ended = wait([self._answers, self._ended], limit_s)
+            answer = self._received() if has_ended else _timed_out(limit_s)
+            if answer and has_ended:
                 wait([self._ended], EXIT_GRACE_S)
         finally:
-            self._kill_group()
-            self._process.join()
+            with self._reaping:
+                self._kill_group()
+                self._process.join()
+                self._is_over = True
             self._answers.close()
             os.close(self._ended)
         return answer or self._death()
+
+    def kill(self) -> None:
+        """End the attempt, from any thread; `wait` returns."""
+        with self._reaping:
+            if not self._is_over:  # else its number may be another process's by now
+                self._kill_group()
 
     def _kill_group(self) -> None:
         assert self._process.pid
@@ -123,6 +137,10 @@ class Child:
         return Answer(
             error=f"the trial's process was killed by signal {-code} ({name}){hint}", is_lost=is_lost
         )
+
+
+def _timed_out(limit_s: float | None) -> Answer:
+    return Answer(error=f"the trial ran for longer than its time limit of {limit_s:g} s, and was killed")
 
 
 def _run(function: Callable[[], tuple[Value, float | None]], answers: Connection, worker: int) -> None:

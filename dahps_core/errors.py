@@ -97,5 +97,9 @@ class SearchChangedError(LedgerError):
     """The ledger holds another search: its space, strategy, direction, metric or seed differs."""
 
 
+class LockingChangedError(LedgerError):
+    """The ledger's users keep each other out in another way: two ways at once would be none."""
+
+
 class ClaimLost(LedgerError):  # noqa: N818 - an event of a distributed system, named as the literature does
     """A write in the name of a claim that is held no longer: the trial was claimed by another worker."""

@@ -6,6 +6,7 @@ stamp is another one than before, over its own monotonic clock.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -13,6 +14,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from dahps_core.ledger.storage import refused
 
 FOLDER_NAME = "heartbeats"
 
@@ -27,15 +30,25 @@ class Heart:
     Args:
         folder: The ledger's folder.
         worker: The worker's id.
+        lease_s: After so long without a beat, others may hold the worker for dead.
     """
 
-    def __init__(self, folder: Path, worker: str) -> None:
+    def __init__(self, folder: Path, worker: str, lease_s: float = math.inf) -> None:
         self._path = _beat_file(folder, worker)
+        self._lease_s = lease_s
+        self._last = _now()
 
-    def beat(self) -> None:
-        """Give a sign of life. If the storage refuses, the work goes on, and the next beat tries again."""
+    def beat(self) -> bool:
+        """Give a sign of life. If the storage refuses, the work goes on, and the next beat tries again.
+
+        Returns:
+            Whether the last one was so long ago that others may hold the worker for dead.
+        """
         with suppress(OSError):
             self._touch()
+            last, self._last = self._last, _now()
+            return self._last - last > self._lease_s
+        return False
 
     def stop(self) -> None:
         """Remove the sign of life; observers notice after their lease."""
@@ -43,14 +56,21 @@ class Heart:
             self._path.unlink(missing_ok=True)
 
     @contextmanager
-    def beating(self, every_s: float) -> Iterator[None]:
-        """Beat now and every so many seconds, in a thread that has ended when the block has."""
+    def beating(self, every_s: float, after_a_gap: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Beat now and every so many seconds, in a thread that has ended when the block has.
+
+        Args:
+            every_s: Seconds between two beats.
+            after_a_gap: Called by that thread when the heart beats again after more than a lease: the
+                process was stopped, or the storage gone.
+        """
         ended = threading.Event()
 
         def beat_until_ended() -> None:
             self.beat()
             while not ended.wait(every_s):
-                self.beat()
+                if self.beat():
+                    after_a_gap()
 
         thread = threading.Thread(target=beat_until_ended, name="heartbeat", daemon=True)
         thread.start()
@@ -61,7 +81,11 @@ class Heart:
             thread.join()
 
     def __enter__(self) -> Heart:
-        self.beat()
+        try:
+            self._touch()
+        except OSError as error:
+            # Whom others cannot see to live would have its trials run twice.
+            raise refused(self._path.parent, error) from error
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -139,6 +163,11 @@ class Observer:
             # the others with it. So it takes several looks to hold a worker for dead.
             seen.silent_s += min(now - seen.looked_at, self._lease_s / 2)
         seen.looked_at = now
+
+
+def _now() -> float:
+    # Unlike the monotonic clock this one goes on while the machine sleeps, as the others' do.
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _stamp(path: Path) -> int | None:

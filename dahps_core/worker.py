@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from dahps_core.child import Answer, Child, answer_of, reason
 from dahps_core.combination import Value
 from dahps_core.current import Trial, evaluating
-from dahps_core.errors import ClaimLost, ConfigurationError
+from dahps_core.errors import ClaimLost, ConfigurationError, LedgerError, LedgerUnavailableError
 from dahps_core.heartbeat import Heart, Observer
 from dahps_core.ledger import Ledger
 from dahps_core.metric import read_result
 from dahps_core.overrides import to_overrides
 from dahps_core.trial import Claim, Draw
+from dahps_core.unrecorded import Unrecorded
 
 log = logging.getLogger(__name__)
 
 #: The longest pause in seconds between two questions of a worker that has nothing to do.
 MAX_IDLE_S = 5.0
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class WorkerOptions:
         heartbeat_s: Seconds between two signs of life.
         lease_s: Seconds without a sign of life after which a worker is held for dead.
         isolate: Whether each trial runs in a process of its own.
+        trial_timeout_s: After so many seconds a trial is killed, and has failed; None: never.
     """
 
     max_trials: int | None
@@ -52,12 +56,20 @@ class WorkerOptions:
     heartbeat_s: float
     lease_s: float
     isolate: bool
+    trial_timeout_s: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_trials", "max_attempts", "stop_after_failures"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigurationError(f"{name} is {value}", mend="It must be at least 1")
+        if self.trial_timeout_s is not None and not self.trial_timeout_s > 0:
+            raise ConfigurationError(f"trial_timeout is {self.trial_timeout_s}", mend="Give seconds, or null")
+        if self.trial_timeout_s is not None and not self.isolate:
+            raise ConfigurationError(
+                "trial_timeout cannot end a trial that runs in the sweeper's own process",
+                mend="Use another launcher, such as hydra/launcher=submitit_local, or leave the option out",
+            )
         if not 0 < self.heartbeat_s <= self.lease_s / 2:
             raise ConfigurationError(
                 f"a heartbeat of {self.heartbeat_s} s does not go with a lease of {self.lease_s} s",
@@ -79,7 +91,7 @@ class Job:
 
 
 class Terminated(BaseException):
-    """SIGTERM reached the worker: it gives its trial back and leaves."""
+    """A signal told the worker to end: it gives its trial back and leaves."""
 
 
 class Worker:
@@ -91,6 +103,7 @@ class Worker:
         prepare: Makes a trial ready; what it raises is the trial's failure.
         options: How to work.
         job: The scheduler's name for the job that this process is, for people to read.
+        run_folder: Where the multirun's trials write.
     """
 
     def __init__(
@@ -100,27 +113,34 @@ class Worker:
         prepare: Callable[[Trial], Job],
         options: WorkerOptions,
         job: str | None = None,
+        run_folder: str | None = None,
     ) -> None:
         self._ledger = ledger
         self._prepare = prepare
         self._options = options
-        self._id = ledger.register(run=run, host=socket.gethostname(), pid=os.getpid(), job=job)
-        self._heart = Heart(ledger.folder, self._id)
+        self._id = ledger.register(
+            run=run, host=socket.gethostname(), pid=os.getpid(), job=job, run_folder=run_folder
+        )
+        self._heart = Heart(ledger.folder, self._id, options.lease_s)
         self._observer = Observer(ledger.folder, options.lease_s)
         self._idle_s = 0.0
 
     def work(self) -> Draw:
         """Work until there is nothing to do; returns why there is not."""
-        with _sigterm_raises(), self._heart:
+        with _signals_raise(), self._heart:
             try:
                 while True:
                     draw = self._draw()
                     if isinstance(draw, Claim):
                         self._attempt(draw)
                     elif draw is not Draw.WAIT:
+                        self._ledger.retire(self._id)
                         return draw
-            finally:
+            except LedgerUnavailableError:
+                raise  # it was waited for already; what the worker still holds comes back after its lease
+            except BaseException:
                 self._ledger.retire(self._id)
+                raise
 
     def _draw(self) -> Claim | Draw:
         self._heart.beat()
@@ -158,6 +178,8 @@ class Worker:
                 self._run(claim, trial)
         except ClaimLost as lost:
             log.warning("%s The attempt's result was dropped.", lost)
+        except LedgerUnavailableError:
+            raise
         except BaseException:
             # Interrupted (Ctrl-C, SIGTERM, the launcher's own signal): the trial goes to the next worker.
             with suppress(ClaimLost):
@@ -170,21 +192,39 @@ class Worker:
         except Exception as error:
             self._record(claim, Answer(error=reason(error)), output_dir=None)
             return
-        wait = self._started(job)
-        # Only now: a process that is forked beside a thread may inherit a lock that nobody will open.
-        with self._heart.beating(self._options.heartbeat_s):
-            self._record(claim, wait(), job.output_dir)
-
-    def _started(self, job: Job) -> Callable[[], Answer]:
-        def evaluate() -> tuple[Value, float | None]:
-            return read_result(job.evaluate(), self._ledger.search.metric)
-
         if not self._options.isolate:
-            return partial(answer_of, evaluate)
+            with self._heart.beating(self._options.heartbeat_s):
+                answer = answer_of(self._reader(job))
+        else:
+            answer = self._isolated(claim, job)
+        self._record(claim, answer, job.output_dir)
+
+    def _isolated(self, claim: Claim, job: Job) -> Answer:
         self._ledger.close()  # a connection must not be carried over a fork
-        return Child(evaluate).wait
+        child = Child(self._reader(job))
+
+        def end_if_lost() -> None:
+            # Two processes would write into one checkpoint, and the result of this one is refused.
+            with suppress(LedgerError):
+                if not self._ledger.is_held(claim):
+                    log.warning("Trial %d was claimed by another worker: it ends here.", claim.number)
+                    child.kill()
+
+        # Only now: a process that is forked beside a thread may inherit a lock that nobody will open.
+        with self._heart.beating(self._options.heartbeat_s, end_if_lost):
+            return child.wait(self._options.trial_timeout_s)
+
+    def _reader(self, job: Job) -> Callable[[], tuple[Value, float | None]]:
+        return lambda: read_result(job.evaluate(), self._ledger.search.metric)
 
     def _record(self, claim: Claim, answer: Answer, output_dir: str | None) -> None:
+        try:
+            self._record_in_ledger(claim, answer, output_dir)
+        except LedgerUnavailableError:
+            self._keep_beside(claim, answer, output_dir)
+            raise
+
+    def _record_in_ledger(self, claim: Claim, answer: Answer, output_dir: str | None) -> None:
         if answer.error is None:
             self._ledger.finish_if_held(
                 claim, result=answer.result, metric=answer.metric, output_dir=output_dir
@@ -195,24 +235,48 @@ class Worker:
         end(claim, error=answer.error, output_dir=output_dir)
         log.error("#%d %s:\n%s", claim.number, "lost" if answer.is_lost else "failed", answer.error)
 
+    def _keep_beside(self, claim: Claim, answer: Answer, output_dir: str | None) -> None:
+        """What the ledger could not take goes beside the trial's own output."""
+        unrecorded = Unrecorded(
+            number=claim.number,
+            attempt=claim.attempt,
+            token=claim.token,
+            outcome="finished" if answer.error is None else "died" if answer.is_lost else "failed",
+            result=answer.result,
+            metric=answer.metric,
+            error=answer.error,
+            output_dir=output_dir,
+            ledger=str(self._ledger.folder),
+        )
+        try:
+            kept = unrecorded.write(output_dir or os.getcwd())
+        except OSError as error:
+            log.error("#%d could not be recorded anywhere (%s): %s", claim.number, error, unrecorded)
+            return
+        command = shlex.join(["dahps", "recover", str(self._ledger.folder), str(kept)])
+        log.error("#%d could not be recorded. When the storage is back: %s", claim.number, command)
+
 
 def _again(claim: Claim) -> str:
     return f" (attempt {claim.attempt})" if claim.attempt > 1 else ""
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def _signals_raise() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread hears signals
         return
 
     def terminate(number: int, frame: object) -> None:
-        raise Terminated
+        raise Terminated(number)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    # What `nohup` has made to be ignored stays ignored.
+    heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, terminate) for number in heard}
     try:
         yield
-    except Terminated:
-        raise SystemExit(128 + signal.SIGTERM) from None
+    except Terminated as terminated:
+        raise SystemExit(128 + terminated.args[0]) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

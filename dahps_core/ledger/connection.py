@@ -15,9 +15,10 @@ from urllib.parse import quote
 
 from dahps_core.errors import LedgerError, LedgerUnavailableError
 from dahps_core.ledger import gate
+from dahps_core.ledger.lock_folder import LockFolder, LockTakenOver
 from dahps_core.ledger.patience import Patience
 from dahps_core.ledger.statements import statements
-from dahps_core.ledger.storage import is_locked, meaning
+from dahps_core.ledger.storage import is_locked, meaning, refused
 
 log = logging.getLogger(__name__)
 
@@ -77,20 +78,36 @@ class Database:
     make a `Database` of its own. After an error of the storage the connection is opened anew.
 
     Args:
-        path: The file.
+        name: The file; or the folder of a `LockFolder`, which has the file somewhere inside.
         patience_s: How long to wait for locks, and for a storage that was there before, while nobody writes.
+        locking: "fcntl" or "folder": the same for all who use it.
         create: Whether a missing file is made.
         was_there: Whether the file is known to be there, so that it is waited for from the start.
+
+    Attributes:
+        folder: The ledger's folder.
+        path: The file; with a `LockFolder` that of the last transaction.
+        locking: As given.
     """
 
     def __init__(
-        self, path: Path, *, patience_s: float, create: bool = False, was_there: bool = False
+        self,
+        name: Path,
+        *,
+        patience_s: float,
+        locking: str = "fcntl",
+        create: bool = False,
+        was_there: bool = False,
     ) -> None:
-        self.path = path
+        self.folder = name.parent
+        self.path = name
+        self.locking = locking
+        self._name = name
+        self._lock_folder = LockFolder(name, create=create) if locking == "folder" else None
         self._patience_s = patience_s
         self._create = create
         self._was_there = was_there
-        self._gate = gate.gate_at(path.with_suffix(".gate"))
+        self._gate = gate.gate_at(name.with_suffix(".gate"))
         self._threads = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
@@ -100,7 +117,7 @@ class Database:
 
         It is called again if the storage fails meanwhile and comes back.
         """
-        return self._patiently(lambda: self._transact("begin_reading", work))
+        return self._patiently(lambda: self._locked("begin_reading", work))
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Call `work` in a transaction of the only writer; what it wrote is kept unless it raises.
@@ -108,7 +125,7 @@ class Database:
         It is called again if the storage fails meanwhile and comes back: perhaps after its first call was
         kept, and only the answer to COMMIT was lost.
         """
-        return self._patiently(lambda: self._queue_and_write(work))
+        return self._patiently(lambda: self._locked("begin_writing", work))
 
     def close(self) -> None:
         """Give the connection back; the next transaction opens another."""
@@ -120,10 +137,34 @@ class Database:
                 _open_connections.discard(self._connection)
                 self._connection = None
 
-    def _queue_and_write(self, work: Callable[[Transaction], T]) -> T:
+    def _locked(self, begin: str, work: Callable[[Transaction], T]) -> T:
+        if self._lock_folder:
+            return self._held(begin, work)
+        if begin == "begin_reading":
+            return self._transact(begin, work)
         return self._gate.pass_with(
-            lambda: self._transact("begin_writing", work), Patience(gate.PATIENCE_S, self.path).has_ended
+            lambda: self._transact(begin, work), Patience(gate.PATIENCE_S, self.path).has_ended
         )
+
+    def _held(self, begin: str, work: Callable[[Transaction], T]) -> T:
+        assert self._lock_folder
+        try:
+            with (
+                self._threads,
+                self._lock_folder.held(Patience(self._patience_s, self._name / "lock")) as hold,
+            ):
+                self.path = hold.path
+                try:
+                    done = self._transact(begin, work)
+                except LedgerError:
+                    hold.confirm()  # to whoever was fenced the storage seems to refuse
+                    raise
+                finally:
+                    self.close()  # so that what was written is the next one's to see, on any host
+                hold.confirm()
+                return done
+        except OSError as error:
+            raise refused(self._name, error) from error
 
     def _patiently(self, transact: Callable[[], T]) -> T:
         self._refuse_forked()
@@ -134,7 +175,8 @@ class Database:
                 done = transact()
                 break
             except LedgerUnavailableError as error:
-                if not self._was_there or patience.has_ended():
+                is_to_wait = self._was_there or isinstance(error, LockTakenOver)
+                if not is_to_wait or patience.has_ended():
                     raise
                 if since is None:
                     since = time.monotonic()
@@ -168,8 +210,10 @@ class Database:
         return transaction
 
     def _connect(self, patience: Patience) -> None:
-        mode = "rwc" if self._create else "rw"
+        mode = "rwc" if self._create and not self._lock_folder else "rw"
         uri = f"file:{quote(os.fsencode(self.path))}?mode={mode}"
+        if self._lock_folder:
+            uri += "&nolock=1"
         connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
         _open_connections.add(connection)
         connection.row_factory = sqlite3.Row
@@ -182,7 +226,8 @@ class Database:
                 where=str(self.path),
                 mend="While nobody uses it, run: sqlite3 ledger.db 'PRAGMA journal_mode = DELETE'",
             )
-        settings.change("keep_journal")
+        if not self._lock_folder:  # it relies on a journal that is thrown away
+            settings.change("keep_journal")
         self._connection = connection
         self._create = False
 
@@ -202,4 +247,6 @@ class Database:
             raise  # a defect of ours, not of the storage
         except sqlite3.DatabaseError as error:
             self.close()
-            raise meaning(error, self.path, self._patience_s, was_there=self._was_there) from error
+            raise meaning(
+                error, self.path, self.folder, self._patience_s, was_there=self._was_there
+            ) from error

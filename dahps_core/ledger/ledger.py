@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import secrets
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from dahps_core.combination import Value
-from dahps_core.errors import ClaimLost, LedgerUnavailableError
+from dahps_core.errors import ClaimLost, LockingChangedError
 from dahps_core.ledger import claiming, opening, reading
 from dahps_core.ledger.connection import Database, Parameter, Transaction
 from dahps_core.ledger.search import Search
+from dahps_core.ledger.storage import refused
 from dahps_core.trial import Claim, Draw, TrialRecord, TrialState
 
 FILE_NAME = "ledger.db"
 PATIENCE_S = 600.0
+
+Locking: TypeAlias = Literal["fcntl", "folder"]
 
 
 class Ledger:
@@ -53,6 +57,7 @@ class Ledger:
         search: Search,
         *,
         on_change: Literal["refuse", "extend"] = "refuse",
+        locking: Locking = "fcntl",
         create: bool = True,
         patience_s: float = PATIENCE_S,
     ) -> Ledger:
@@ -62,6 +67,8 @@ class Ledger:
             folder: Made with its parents.
             search: What is to be searched; a seed of None takes the ledger's.
             on_change: "extend" adds a changed space to those that the ledger searches.
+            locking: How the users of a ledger keep each other out, for good: "fcntl" by the storage's
+                byte-range locks; "folder", for storage whose locks do not hold between hosts, by a folder.
             create: False for a ledger that is known to be there: it is waited for, and never made anew.
             patience_s: How long a call waits while nobody else's write is seen: for locks, and for a storage
                 that was there before.
@@ -69,6 +76,7 @@ class Ledger:
         Raises:
             SearchChangedError: The ledger holds another search.
             NotALedgerError: Something else stands in its place.
+            LockingChangedError: It was made with the other way of locking.
             LedgerDamagedError: Its file is damaged, or gone from a folder where a search has been.
             LedgerVersionError: It was written by a newer version.
             LedgerUnavailableError: The storage refused.
@@ -76,14 +84,18 @@ class Ledger:
         folder = Path(folder)
         if create:
             _make_folder(folder)
-        database = Database(folder / FILE_NAME, patience_s=patience_s, create=create, was_there=not create)
+        _refuse_mixing(folder, locking)
+        database = Database(
+            folder / FILE_NAME, patience_s=patience_s, locking=locking, create=create, was_there=not create
+        )
         bound = opening.join(database, search, create=create, extend=on_change == "extend")
         return cls(folder, database, *bound)
 
     @classmethod
     def open(cls, folder: Path | str, *, patience_s: float = PATIENCE_S) -> Ledger:
         """The ledger that is in a folder, bound to the space that was added last; as `join` raises."""
-        database = Database(Path(folder) / FILE_NAME, patience_s=patience_s)
+        name = Path(folder) / FILE_NAME
+        database = Database(name, patience_s=patience_s, locking="folder" if name.is_dir() else "fcntl")
         return cls(Path(folder), database, *opening.bind_to_newest(database))
 
     def close(self) -> None:
@@ -309,11 +321,24 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LedgerUnavailableError(
-            f"the ledger's folder cannot be made: {error.strerror}",
+        raise refused(_existing(folder), error) from error
+
+
+def _refuse_mixing(folder: Path, locking: Locking) -> None:
+    # The one way makes a file of this name, the other a folder: so nobody can mix them, whoever is first.
+    name = folder / FILE_NAME
+    if name.is_dir() if locking == "fcntl" else name.is_file():
+        made_with = "folder" if locking == "fcntl" else "fcntl"
+        raise LockingChangedError(
+            f"the ledger was made with locking={made_with}, and this command says {locking}",
             where=str(folder),
-            mend="Give a folder that you may write to (hydra.sweeper.ledger=FOLDER)",
-        ) from error
+            mend=f"Use hydra.sweeper.locking={made_with}, or another ledger folder",
+        )
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there: whose permissions count."""
+    return next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
 
 
 def _storable(text: str | None) -> str | None:

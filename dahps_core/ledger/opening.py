@@ -33,8 +33,8 @@ def join(database: Database, asked: Search, *, create: bool, extend: bool) -> tu
         if is_empty(transaction, database.path):
             if not create:
                 raise not_a_ledger(database.path, "the ledger that was here is gone")
-            refuse_if_emptied(database.path.parent)
-            _make(transaction, asked)
+            refuse_if_emptied(database.folder)
+            _make(transaction, asked, database.locking)
         kept, _ = _kept(transaction)
         space_id = _space_id(transaction, asked.space)
         _refuse_changes(database.path, kept, asked, space_may_differ=extend or space_id is not None)
@@ -57,7 +57,7 @@ def bind_to_newest(database: Database) -> tuple[Search, BoundSpace]:
     return _bound(*database.read(read))
 
 
-def _make(transaction: Transaction, search: Search) -> None:
+def _make(transaction: Transaction, search: Search, locking: str) -> None:
     make_tables(transaction)
     seed = secrets.randbits(63) if search.seed is None else search.seed
     transaction.change(
@@ -67,7 +67,7 @@ def _make(transaction: Transaction, search: Search) -> None:
         direction=search.direction,
         metric=search.metric,
         seed=str(seed),
-        locking="fcntl",
+        locking=locking,
     )
     _add_space(transaction, search.space)
 

@@ -30,12 +30,15 @@ def is_locked(error: sqlite3.DatabaseError) -> bool:
     return "is locked" in str(error)
 
 
-def meaning(error: sqlite3.DatabaseError, path: Path, patience_s: float, *, was_there: bool) -> LedgerError:
+def meaning(
+    error: sqlite3.DatabaseError, path: Path, folder: Path, patience_s: float, *, was_there: bool
+) -> LedgerError:
     """What an error of SQLite tells about the storage of a ledger.
 
     Args:
         error: Not one that a statement of ours brought about.
         path: The database.
+        folder: The ledger's.
         patience_s: For how long it was waited.
         was_there: Whether the ledger was seen there before, so that a missing one is a storage that is gone.
     """
@@ -52,7 +55,7 @@ def meaning(error: sqlite3.DatabaseError, path: Path, patience_s: float, *, was_
         return LedgerDamagedError(
             f"the ledger is damaged ({text})",
             where=str(path),
-            mend=f"Run: dahps recover {shlex.quote(str(path.parent))}",
+            mend=f"Run: dahps recover {shlex.quote(str(folder))}",
         )
     if not was_there and "unable to open" in text and not _exists(path):
         return not_a_ledger(path, "there is no ledger here")
@@ -61,13 +64,18 @@ def meaning(error: sqlite3.DatabaseError, path: Path, patience_s: float, *, was_
 
 def refusal(path: Path, text: str) -> LedgerUnavailableError:
     """Why the storage refused, found out by trying: SQLite does not tell."""
-    place, cause = _first_refused(path) or (path, None)
-    code = cause.errno if cause and cause.errno else 0
-    why = f"{os.strerror(code)}{_owner(place)}" if code else text
+    found = _first_refused(path)
+    if found is None:
+        return LedgerUnavailableError(f"the storage refused: {text}", where=str(path), mend=_MEND_STORAGE)
+    return refused(*found)
+
+
+def refused(path: Path, error: OSError) -> LedgerUnavailableError:
+    """The error of a path that the system refuses to make or to write."""
+    code = errno.EACCES if error.errno == errno.EPERM else error.errno or 0
+    why = error.strerror or os.strerror(code)
     return LedgerUnavailableError(
-        f"the storage refused: {why}",
-        where=str(place),
-        mend=_MENDS.get(errno.EACCES if code == errno.EPERM else code, _MEND_STORAGE),
+        f"the storage refused: {why}{_owner(path)}", where=str(path), mend=_MENDS.get(code, _MEND_STORAGE)
     )
 
 
@@ -81,7 +89,7 @@ def _first_refused(path: Path) -> tuple[Path, OSError] | None:
         # The files themselves only by asking: to open and close one would drop the locks that SQLite holds.
         for one in (path, path.with_name(f"{path.name}-journal")):
             if one.exists() and not os.access(one, os.R_OK | os.W_OK):
-                return one, OSError(errno.EACCES, "")
+                return one, OSError(errno.EACCES, os.strerror(errno.EACCES))
         with tempfile.TemporaryFile(dir=path.parent) as probe:
             probe.write(bytes(4096))
             probe.flush()

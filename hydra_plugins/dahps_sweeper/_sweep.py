@@ -52,7 +52,12 @@ class Sweep:
             sweep_dir = Path(self.config.hydra.sweep.dir)
             sweep_dir.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(self.config, sweep_dir / "multirun.yaml")
-            with Ledger.join(self.options.ledger, search, on_change=self.options.on_change.value) as ledger:
+            with Ledger.join(
+                self.options.ledger,
+                search,
+                on_change=self.options.on_change.value,
+                patience_s=self.options.patience,
+            ) as ledger:
                 self._work(ledger, options)
                 self._conclude(ledger, sweep_dir)
         except DahpsError as error:
@@ -120,6 +125,8 @@ class Sweep:
         options = self.options
         if options.n_workers < 1:
             raise ConfigurationError(f"n_workers is {options.n_workers}", mend="It must be at least 1")
+        if options.patience < 0:
+            raise ConfigurationError(f"patience is {options.patience}", mend="Give seconds")
         return WorkerOptions(
             max_trials=options.max_trials,
             max_attempts=options.max_attempts,
@@ -127,6 +134,7 @@ class Sweep:
             heartbeat_s=options.heartbeat,
             lease_s=options.lease,
             isolate=not _runs_in_this_process(self.config),
+            trial_timeout_s=options.trial_timeout,
         )
 
     def _launcher(self, ledger: Ledger, options: WorkerOptions) -> Launcher:
@@ -138,6 +146,7 @@ class Sweep:
             search=ledger.search,
             options=options,
             run=self.run_id,
+            patience_s=self.options.patience,
         )
         return Plugins.instance().instantiate_launcher(
             hydra_context=worker_context(self.context, self.run_id), task_function=task, config=self.config

@@ -55,6 +55,7 @@ class WorkerTask:
         config: The sweep's config.
         task_function: The user's.
         ledger: The ledger's folder.
+        patience_s: How long to wait for a ledger that is locked, or that the storage does not give.
     """
 
     context: HydraContext
@@ -64,12 +65,14 @@ class WorkerTask:
     search: Search
     options: WorkerOptions
     run: str
+    patience_s: float
 
     def __call__(self, worker_config: DictConfig) -> str:
         """Work; returns why the worker stopped."""
         job = HydraConfig.get().job.id
-        ledger = Ledger.join(self.ledger, self.search)
-        worker = Worker(ledger, self.run, self.prepare, self.options, job=str(job))
+        ledger = Ledger.join(self.ledger, self.search, create=False, patience_s=self.patience_s)
+        run_folder = os.path.abspath(self.config.hydra.sweep.dir)
+        worker = Worker(ledger, self.run, self.prepare, self.options, str(job), run_folder)
         return worker.work().value
 
     def prepare(self, trial: Trial) -> Job:

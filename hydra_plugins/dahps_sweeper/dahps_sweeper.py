@@ -88,6 +88,13 @@ class DahpsSweeperConf:
     # longer than what the storage's attribute cache hides (60 s on NFS by default).
     lease: float = 120.0
 
+    # Seconds that a worker waits while the ledger is locked and nobody writes, or the storage is gone;
+    # then what it has is written beside the trial's own output, for `dahps recover`.
+    patience: float = 600.0
+
+    # Seconds after which a trial is killed and has failed, its heartbeat notwithstanding; null: never.
+    trial_timeout: float | None = None
+
     # What to do if the ledger holds another search space: "refuse", or "extend" it by this one.
     on_change: OnChange = OnChange.refuse
 

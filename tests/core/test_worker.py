@@ -7,8 +7,9 @@ import signal
 import pytest
 
 from dahps_core import Ledger, Search, SearchSpace, current_trial
-from dahps_core.errors import ConfigurationError
-from dahps_core.trial import Draw, TrialState
+from dahps_core.errors import ConfigurationError, LedgerUnavailableError
+from dahps_core.trial import Claim, Draw, TrialState
+from dahps_core.unrecorded import Unrecorded
 from dahps_core.worker import Job, Worker, WorkerOptions
 from tests.support import wait_until
 
@@ -171,7 +172,8 @@ def test_an_idle_worker_takes_over_from_one_that_dies(tmp_path):
 
 
 @pytest.mark.parametrize("isolate", [True, False])
-def test_sigterm_gives_the_trial_back(tmp_path, isolate):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_gives_the_trial_back(tmp_path, isolate, number):
     started = tmp_path / "started"
 
     def hang(trial):
@@ -186,9 +188,9 @@ def test_sigterm_gives_the_trial_back(tmp_path, isolate):
     )
     process.start()
     wait_until(started.exists, 30, "the first trial")
-    os.kill(process.pid, signal.SIGTERM)
+    os.kill(process.pid, number)
     process.join(30)
-    assert process.exitcode == 128 + signal.SIGTERM
+    assert process.exitcode == 128 + number
     ledger = Ledger.open(tmp_path / "ledger")
     assert ledger.counts()[TrialState.RELEASED] == 1
     assert [worker.state for worker in ledger.workers("run")] == ["left"]
@@ -202,8 +204,82 @@ def test_sigterm_gives_the_trial_back(tmp_path, isolate):
         ("stop_after_failures", 0),
         ("heartbeat_s", 0),
         ("lease_s", 0.3),
+        ("trial_timeout_s", 0),
     ],
 )
 def test_options_that_cannot_work_are_refused(name, value):
     with pytest.raises(ConfigurationError, match=name.removesuffix("_s")):
         WorkerOptions(**{**OPTIONS, name: value})
+
+
+def test_a_time_limit_needs_a_process_that_can_be_killed():
+    with pytest.raises(ConfigurationError, match="own process"):
+        WorkerOptions(**{**OPTIONS, "isolate": False, "trial_timeout_s": 1})
+
+
+def test_a_trial_that_hangs_is_killed_after_its_time_limit_and_has_failed(tmp_path):
+    def hangs_once(trial):
+        def evaluate():
+            if trial.attempt == 1:
+                signal.pause()
+            return 1.0
+
+        return Job(evaluate, output_dir="")
+
+    assert work(tmp_path, hangs_once, max_attempts=2, trial_timeout_s=0.3) is Draw.EXHAUSTED
+    assert [(trial.metric, trial.attempts) for trial in Ledger.open(tmp_path).trials()] == [(1, 2)] * 3
+    work(tmp_path / "other", hangs_once, max_attempts=1, trial_timeout_s=0.3)
+    errors = {trial.error for trial in Ledger.open(tmp_path / "other").trials()}
+    assert errors == {"the trial ran for longer than its time limit of 0.3 s, and was killed"}
+    assert Ledger.open(tmp_path / "other").counts()[TrialState.FAILED] == 3
+
+
+def test_a_zombie_s_trial_ends_as_soon_as_its_worker_learns_that_it_is_lost(tmp_path):
+    started = tmp_path / "started"
+
+    def first_never_ends(trial):
+        def evaluate():
+            if trial.attempt == 1 and not started.exists():
+                started.write_text(str(os.getpid()))
+                signal.pause()
+            return 7.0
+
+        return Job(evaluate, output_dir="")
+
+    zombie = spawn(tmp_path / "ledger", first_never_ends)
+    wait_until(lambda: started.exists() and started.read_text(), 30, "the first trial")
+    os.kill(zombie.pid, signal.SIGSTOP)
+    assert work(tmp_path / "ledger", first_never_ends) is Draw.EXHAUSTED
+    os.kill(zombie.pid, signal.SIGCONT)
+    zombie.join(30)  # its child would never end by itself
+    assert zombie.exitcode == 0
+    assert not os.path.exists(f"/proc/{started.read_text()}")
+    assert [trial.metric for trial in Ledger.open(tmp_path / "ledger").trials()] == [7, 7, 7]
+
+
+def test_what_cannot_be_recorded_is_kept_beside_the_trial_s_output(tmp_path, caplog):
+    folder, away, output = tmp_path / "a ledger", tmp_path / "away", tmp_path / "output"
+    output.mkdir()
+
+    def unmount(trial):
+        return Job(lambda: [folder.rename(away), 0.25][1], output_dir=str(output))
+
+    ledger = Ledger.join(folder, SEARCH, patience_s=0.2)
+    with pytest.raises(LedgerUnavailableError):
+        Worker(ledger, "run", unmount, WorkerOptions(**OPTIONS)).work()
+    kept = Unrecorded.read(output / "dahps-unrecorded.json")
+    assert (kept.number, kept.attempt, kept.outcome, kept.metric) == (0, 1, "finished", 0.25)
+    assert f"dahps recover '{folder}'" in caplog.text
+    away.rename(folder)
+    assert Ledger.open(folder).counts()[TrialState.RUNNING] == 1
+    assert Ledger.open(folder).is_held(Claim(0, 1, kept.token, SEARCH.space[0], 0)), (
+        "its token still counts, as long as nobody has claimed the trial"
+    )
+
+
+def test_a_worker_whose_heartbeat_cannot_be_seen_draws_no_trial(tmp_path):
+    Ledger.join(tmp_path, SEARCH).close()
+    (tmp_path / "heartbeats").write_text("a file in place of the folder")
+    with pytest.raises(LedgerUnavailableError, match="heartbeats"):
+        work(tmp_path, evaluate_x)
+    assert Ledger.open(tmp_path).n_drawn == 0

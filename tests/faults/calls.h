@@ -49,7 +49,7 @@ ON_FILE_64(ssize_t, pread, (int file, void *to, size_t n, off_t at), (file, to, 
 #define TEAR(n) (verdict.torn ? (n) / 2 : (n))
 #define TEAR_FIRST(parts) (verdict.torn ? &(struct iovec){parts->iov_base, parts->iov_len / 2} : parts)
 ON_FILE(ssize_t, write, (int file, const void *data, size_t n), (file, data, TEAR(n)), WRITE)
-ON_FILE_64(ssize_t, pwrite, (int file, const void *data, size_t n, off_t at), 
+ON_FILE_64(ssize_t, pwrite, (int file, const void *data, size_t n, off_t at),
            (file, data, TEAR(n), at), WRITE)
 ON_FILE(ssize_t, writev, (int file, const struct iovec *parts, int n),
         (file, TEAR_FIRST(parts), verdict.torn ? 1 : n), WRITE)
@@ -65,7 +65,8 @@ ON_PATH(int, rmdir, (const char *path), (path), UNLINK)
 ON_PATH(int, mkdir, (const char *path, mode_t mode), (path, mode), MKDIR)
 ON_PATH_AT(int, mkdirat, (int at, const char *path, mode_t mode), (at, path, mode), MKDIR)
 ON_PATHS(rename, (const char *path, const char *other), (path, other), RENAME, AT_FDCWD, AT_FDCWD)
-ON_PATHS(renameat, (int at, const char *path, int to, const char *other), (at, path, to, other), RENAME, at, to)
+ON_PATHS(renameat, (int at, const char *path, int to, const char *other), (at, path, to, other),
+         RENAME, at, to)
 ON_PATHS(link, (const char *path, const char *other), (path, other), LINK, AT_FDCWD, AT_FDCWD)
 ON_PATHS(linkat, (int at, const char *path, int to, const char *other, int flags),
          (at, path, to, other, flags), LINK, at, to)

@@ -43,7 +43,7 @@ struct strike {
 struct control {
     cell count[N_KINDS], error[N_KINDS], delay_us[N_KINDS];
     cell locks;
-    cell arming; /* 0: what the environment asks for waits; another number: its count starts anew */
+    cell armed, arming; /* what the environment asks for waits for it, and is counted anew at another */
     struct strike strike;
 };
 
@@ -192,7 +192,7 @@ static struct verdict enter(enum kind kind)
         own_arming = control->arming;
         own.count = 0;
     }
-    if (own_arming != 0)
+    if (control->armed)
         judge(&own, kind, &verdict);
     verdict.error = control->error[kind];
     errno = error;

@@ -43,7 +43,7 @@ class _Strike(ctypes.Structure):
 class _Control(ctypes.Structure):
     _fields_ = [
         *((name, _PerKind) for name in ("count", "error", "delay_us")),
-        *_cells("locks", "arming"),
+        *_cells("locks", "armed", "arming"),
         ("strike", _Strike),
     ]
 
@@ -60,7 +60,7 @@ class FaultyStorage:
     """
 
     def __init__(self, folder: Path, control_folder: Path) -> None:
-        self.folder = folder.resolve()
+        self.folder = folder
         self._file = control_folder.resolve() / "control"
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with open(self._file, "ab+") as file:
@@ -91,7 +91,7 @@ class FaultyStorage:
         preloaded = [str(_library()), *os.environ.get("LD_PRELOAD", "").split()]
         variables = {
             "LD_PRELOAD": " ".join(preloaded),
-            "DAHPS_FAULTS_FOLDER": str(self.folder),
+            "DAHPS_FAULTS_FOLDER": str(self.folder.resolve()),
             "DAHPS_FAULTS_CONTROL": str(self._file),
             "DAHPS_FAULTS_KINDS": str(_bits(kinds or MUTATING)),
         }
@@ -106,6 +106,7 @@ class FaultyStorage:
     def arm(self) -> None:
         """From now on count for those processes whose environment asks for a signal."""
         self._control.arming += 1
+        self._control.armed = 1
 
     def fail(self, error: int, *kinds: str) -> None:
         """These calls do nothing and give this error (of `errno`)."""
@@ -138,7 +139,7 @@ class FaultyStorage:
     def heal(self) -> None:
         """No faults any more, and no signals to come; the counts stay."""
         self._control.strike.kinds = 0
-        self._control.arming = 0
+        self._control.armed = 0
         self.locks("honest")
         self.fail(0)
         self.delay(0)

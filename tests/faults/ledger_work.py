@@ -1,0 +1,70 @@
+"""What a process does on a faulty storage: `python ledger_work.py FOLDER LOCKING ACTION [ARGUMENT]`.
+
+Prints a line for each thing that was acknowledged.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "ledger"))
+
+from ledger_support import claimed, finish, grid, register
+
+from dahps_core.heartbeat import Heart
+from dahps_core.ledger import Ledger, lock_folder
+from dahps_core.worker import Job, Worker, WorkerOptions
+
+SEARCH = grid(*range(40))
+PATIENCE_S = 60.0
+lock_folder.STALE_S = 0.1
+logging.basicConfig(format="%(message)s", stream=sys.stderr)
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def joined(folder, locking, patience_s=PATIENCE_S):
+    return Ledger.join(folder, SEARCH, locking=locking, create=False, patience_s=patience_s)
+
+
+def one_trial(folder, locking, worker=None):
+    """Claim a trial and finish it."""
+    ledger = joined(folder, locking)
+    claim = claimed(ledger, worker or register(ledger))
+    finish(ledger, claim, metric=99.0)
+    say(claim.number)
+
+
+def some_trials(folder, locking, how_many):
+    """Enter, and finish so many trials; impatient, so that only the others' progress keeps it waiting."""
+    ledger = joined(folder, locking, patience_s=5.0)
+    worker = register(ledger)
+    Heart(ledger.folder, worker).beat()
+    for _ in range(int(how_many)):
+        claim = claimed(ledger, worker)
+        finish(ledger, claim, metric=float(os.getpid()))
+        say(claim.number)
+
+
+def work(folder, locking, patience_s):
+    """A worker whose first trial ends only when there is a file `go on` beside the ledger."""
+
+    def evaluate(trial):
+        say("started", trial.number)
+        while trial.number == 0 and not (Path(folder).parent / "go on").exists():
+            os.sched_yield()
+        return float(trial.number)
+
+    def prepare(trial):
+        return Job(lambda: evaluate(trial), output_dir=str(Path(folder).parent))
+
+    options = WorkerOptions(3, 2, None, heartbeat_s=0.2, lease_s=2.0, isolate=True)
+    Worker(joined(folder, locking, float(patience_s)), "run", prepare, options).work()
+
+
+if __name__ == "__main__":
+    folder, locking, action, *arguments = sys.argv[1:]
+    globals()[action](folder, locking, *arguments)

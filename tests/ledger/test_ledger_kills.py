@@ -1,0 +1,149 @@
+"""Whatever a process was doing when it was killed: nothing is wrong, nothing is lost."""
+
+import multiprocessing
+import shutil
+import signal
+
+import pytest
+from ledger_support import ask, assert_sound, claimed, fail, finish, grid, lose, register, release
+from trap import set_trap
+
+from dahps_core.errors import LedgerError
+from dahps_core.heartbeat import Heart
+from dahps_core.ledger import Ledger
+from dahps_core.trial import Claim, Draw, TrialState
+
+SEARCH = grid(*"abcdef")
+LARGER = grid(*"abcdefgh")
+WAIT_S = 60
+CONTEXT = multiprocessing.get_context("fork")
+
+
+class Scene:
+    """A ledger with a history, of which each child gets a copy of its own."""
+
+    def __init__(self, folder, locking):
+        self.folder, self.locking = folder, locking
+        with Ledger.join(folder, SEARCH, locking=locking) as ledger:
+            self.silent, self.worker = register(ledger), register(ledger)
+            finish(ledger, claimed(ledger, self.worker), metric=10.0)
+            self.of_silent = claimed(ledger, self.silent)
+            self.held = claimed(ledger, self.worker)
+            fail(ledger, claimed(ledger, self.worker))
+
+    def copy(self, folder):
+        shutil.copytree(self.folder, folder)
+        return folder
+
+
+def create(scene, folder):
+    return join(scene, folder / "new")
+
+
+def join(scene, folder, search=SEARCH, **options):
+    return Ledger.join(folder, search, locking=scene.locking, **options)
+
+
+def extend(scene, folder):
+    return join(scene, folder, LARGER, on_change="extend")
+
+
+def claim_new(scene, folder):
+    return claimed(join(scene, folder), scene.worker)
+
+
+def claim_released(scene, folder):
+    ledger = join(scene, folder)
+    release(ledger, scene.held)
+    return claimed(ledger, scene.worker)
+
+
+def claim_lost(scene, folder):
+    return claimed(join(scene, folder), scene.worker, max_trials=1, dead=[scene.silent])
+
+
+def wait(scene, folder):
+    return ask(join(scene, folder), scene.worker, max_trials=1, max_attempts=1)
+
+
+def enter(scene, folder):
+    ledger = join(scene, folder)
+    Heart(folder, register(ledger)).beat()
+    return ledger
+
+
+def retire(scene, folder):
+    join(scene, folder).retire(scene.worker)
+    return True
+
+
+def edge(end):
+    def answer(scene, folder):
+        end(join(scene, folder), scene.held)
+        return True
+
+    answer.__name__ = end.__name__
+    return answer
+
+
+EDGES = [edge(end) for end in (finish, fail, lose, release)]
+ACTIONS = [create, extend, claim_new, claim_released, claim_lost, wait, enter, retire, *EDGES]
+
+
+@pytest.fixture(params=["fcntl", "folder"])
+def scene(request, folder):
+    return Scene(folder / "scene", request.param)
+
+
+def act(action, scene, folder, at, signal_number, done):
+    set_trap(at, signal_number)
+    try:
+        done.send(bool(action(scene, folder)))
+    except LedgerError as error:
+        done.send(error)
+
+
+def started(action, scene, folder, at, signal_number):
+    """A child that acts, and comes to its end or to the step; and where its answer arrives."""
+    answers, done = CONTEXT.Pipe(duplex=False)
+    child = CONTEXT.Process(target=act, args=(action, scene, folder, at, signal_number, done))
+    child.start()
+    done.close()
+    return child, answers
+
+
+def finish_the_search(folder, dead):
+    """Evaluate all that is left, as a new worker does; each trial is finished once in the end."""
+    with Ledger.open(folder) as ledger:
+        worker = register(ledger)
+        while isinstance(draw := ask(ledger, worker, max_attempts=9, dead=dead), Claim):
+            finish(ledger, draw)
+        assert draw is Draw.EXHAUSTED
+        trials = list(ledger.trials())
+        assert {trial.state for trial in trials} == {TrialState.FINISHED}
+        assert len({trial.combination["x"] for trial in trials}) == len(trials) == ledger.search.space.size
+        return trials
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
+def test_a_process_that_is_killed_at_any_step(scene, folder, action):
+    for at in range(1, 400):
+        copy = scene.copy(folder / str(at))
+        child, answers = started(action, scene, copy, at, signal.SIGKILL)
+        child.join(WAIT_S)
+        assert child.exitcode in (-signal.SIGKILL, 0)
+        if action is create:
+            copy = copy / "new"
+            join(scene, copy).close()  # whoever comes next makes it, or finds it made
+        with Ledger.open(copy) as ledger:
+            dead = [worker.id for worker in ledger.workers("run")]
+        trials = finish_the_search(copy, dead)
+        if action is not create:
+            assert trials[0].metric == 10.0
+        if scene.locking == "fcntl":
+            assert_sound(copy)
+        if child.exitcode == 0:
+            assert answers.recv() is True
+            break
+        shutil.rmtree(folder / str(at))
+    assert at > 5, "a trap that never snapped shows nothing"
