@@ -1,10 +1,12 @@
 """The ledger on storage that is slow, gone, or lies; and processes that end in the middle of a write."""
 
+import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import ledger_work
@@ -13,6 +15,7 @@ from ledger_support import ask, assert_sound, claimed, finish, register
 
 from dahps_core.ledger import FILE_NAME, Ledger, lock_folder
 from dahps_core.trial import Claim, TrialState
+from dahps_core.unrecorded import Unrecorded
 from tests.faults.storage import FaultyStorage
 from tests.support import wait_until
 
@@ -130,3 +133,100 @@ def test_whoever_is_stopped_at_any_call_with_the_lock_folder_is_fenced(
             break
         n_stopped += 1
     assert n_stopped > 20
+
+
+#: 2 s is what a bad day on a cluster looks like: 16 workers then need most of an hour.
+DELAY_S = float(os.environ.get("DAHPS_STORAGE_DELAY_S", "0.02"))
+TRIALS_EACH = int(os.environ.get("DAHPS_STORAGE_TRIALS", "2"))
+
+
+def test_sixteen_workers_on_slow_storage_all_make_progress(storage, ledger, locking):
+    ledger.close()
+    before = storage.counts()
+    storage.delay(DELAY_S, "write", "fsync")
+    workers = [start(storage, ledger.folder, locking, "some_trials", TRIALS_EACH) for _ in range(16)]
+    told = [worker.communicate() for worker in workers]
+    storage.heal()
+    assert [worker.returncode for worker in workers] == [0] * 16, told
+    assert all("waited for" not in complaints for _, complaints in told), "nobody is told of an error"
+    numbers = [int(number) for said, _ in told for number in said.split()]
+    assert sorted(numbers) == list(range(1, 16 * TRIALS_EACH + 1))
+    slow = storage.counts() - before
+    print(
+        f"{DELAY_S} s for each of {slow['write']} writes and {slow['fsync']} fsyncs of {len(numbers)} trials"
+    )
+    with Ledger.open(ledger.folder) as ledger:
+        assert ledger.counts()[TrialState.FINISHED] == 16 * TRIALS_EACH + 1
+
+
+GONE = [errno.ENOENT, errno.EIO, errno.ESTALE, "locked"]
+
+
+def take_away(storage, how):
+    storage.locks("refused") if how == "locked" else storage.fail(how)
+
+
+@pytest.mark.parametrize("how", GONE, ids=lambda how: errno.errorcode.get(how, how))
+@pytest.mark.parametrize("locking", ["fcntl"], indirect=True)
+def test_a_worker_waits_for_storage_that_is_gone_and_then_records(storage, ledger, tmp_path, locking, how):
+    with work_in_an_outage(storage, ledger, tmp_path, locking, how, 60) as (worker, log):
+        if how != "locked":  # for locks it waits without a word, as it does every day
+            wait_until(lambda: "waited for" in log.read_text(), WAIT_S, "a word that it waits")
+        assert worker.poll() is None
+        storage.heal()
+        assert worker.wait(WAIT_S) == 0, log.read_text()
+    with Ledger.open(ledger.folder) as ledger:
+        assert [(trial.metric, trial.attempts) for trial in ledger.trials()] == [(10, 1), (1, 1), (2, 1)]
+
+
+@pytest.mark.parametrize("how", GONE, ids=lambda how: errno.errorcode.get(how, how))
+@pytest.mark.parametrize("locking", ["fcntl"], indirect=True)
+def test_what_it_cannot_record_is_kept_beside_the_trial(storage, ledger, tmp_path, locking, how):
+    with work_in_an_outage(storage, ledger, tmp_path, locking, how, 0.2) as (worker, log):
+        assert worker.wait(WAIT_S) != 0
+    assert "could not be recorded" in log.read_text()
+    kept = Unrecorded.read(tmp_path / "dahps-unrecorded.json")
+    assert (kept.number, kept.outcome, kept.metric) == (1, "finished", 1.0)
+
+
+@contextmanager
+def work_in_an_outage(storage, ledger, tmp_path, locking, how, patience_s):
+    """A worker with a trial that has ended, and a storage that is gone meanwhile."""
+    ledger.close()
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        script = Path(__file__).parent / "ledger_work.py"
+        command = [sys.executable, script, ledger.folder, locking, "work", str(patience_s)]
+        environment = {**os.environ, **storage.environment()}
+        worker = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    with worker:
+        wait_until(lambda: "started 1" in log.read_text(), WAIT_S, "a running trial")
+        take_away(storage, how)
+        (tmp_path / "go on").touch()
+        yield worker, log
+        storage.heal()
+
+
+@pytest.mark.parametrize(
+    ("error", "kinds", "words"),
+    [
+        (errno.ENOSPC, ["write"], ["No space left", "Free some space"]),
+        (errno.EDQUOT, ["write"], ["quota exceeded", "quota raised"]),
+        (errno.EROFS, ["create", "write"], ["Read-only", "mounted read-only"]),
+        (errno.EIO, ["fsync"], ["Input/output error", "reachable"]),
+    ],
+    ids=lambda value: errno.errorcode.get(value, "") if isinstance(value, int) else "",
+)
+def test_what_the_storage_refuses_is_told_with_the_path_and_the_way_out(
+    storage, ledger, tmp_path, locking, error, kinds, words
+):
+    ledger.close()
+    storage.fail(error, *kinds)
+    process = start(storage, ledger.folder, locking, "some_trials_at_once", 1)
+    _, complaints = process.communicate(timeout=WAIT_S)
+    assert process.returncode != 0
+    told = complaints.splitlines()[-1]
+    assert str(ledger.folder) in told
+    assert all(word in told for word in (*words, "what is recorded stays")), told
+    storage.heal()
+    assert is_sound(ledger.folder, locking)[0] == 10.0
