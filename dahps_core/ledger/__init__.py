@@ -1,7 +1,7 @@
 """The ledger: one SQLite file on shared storage that says who evaluates which trial, and what came of it."""
 
-from dahps_core.ledger.ledger import FILE_NAME, PATIENCE_S, Ledger
+from dahps_core.ledger.ledger import FILE_NAME, PATIENCE_S, Ledger, Locking
 from dahps_core.ledger.reading import WorkerRecord
 from dahps_core.ledger.search import DIRECTIONS, Search
 
-__all__ = ["DIRECTIONS", "FILE_NAME", "PATIENCE_S", "Ledger", "Search", "WorkerRecord"]
+__all__ = ["DIRECTIONS", "FILE_NAME", "PATIENCE_S", "Ledger", "Locking", "Search", "WorkerRecord"]

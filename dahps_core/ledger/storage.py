@@ -47,10 +47,13 @@ def meaning(
         return LedgerUnavailableError(
             f"the ledger was locked for longer than {patience_s:g} s",
             where=str(path),
-            mend="See whether a process that uses it is stopped, or its host unreachable",
+            mend="See whether a process that uses it is stopped, or its host unreachable, "
+            f"and whether the storage's locks work: dahps doctor {shlex.quote(str(folder))}",
         )
     if "not a database" in text:
         return not_a_ledger(path, "the file is not a ledger")
+    if "malformed" in text and (found := _first_refused(path)):
+        return refused(*found)  # to SQLite what cannot be read is damaged
     if "malformed" in text or "no such table" in text or "no such column" in text or "decode" in text:
         return LedgerDamagedError(
             f"the ledger is damaged ({text})",
@@ -94,6 +97,7 @@ def _first_refused(path: Path) -> tuple[Path, OSError] | None:
             probe.write(bytes(4096))
             probe.flush()
             os.fsync(probe.fileno())
+            os.pread(probe.fileno(), 4096, 0)
     except OSError as error:
         return path.parent, error
     return None

@@ -56,6 +56,7 @@ class Sweep:
                 self.options.ledger,
                 search,
                 on_change=self.options.on_change.value,
+                locking=self.options.locking.value,
                 patience_s=self.options.patience,
             ) as ledger:
                 self._work(ledger, options)
@@ -146,6 +147,7 @@ class Sweep:
             search=ledger.search,
             options=options,
             run=self.run_id,
+            locking=self.options.locking.value,
             patience_s=self.options.patience,
         )
         return Plugins.instance().instantiate_launcher(

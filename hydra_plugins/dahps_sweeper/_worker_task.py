@@ -14,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dahps_core.current import Trial
-from dahps_core.ledger import Ledger, Search
+from dahps_core.ledger import Ledger, Locking, Search
 from dahps_core.overrides import to_overrides
 from dahps_core.worker import Job, Worker, WorkerOptions
 
@@ -55,6 +55,7 @@ class WorkerTask:
         config: The sweep's config.
         task_function: The user's.
         ledger: The ledger's folder.
+        locking: As the ledger was made with.
         patience_s: How long to wait for a ledger that is locked, or that the storage does not give.
     """
 
@@ -65,12 +66,15 @@ class WorkerTask:
     search: Search
     options: WorkerOptions
     run: str
+    locking: Locking
     patience_s: float
 
     def __call__(self, worker_config: DictConfig) -> str:
         """Work; returns why the worker stopped."""
         job = HydraConfig.get().job.id
-        ledger = Ledger.join(self.ledger, self.search, create=False, patience_s=self.patience_s)
+        ledger = Ledger.join(
+            self.ledger, self.search, locking=self.locking, create=False, patience_s=self.patience_s
+        )
         run_folder = os.path.abspath(self.config.hydra.sweep.dir)
         worker = Worker(ledger, self.run, self.prepare, self.options, str(job), run_folder)
         return worker.work().value

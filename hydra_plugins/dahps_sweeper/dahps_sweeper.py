@@ -30,6 +30,13 @@ class OnChange(Enum):
     extend = "extend"
 
 
+class Locking(Enum):
+    """How the users of a ledger keep each other out."""
+
+    fcntl = "fcntl"
+    folder = "folder"
+
+
 @dataclass
 class StrategyConf:
     """How the next combination is chosen."""
@@ -87,6 +94,10 @@ class DahpsSweeperConf:
     # Seconds without a sign of life after which a worker is held for dead and its trial is run again;
     # longer than what the storage's attribute cache hides (60 s on NFS by default).
     lease: float = 120.0
+
+    # How the ledger's users keep each other out: "fcntl" by byte-range locks; "folder", where these do not
+    # hold between hosts (`dahps doctor` tells). A ledger keeps the way that it was made with.
+    locking: Locking = Locking.fcntl
 
     # Seconds that a worker waits while the ledger is locked and nobody writes, or the storage is gone;
     # then what it has is written beside the trial's own output, for `dahps recover`.

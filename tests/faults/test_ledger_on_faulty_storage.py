@@ -159,11 +159,16 @@ def test_sixteen_workers_on_slow_storage_all_make_progress(storage, ledger, lock
         assert ledger.counts()[TrialState.FINISHED] == 16 * TRIALS_EACH + 1
 
 
-GONE = [errno.ENOENT, errno.EIO, errno.ESTALE, "locked"]
+GONE = [errno.ENOENT, errno.EIO, errno.ESTALE, "unreadable", "locked"]
 
 
 def take_away(storage, how):
-    storage.locks("refused") if how == "locked" else storage.fail(how)
+    if how == "locked":
+        storage.locks("refused")
+    elif how == "unreadable":
+        storage.fail(errno.EIO, "read")  # SQLite takes it for damage
+    else:
+        storage.fail(how)
 
 
 @pytest.mark.parametrize("how", GONE, ids=lambda how: errno.errorcode.get(how, how))

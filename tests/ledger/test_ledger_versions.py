@@ -1,0 +1,80 @@
+"""Ledgers that older versions of DAHPS wrote, kept for good: `versions/N` holds one of schema N."""
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from ledger_support import ask, assert_sound, claimed, finish, register, sql
+
+from dahps_core.cli import row
+from dahps_core.ledger import FILE_NAME, Ledger
+from dahps_core.ledger.making import SCHEMA_VERSION
+from dahps_core.trial import Draw
+
+VERSIONS = sorted(Path(__file__).with_name("versions").iterdir())
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda folder: f"schema {folder.name}")
+def old(request, folder):
+    shutil.copytree(request.param, folder)
+    return folder
+
+
+def exported(folder):
+    with Ledger.open(folder) as ledger:
+        trials = [row(trial) for trial in ledger.trials()]
+    return [
+        {**trial, "metric": "nan" if trial["metric"] != trial["metric"] else trial["metric"]}
+        for trial in trials
+    ]
+
+
+def test_every_older_schema_is_kept():
+    assert [folder.name for folder in VERSIONS] == [str(version) for version in range(1, SCHEMA_VERSION)]
+
+
+def test_an_old_ledger_tells_the_same_and_is_kept_as_a_copy(old):
+    version = int(sql(old, "PRAGMA user_version")[0][0])
+    before = (old / FILE_NAME).read_bytes()
+    assert exported(old) == json.loads((old / "trials.json").read_text())
+    assert_sound(old)
+    assert sql(old, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    with closing(sqlite3.connect(old / f"ledger-schema{version}.db")) as kept:
+        assert kept.execute("PRAGMA user_version").fetchone() == (version,)
+    with closing(sqlite3.connect(":memory:")) as first, closing(sqlite3.connect(":memory:")) as second:
+        first.deserialize(before)
+        second.deserialize((old / f"ledger-schema{version}.db").read_bytes())
+        assert list(first.iterdump()) == list(second.iterdump())
+
+
+def test_an_upgraded_ledger_has_the_tables_of_a_new_one(old, tmp_path):
+    with Ledger.open(old) as ledger:
+        Ledger.join(tmp_path / "new", ledger.search).close()
+    tables = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+    assert sql(old, tables) == sql(tmp_path / "new", tables)
+
+
+def test_an_upgraded_search_goes_on_to_its_end(old):
+    with Ledger.open(old) as ledger:
+        dead = [worker.id for run in ("first", "second") for worker in ledger.workers(run)]
+        worker = register(ledger)
+        size = ledger.search.space.size
+        n_finished = len([trial for trial in ledger.trials() if trial.state.value == "finished"])
+        for _ in range(size - n_finished):
+            finish(ledger, claimed(ledger, worker, max_attempts=9, dead=dead))
+        assert ask(ledger, worker) is Draw.EXHAUSTED
+        assert {trial.state.value for trial in ledger.trials()} == {"finished"}
+    assert_sound(old)
+
+
+def test_an_interrupted_upgrade_leaves_the_old_ledger(old, monkeypatch):
+    monkeypatch.setattr("dahps_core.ledger.making.make_tables", lambda transaction: 1 / 0)
+    before = sql(old, "SELECT * FROM trial")
+    with pytest.raises(ZeroDivisionError):
+        Ledger.open(old)
+    assert sql(old, "SELECT * FROM trial") == before
+    monkeypatch.undo()
+    assert exported(old) == json.loads((old / "trials.json").read_text())

@@ -1,0 +1,138 @@
+"""The lock folder by itself: one holder at a time, whoever dies, and no harm by a wrong guess."""
+
+import json
+import multiprocessing
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from ledger_support import claimed, finish, grid, register
+
+from dahps_core.errors import LedgerUnavailableError, LockingChangedError
+from dahps_core.ledger import FILE_NAME, Ledger, lock_folder
+from dahps_core.ledger.lock_folder import LockFolder, LockTakenOver
+from dahps_core.ledger.patience import Patience
+
+WAIT_S = 60
+
+
+@pytest.fixture
+def root(folder):
+    folder.mkdir(parents=True)
+    return folder / "lock root"
+
+
+@pytest.fixture
+def lock(root):
+    return LockFolder(root, create=True)
+
+
+def held(lock, patience_s=WAIT_S):
+    return lock.held(Patience(patience_s))
+
+
+def test_one_holder_at_a_time(root, lock):
+    with held(lock) as first:
+        with pytest.raises(LedgerUnavailableError, match=f'"pid": {os.getpid()}|{os.getpid()}'):
+            held(LockFolder(root, create=False), patience_s=0.01).__enter__()
+        first.confirm()
+    with held(LockFolder(root, create=False)) as second:
+        assert second.path == first.path
+    assert list((root / "lock").iterdir()) == []
+    assert sorted(path.name for path in root.iterdir()) == ["epoch-1", "lock"]
+
+
+def count_under_the_lock(root, times):
+    lock = LockFolder(root, create=True)
+    for _ in range(times):
+        with held(lock) as hold:
+            counter = hold.path.with_name("counter")
+            counter.write_text(str(int(counter.read_text()) + 1 if counter.exists() else 1))
+
+
+def test_many_processes_count_under_it(root):
+    context = multiprocessing.get_context("fork")
+    counters = [context.Process(target=count_under_the_lock, args=(root, 50)) for _ in range(8)]
+    for counter in counters:
+        counter.start()
+    for counter in counters:
+        counter.join(WAIT_S)
+    assert (root / "epoch-1" / "counter").read_text() == "400"
+
+
+def test_a_holder_of_this_host_that_was_killed_is_taken_over_at_once(root, lock):
+    child = os.fork()
+    if child == 0:
+        with held(lock):
+            os._exit(0)
+    os.waitpid(child, 0)
+    with held(lock, patience_s=1) as hold:  # far less than it takes to hold another host's for dead
+        assert hold.path.parent.name == "epoch-2"
+
+
+@pytest.mark.parametrize("told", [{}, {"host": "elsewhere", "pid": 1, "boot": "b"}, "no JSON", ["a list"]])
+def test_a_holder_of_another_host_is_given_its_time(root, lock, monkeypatch, told):
+    with held(lock):
+        pass
+    (root / "lock" / "somebody").write_text(told if told == "no JSON" else json.dumps(told))
+    with pytest.raises(LedgerUnavailableError, match="held by others"):
+        held(lock, patience_s=0.05).__enter__()
+    monkeypatch.setattr(lock_folder, "STALE_S", 0.1)
+    with held(lock) as hold:
+        assert hold.path.parent.name == "epoch-2"
+
+
+def test_a_holder_that_was_taken_over_is_told(root, lock, monkeypatch):
+    monkeypatch.setattr(lock_folder, "STALE_S", 0.05)
+    with held(lock) as first, held(LockFolder(root, create=False)) as second:
+        with pytest.raises(LockTakenOver):
+            first.confirm()
+        second.confirm()
+        assert not first.path.exists()
+        with pytest.raises(OSError, match="directory"):
+            Path(f"{first.path}-journal").write_text("")  # so that no transaction can begin there
+
+
+def test_one_that_is_taken_over_before_it_has_looked_for_the_epoch_gets_none(root, lock, monkeypatch):
+    with held(lock):
+        pass
+    monkeypatch.setattr(lock_folder, "STALE_S", 0.05)
+    slow = LockFolder(root, create=False)
+    look = slow._epoch_path
+
+    def look_late(prepared):
+        with held(lock):
+            pass
+        return look(prepared)
+
+    monkeypatch.setattr(slow, "_epoch_path", look_late)
+    with pytest.raises(LockTakenOver):
+        held(slow).__enter__()
+
+
+def test_the_two_ways_of_locking_cannot_be_mixed(folder):
+    for made, other in (("fcntl", "folder"), ("folder", "fcntl")):
+        place = folder / made
+        Ledger.join(place, grid("a"), locking=made).close()
+        with pytest.raises(LockingChangedError, match=f"locking={made}"):
+            Ledger.join(place, grid("a"), locking=other)
+        with Ledger.open(place) as ledger:
+            finish(ledger, claimed(ledger, register(ledger)))
+        assert (place / FILE_NAME).is_dir() == (made == "folder")
+
+
+def test_threads_may_share_a_ledger_with_a_lock_folder(folder):
+    with Ledger.join(folder, grid(*range(12)), locking="folder") as ledger:
+
+        def work():
+            worker = register(ledger)
+            for _ in range(3):
+                finish(ledger, claimed(ledger, worker))
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT_S)
+        assert len(list(ledger.trials())) == 12
