@@ -31,7 +31,9 @@ class Trial:
     def checkpoint_dir(self) -> Path:
         """The trial's own folder on the shared storage: what one attempt leaves there, the next one finds."""
         # Made when asked for: a search of 10^5 trials without checkpoints leaves no 10^5 folders behind.
-        self._checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        # Not the ledger's own folder, though: where that is missing, the storage is.
+        self._checkpoint_dir.parent.mkdir(exist_ok=True)
+        self._checkpoint_dir.mkdir(exist_ok=True)
         return self._checkpoint_dir
 
 

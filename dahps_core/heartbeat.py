@@ -95,7 +95,8 @@ class Heart:
         try:
             os.utime(self._path)  # without times, so that the file server stamps it with its own clock
         except FileNotFoundError:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Not its parents: where the storage is not mounted, no ledger's folder is to be made.
+            self._path.parent.mkdir(exist_ok=True)
             self._path.touch()
 
 

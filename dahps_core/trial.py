@@ -50,6 +50,31 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """How an attempt ended, as the holder of its claim says.
+
+    Attributes:
+        number: The trial's.
+        attempt: Which of its executions.
+        token: The claim's: only the holder's word counts.
+        outcome: "finished", "failed" (it raised), "died" (without an answer) or "released" (interrupted).
+        result: All that the training function returned, as JSON's values; NaN and infinities are kept.
+        metric: The objective in it; any float, or None without one.
+        error: Why it did not finish.
+        output_dir: Where it wrote.
+    """
+
+    number: int
+    attempt: int
+    token: str
+    outcome: str
+    result: Value = None
+    metric: float | None = None
+    error: str | None = None
+    output_dir: str | None = None
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One trial as the ledger holds it; the times are seconds since the epoch by the worker's clock.
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from dahps_core import unrecorded
 from dahps_core.child import Answer, Child, answer_of, reason
 from dahps_core.combination import Value
 from dahps_core.current import Trial, evaluating
@@ -25,8 +26,7 @@ from dahps_core.heartbeat import Heart, Observer
 from dahps_core.ledger import Ledger
 from dahps_core.metric import read_result
 from dahps_core.overrides import to_overrides
-from dahps_core.trial import Claim, Draw
-from dahps_core.unrecorded import Unrecorded
+from dahps_core.trial import Claim, Draw, Ending
 
 log = logging.getLogger(__name__)
 
@@ -129,20 +129,25 @@ class Worker:
         """Work until there is nothing to do; returns why there is not."""
         with _signals_raise(), self._heart:
             try:
-                while True:
-                    draw = self._draw()
-                    if isinstance(draw, Claim):
-                        self._attempt(draw)
-                    elif draw is not Draw.WAIT:
-                        self._ledger.retire(self._id)
-                        return draw
+                return self._work()
             except LedgerUnavailableError:
                 raise  # it was waited for already; what the worker still holds comes back after its lease
             except BaseException:
                 self._ledger.retire(self._id)
                 raise
 
-    def _draw(self) -> Claim | Draw:
+    def _work(self) -> Draw:
+        draw = self._draw()
+        while isinstance(draw, Claim) or draw is Draw.WAIT:
+            if isinstance(draw, Claim):
+                draw = self._record_and_draw(self._attempt(draw))
+            else:
+                self._idle()
+                draw = self._draw()
+        self._ledger.retire(self._id)
+        return draw
+
+    def _draw(self, after: Ending | None = None) -> Claim | Draw:
         self._heart.beat()
         draw = self._ledger.claim(
             self._id,
@@ -151,10 +156,9 @@ class Worker:
             stop_after_failures=self._options.stop_after_failures,
             dead=self._observer.dead(),
             alive=self._observer.alive(),
+            after=after,
         )
-        if draw is Draw.WAIT:
-            self._idle()
-        else:
+        if draw is not Draw.WAIT:
             self._idle_s = 0.0
         return draw
 
@@ -164,7 +168,28 @@ class Worker:
         self._idle_s = min(2 * self._idle_s or 0.1, self._options.heartbeat_s, MAX_IDLE_S)
         threading.Event().wait(self._idle_s)
 
-    def _attempt(self, claim: Claim) -> None:
+    def _record_and_draw(self, ending: Ending) -> Claim | Draw:
+        try:
+            # On slow storage this may take longer than a lease: the trial is still held.
+            with self._heart.beating(self._options.heartbeat_s):
+                draw = self._draw(after=ending)
+        except ClaimLost as lost:
+            log.warning("%s The attempt's result was dropped.", lost)
+            return self._draw()
+        except LedgerUnavailableError:
+            self._keep_beside(ending)
+            raise
+        except BaseException:
+            with suppress(LedgerError):  # interrupted, but it has ended
+                self._ledger.end_if_held(ending)
+            raise
+        if ending.outcome == "finished":
+            log.info("#%d finished: %s", ending.number, ending.metric)
+        else:
+            log.error("#%d %s:\n%s", ending.number, ending.outcome, ending.error)
+        return draw
+
+    def _attempt(self, claim: Claim) -> Ending:
         log.info("#%d : %s%s", claim.number, " ".join(to_overrides(claim.combination)), _again(claim))
         trial = Trial(
             number=claim.number,
@@ -175,29 +200,36 @@ class Worker:
         )
         try:
             with evaluating(trial):
-                self._run(claim, trial)
-        except ClaimLost as lost:
-            log.warning("%s The attempt's result was dropped.", lost)
-        except LedgerUnavailableError:
-            raise
+                return self._evaluated(claim, trial)
         except BaseException:
             # Interrupted (Ctrl-C, SIGTERM, the launcher's own signal): the trial goes to the next worker.
-            with suppress(ClaimLost):
+            with suppress(LedgerError):
                 self._ledger.release_if_held(claim, output_dir=None)
             raise
 
-    def _run(self, claim: Claim, trial: Trial) -> None:
+    def _evaluated(self, claim: Claim, trial: Trial) -> Ending:
+        output_dir = None
         try:
             job = self._prepare(trial)
         except Exception as error:
-            self._record(claim, Answer(error=reason(error)), output_dir=None)
-            return
-        if not self._options.isolate:
-            with self._heart.beating(self._options.heartbeat_s):
-                answer = answer_of(self._reader(job))
+            answer = Answer(error=reason(error))
         else:
-            answer = self._isolated(claim, job)
-        self._record(claim, answer, job.output_dir)
+            output_dir = job.output_dir
+            answer = self._isolated(claim, job) if self._options.isolate else self._in_process(job)
+        return Ending(
+            claim.number,
+            claim.attempt,
+            claim.token,
+            "finished" if answer.error is None else "died" if answer.is_lost else "failed",
+            answer.result,
+            answer.metric,
+            answer.error,
+            output_dir,
+        )
+
+    def _in_process(self, job: Job) -> Answer:
+        with self._heart.beating(self._options.heartbeat_s):
+            return answer_of(self._reader(job))
 
     def _isolated(self, claim: Claim, job: Job) -> Answer:
         self._ledger.close()  # a connection must not be carried over a fork
@@ -217,44 +249,15 @@ class Worker:
     def _reader(self, job: Job) -> Callable[[], tuple[Value, float | None]]:
         return lambda: read_result(job.evaluate(), self._ledger.search.metric)
 
-    def _record(self, claim: Claim, answer: Answer, output_dir: str | None) -> None:
-        try:
-            self._record_in_ledger(claim, answer, output_dir)
-        except LedgerUnavailableError:
-            self._keep_beside(claim, answer, output_dir)
-            raise
-
-    def _record_in_ledger(self, claim: Claim, answer: Answer, output_dir: str | None) -> None:
-        if answer.error is None:
-            self._ledger.finish_if_held(
-                claim, result=answer.result, metric=answer.metric, output_dir=output_dir
-            )
-            log.info("#%d finished: %s", claim.number, answer.metric)
-            return
-        end = self._ledger.lose_if_held if answer.is_lost else self._ledger.fail_if_held
-        end(claim, error=answer.error, output_dir=output_dir)
-        log.error("#%d %s:\n%s", claim.number, "lost" if answer.is_lost else "failed", answer.error)
-
-    def _keep_beside(self, claim: Claim, answer: Answer, output_dir: str | None) -> None:
+    def _keep_beside(self, ending: Ending) -> None:
         """What the ledger could not take goes beside the trial's own output."""
-        unrecorded = Unrecorded(
-            number=claim.number,
-            attempt=claim.attempt,
-            token=claim.token,
-            outcome="finished" if answer.error is None else "died" if answer.is_lost else "failed",
-            result=answer.result,
-            metric=answer.metric,
-            error=answer.error,
-            output_dir=output_dir,
-            ledger=str(self._ledger.folder),
-        )
         try:
-            kept = unrecorded.write(output_dir or os.getcwd())
+            kept = unrecorded.write(ending.output_dir or os.getcwd(), ending, self._ledger.folder)
         except OSError as error:
-            log.error("#%d could not be recorded anywhere (%s): %s", claim.number, error, unrecorded)
+            log.error("#%d could not be recorded anywhere (%s): %s", ending.number, error, ending)
             return
         command = shlex.join(["dahps", "recover", str(self._ledger.folder), str(kept)])
-        log.error("#%d could not be recorded. When the storage is back: %s", claim.number, command)
+        log.error("#%d could not be recorded. When the storage is back: %s", ending.number, command)
 
 
 def _again(claim: Claim) -> str:

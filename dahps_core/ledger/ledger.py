@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import secrets
 import time
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from dahps_core.combination import Value
-from dahps_core.errors import ClaimLost, LockingChangedError
+from dahps_core.errors import LockingChangedError
 from dahps_core.ledger import claiming, opening, reading
 from dahps_core.ledger.connection import Database, Parameter, Transaction
+from dahps_core.ledger.ending import end_if_held, storable
 from dahps_core.ledger.search import Search
 from dahps_core.ledger.storage import refused
-from dahps_core.trial import Claim, Draw, TrialRecord, TrialState
+from dahps_core.trial import Claim, Draw, Ending, TrialRecord, TrialState
 
 FILE_NAME = "ledger.db"
 PATIENCE_S = 600.0
@@ -128,7 +128,7 @@ class Ledger:
         worker = secrets.token_hex(8)
 
         def enter(transaction: Transaction) -> None:
-            transaction.change("insert_run", run=run, folder=_storable(run_folder))
+            transaction.change("insert_run", run=run, folder=storable(run_folder))
             transaction.change(
                 "insert_worker", worker=worker, run=run, host=host, pid=pid, job=job, now=time.time()
             )
@@ -158,6 +158,7 @@ class Ledger:
         stop_after_failures: int | None,
         dead: Collection[str] = (),
         alive: Collection[str] = (),
+        after: Ending | None = None,
     ) -> Claim | Draw:
         """The next trial for a worker, or why it gets none.
 
@@ -171,25 +172,33 @@ class Ledger:
                 finished; None: never.
             dead: Workers whose heartbeats were seen to have ended: what they hold may be claimed.
             alive: Workers whose heartbeats were seen to change.
+            after: How the worker's last attempt ended: recorded in the same transaction, since storage that
+                is slow is so for each.
+
+        Raises:
+            ClaimLost: That attempt's trial was claimed by another worker; nothing was recorded or claimed.
         """
         token = secrets.token_hex(16)
         asking = claiming.Asking(worker, token, max_trials, max_attempts, stop_after_failures, dead, alive)
         # A waiting worker asks again and again, so it only reads while nothing has changed.
-        answer: Claim | Draw | None = self._poll(asking) if worker in self._waiting else None
+        is_waiting = worker in self._waiting and after is None
+        answer: Claim | Draw | None = self._poll(asking) if is_waiting else None
         while answer is None:
-            answer = self._claim_once(asking)
+            answer, after = self._claim_once(asking, after), None
         (self._waiting.add if answer is Draw.WAIT else self._waiting.discard)(worker)
         return answer
 
     def _poll(self, asking: claiming.Asking) -> Draw | None:
         return self._database.read(lambda reading: claiming.nothing_to_write(reading, self._bound, asking))
 
-    def _claim_once(self, asking: claiming.Asking) -> Claim | Draw | None:
+    def _claim_once(self, asking: claiming.Asking, after: Ending | None) -> Claim | Draw | None:
         calls = 0
 
         def serve(transaction: Transaction) -> Claim | Draw | None:
             nonlocal calls
             calls += 1
+            if after is not None:
+                end_if_held(transaction, after)
             before = claiming.claimed_before(transaction, asking) if calls > 1 else None
             return before or claiming.claim(transaction, self._bound, asking)
 
@@ -209,66 +218,23 @@ class Ledger:
         Raises:
             ClaimLost: The trial was claimed by another worker.
         """
-        is_nan = metric is not None and math.isnan(metric)
-        self._end_if_held(
-            "finish_trial",
-            claim,
-            "finished",
-            output_dir,
-            also="run_has_finished_one",
-            metric=None if is_nan or metric is None else float(metric),
-            metric_is_nan=int(is_nan),
-            result=json.dumps(result),
-        )
+        self.end_if_held(_ending(claim, "finished", output_dir, result=result, metric=metric))
 
     def fail_if_held(self, claim: Claim, *, error: str, output_dir: str | None) -> None:
         """The attempt raised; as `finish_if_held` raises."""
-        self._fail_if_held(claim, "failed", error, output_dir)
+        self.end_if_held(_ending(claim, "failed", output_dir, error=error))
 
     def lose_if_held(self, claim: Claim, *, error: str, output_dir: str | None) -> None:
         """The attempt died without an answer, as its own worker saw; as `finish_if_held` raises."""
-        self._fail_if_held(claim, "died", error, output_dir)
+        self.end_if_held(_ending(claim, "died", output_dir, error=error))
 
     def release_if_held(self, claim: Claim, *, output_dir: str | None) -> None:
         """The attempt was interrupted, and is not counted; as `finish_if_held` raises."""
-        self._end_if_held("release_trial", claim, "released", output_dir)
+        self.end_if_held(_ending(claim, "released", output_dir))
 
-    def _fail_if_held(self, claim: Claim, outcome: str, error: str, output_dir: str | None) -> None:
-        self._end_if_held(
-            "end_trial",
-            claim,
-            outcome,
-            output_dir,
-            also="count_failure",
-            state=outcome,
-            error=_storable(error),
-        )
-
-    def _end_if_held(
-        self,
-        edge: str,
-        claim: Claim,
-        outcome: str,
-        output_dir: str | None,
-        *,
-        also: str | None = None,
-        **data: Parameter,
-    ) -> None:
-        def end(transaction: Transaction) -> None:
-            is_held = transaction.change(
-                edge,
-                number=claim.number,
-                token=claim.token,
-                now=time.time(),
-                output_dir=_storable(output_dir),
-                **data,
-            )
-            if not is_held:
-                _expect_outcome(transaction, claim, outcome)
-            elif also:
-                transaction.change(also, number=claim.number)
-
-        self._database.write(end)
+    def end_if_held(self, ending: Ending) -> None:
+        """The attempt ended in one of these ways; as `finish_if_held` raises."""
+        self._database.write(partial(end_if_held, ending=ending))
 
     def is_held(self, claim: Claim) -> bool:
         """Whether a write in the claim's name would be accepted now."""
@@ -341,19 +307,5 @@ def _existing(folder: Path) -> Path:
     return next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
 
 
-def _storable(text: str | None) -> str | None:
-    # A path or a traceback may hold bytes that are no UTF-8 (as lone surrogates), which SQLite refuses.
-    return text and text.encode("utf-8", "backslashreplace").decode()
-
-
-def _expect_outcome(transaction: Transaction, claim: Claim, outcome: str) -> None:
-    # The answer to a COMMIT may be lost and the call repeated: what is written already is no loss.
-    found = transaction.value(
-        "outcome_of_attempt", number=claim.number, attempt=claim.attempt, token=claim.token
-    )
-    if found != outcome:
-        raise ClaimLost(
-            f"attempt {claim.attempt} is held no longer: the trial was given up or claimed by another worker",
-            where=f"trial {claim.number}",
-            mend="Nothing is to be done: whoever holds the trial now records it",
-        )
+def _ending(claim: Claim, outcome: str, output_dir: str | None, **told: Any) -> Ending:
+    return Ending(claim.number, claim.attempt, claim.token, outcome, output_dir=output_dir, **told)

@@ -28,6 +28,8 @@ def behave(values):
         raise ValueError(f"x is {values['x']}")
     if behaviour == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if behaviour == "hang":
+        signal.pause()
     if behaviour == "exit":
         sys.exit(3)
     if behaviour == "_exit":

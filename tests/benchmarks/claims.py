@@ -1,12 +1,13 @@
 """Claims and finishes a second at 1 to 64 processes, beside bare SQLite transactions of one process.
 
 A bare transaction is BEGIN IMMEDIATE, one row written, COMMIT, with SQLite's defaults, on the same file
-system. It is measured before and after each width, as machines are noisy, and the median taken. The ledger
-needs two transactions for each trial: the claim and the finish.
+system. It is measured before and after each width, as machines are noisy, and the median taken. A trial is
+two events of the ledger, a claim and a finish; as workers do, the finish is written together with the next
+claim, in one transaction.
 
-Prints for each number of processes N, and beside each figure whether it keeps its bound: the transactions a
-second over the bare ones; the trials of the least served worker over the mean; the longest wait of a single
-call over the time of N bare transactions, which is what the fairest of queues would take.
+Prints for each number of processes N, and beside each figure whether it keeps its bound: the claims and
+finishes a second over the bare transactions; the trials of the least served worker over the mean; the longest
+wait of a single call over the time of N bare transactions, which is what the fairest of queues would take.
 """
 
 import sqlite3
@@ -73,7 +74,7 @@ def main() -> int:
         "processes",
         "trials/s",
         "bare/s",
-        "trans./s : bare",
+        "events/s : bare",
         "least..most",
         "least : mean",
         "longest wait",

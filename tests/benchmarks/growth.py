@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from stress import SEARCH, claim, finish, register, verdict
+from stress import SEARCH, claim, finished, register, verdict
 
 from dahps_core import Ledger
 
@@ -34,7 +34,7 @@ ROW = "{:>14}  {:>10}  {:>10}  {:>16}"
 
 
 def claim_and_finish(ledger: Ledger, worker: str) -> None:
-    finish(ledger, claim(ledger, worker))
+    ledger.end_if_held(finished(claim(ledger, worker)))
 
 
 def open_and_close(folder: Path) -> None:

@@ -6,10 +6,9 @@ import signal
 
 import pytest
 
-from dahps_core import Ledger, Search, SearchSpace, current_trial
+from dahps_core import Ledger, Search, SearchSpace, current_trial, unrecorded
 from dahps_core.errors import ConfigurationError, LedgerUnavailableError
 from dahps_core.trial import Claim, Draw, TrialState
-from dahps_core.unrecorded import Unrecorded
 from dahps_core.worker import Job, Worker, WorkerOptions
 from tests.support import wait_until
 
@@ -267,7 +266,7 @@ def test_what_cannot_be_recorded_is_kept_beside_the_trial_s_output(tmp_path, cap
     ledger = Ledger.join(folder, SEARCH, patience_s=0.2)
     with pytest.raises(LedgerUnavailableError):
         Worker(ledger, "run", unmount, WorkerOptions(**OPTIONS)).work()
-    kept = Unrecorded.read(output / "dahps-unrecorded.json")
+    kept = unrecorded.read(output / "dahps-unrecorded.json")
     assert (kept.number, kept.attempt, kept.outcome, kept.metric) == (0, 1, "finished", 0.25)
     assert f"dahps recover '{folder}'" in caplog.text
     away.rename(folder)

@@ -13,9 +13,9 @@ import ledger_work
 import pytest
 from ledger_support import ask, assert_sound, claimed, finish, register
 
+from dahps_core import unrecorded
 from dahps_core.ledger import FILE_NAME, Ledger, lock_folder
 from dahps_core.trial import Claim, TrialState
-from dahps_core.unrecorded import Unrecorded
 from tests.faults.storage import FaultyStorage
 from tests.support import wait_until
 
@@ -190,7 +190,7 @@ def test_what_it_cannot_record_is_kept_beside_the_trial(storage, ledger, tmp_pat
     with work_in_an_outage(storage, ledger, tmp_path, locking, how, 0.2) as (worker, log):
         assert worker.wait(WAIT_S) != 0
     assert "could not be recorded" in log.read_text()
-    kept = Unrecorded.read(tmp_path / "dahps-unrecorded.json")
+    kept = unrecorded.read(tmp_path / "dahps-unrecorded.json")
     assert (kept.number, kept.outcome, kept.metric) == (1, "finished", 1.0)
 
 

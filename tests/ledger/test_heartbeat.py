@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dahps_core import heartbeat
 from dahps_core.heartbeat import Heart, Observer
 
 LEASE_S = 60.0
@@ -25,7 +26,9 @@ class Clock:
 
 @pytest.fixture
 def folder(tmp_path):
-    return tmp_path / "it's a 'ledger' ü"
+    folder = tmp_path / "it's a 'ledger' ü"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture
@@ -191,13 +194,27 @@ class TestHeart:
 
     def test_a_storage_that_refuses_stops_no_work_and_is_tried_again(self, folder):
         heart = Heart(folder, "w")
-        folder.mkdir()
         (folder / "heartbeats").write_text("a file where the folder should be")
         heart.beat()
         heart.stop()
         (folder / "heartbeats").unlink()
         heart.beat()
         assert (folder / "heartbeats" / "w").exists()
+
+    def test_makes_no_ledger_s_folder_where_the_storage_is_gone(self, folder):
+        folder.rmdir()
+        Heart(folder, "w").beat()
+        assert not folder.exists()
+
+    def test_tells_when_others_may_have_held_it_for_dead(self, folder, monkeypatch):
+        clock = Clock()
+        monkeypatch.setattr(heartbeat, "_now", clock)
+        heart = Heart(folder, "w", lease_s=10)
+        clock.now += 9
+        assert not heart.beat()
+        clock.now += 11
+        assert heart.beat()
+        assert not heart.beat()
 
     def test_beats_on_its_own_until_the_block_ends(self, folder, monkeypatch):
         beats = threading.Semaphore(0)

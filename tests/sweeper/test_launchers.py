@@ -29,6 +29,36 @@ def test_workers_share_the_trials_and_run_each_once(app, launcher):
         assert (outcome.folder / str(number) / ".hydra" / "overrides.yaml").exists()
 
 
+def test_where_locks_do_not_hold_a_folder_does(app):
+    outcome = app.sweep(
+        "x=range(12)",
+        *LAUNCHERS["submitit_local"],
+        "hydra.sweeper.n_workers=3",
+        "hydra.sweeper.locking=folder",
+    )
+    assert outcome.code == 0, outcome.output
+    assert app.runs() == {(number, 1): 1 for number in range(12)}
+    assert app.status()["trials"]["finished"] == 12
+    other = app.sweep("x=range(12)")
+    assert other.code == 1
+    assert "hydra.sweeper.locking=folder" in other.output
+
+
+def test_a_trial_that_hangs_is_killed_after_its_time_limit(app):
+    outcome = app.sweep(
+        "x=1,2",
+        "behaviour=normal,hang",
+        *LAUNCHERS["submitit_local"],
+        "hydra.sweeper.n_workers=2",
+        "hydra.sweeper.max_attempts=1",
+        "hydra.sweeper.trial_timeout=3",
+    )
+    assert outcome.code == 0, outcome.output
+    errors = {trial["error"] for trial in app.trials() if trial["state"] == "failed"}
+    assert errors == {"the trial ran for longer than its time limit of 3 s, and was killed"}
+    assert app.status()["trials"] == {"running": 0, "finished": 2, "failed": 2, "released": 0, "lost": 0}
+
+
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [("segfault", "SIGSEGV"), ("_exit", "exit code 4"), ("exit", "SystemExit: 3"), ("raise", "ValueError")],

@@ -33,6 +33,9 @@ def test_every_fault_of_a_tree_is_told_at_once(app):
         (["hydra.sweeper.max_attempts=0"], ["max_attempts", "at least 1"]),
         (["hydra.sweeper.max_trials=-1"], ["max_trials", "at least 1"]),
         (["hydra.sweeper.lease=0.5"], ["lease", "heartbeat"]),
+        (["hydra.sweeper.trial_timeout=60"], ["trial_timeout", "submitit_local"]),
+        (["hydra.sweeper.patience=-1"], ["patience", "seconds"]),
+        (["hydra.sweeper.locking=flock"], ["flock", "folder"]),
         (["no_such_key=1,2"], ["no_such_key"]),
     ],
 )
