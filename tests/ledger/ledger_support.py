@@ -5,7 +5,7 @@ from contextlib import closing
 
 from dahps_core.ledger import FILE_NAME, Search
 from dahps_core.space import SearchSpace
-from dahps_core.trial import Claim
+from dahps_core.trial import Claim, Ending
 
 
 def space_of(*values, repetitions=1, check_unique=True):
@@ -23,7 +23,17 @@ def register(ledger, run="run", host="host", pid=1, job=None):
     return ledger.register(run=run, host=host, pid=pid, job=job)
 
 
-def ask(ledger, worker, *, max_trials=None, max_attempts=2, stop_after_failures=None, dead=(), alive=()):
+def ask(
+    ledger,
+    worker,
+    *,
+    max_trials=None,
+    max_attempts=2,
+    stop_after_failures=None,
+    dead=(),
+    alive=(),
+    after=None,
+):
     return ledger.claim(
         worker,
         max_trials=max_trials,
@@ -31,6 +41,7 @@ def ask(ledger, worker, *, max_trials=None, max_attempts=2, stop_after_failures=
         stop_after_failures=stop_after_failures,
         dead=dead,
         alive=alive,
+        after=after,
     )
 
 
@@ -46,6 +57,13 @@ def claim_all(ledger, worker, **limits):
     while isinstance(draw := ask(ledger, worker, **limits), Claim):
         claims.append(draw)
     return claims, draw
+
+
+def ending_of(claim, outcome="finished", **told):
+    told = told or {"finished": {"result": 0.5, "metric": 0.5}, "released": {}}.get(
+        outcome, {"error": "boom"}
+    )
+    return Ending(claim.number, claim.attempt, claim.token, outcome, **told)
 
 
 def finish(ledger, claim, metric=0.5, result=None, output_dir="out"):

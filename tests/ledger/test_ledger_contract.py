@@ -10,6 +10,7 @@ from ledger_support import (
     assert_sound,
     claim_all,
     claimed,
+    ending_of,
     fail,
     fill,
     finish,
@@ -22,7 +23,7 @@ from ledger_support import (
 )
 
 from dahps_core.errors import ClaimLost
-from dahps_core.ledger import FILE_NAME, Ledger, Search
+from dahps_core.ledger import FILE_NAME, Ledger, Search, connection
 from dahps_core.trial import Claim, Draw, TrialState
 
 EDGES = [finish, fail, lose, release]
@@ -199,6 +200,68 @@ class TestEdges:
         forged = Claim(claim.number, claim.attempt, "forged", claim.combination, claim.repetition)
         with pytest.raises(ClaimLost):
             finish(ledger, forged)
+
+
+class TestAnEndAndAClaimInOne:
+    @pytest.mark.parametrize(
+        ("outcome", "next_one"), [("finished", 1), ("failed", 1), ("died", 1), ("released", 0)]
+    )
+    def test_the_end_is_recorded_and_the_next_trial_claimed(self, ledger, outcome, next_one):
+        worker = register(ledger)
+        claim = claimed(ledger, worker)
+        again = claimed(ledger, worker, after=ending_of(claim, outcome))
+        assert again.number == next_one
+        assert not ledger.is_held(claim)
+        assert ledger.is_held(again)
+        state = {"died": "lost", "released": "running"}.get(outcome, outcome)
+        assert record(ledger, 0).state.value == state
+
+    def test_the_last_end_is_recorded_although_nothing_is_left(self, ledger):
+        worker = register(ledger)
+        claim = claimed(ledger, worker)
+        assert ask(ledger, worker, max_trials=1, after=ending_of(claim)) is Draw.EXHAUSTED
+        assert record(ledger, 0).state is TrialState.FINISHED
+
+    def test_an_end_counts_for_what_the_worker_is_told(self, ledger):
+        worker = register(ledger)
+        limits = {"max_attempts": 1, "stop_after_failures": 2}
+        first = claimed(ledger, worker, **limits)
+        second = claimed(ledger, worker, **limits, after=ending_of(first, "failed"))
+        assert ask(ledger, worker, **limits, after=ending_of(second, "failed")) is Draw.STOPPED
+
+    def test_whoever_lost_its_claim_gets_no_other_by_it(self, ledger):
+        zombie, other = register(ledger), register(ledger)
+        lost = claimed(ledger, zombie)
+        held = claimed(ledger, other, max_trials=1, dead=[zombie])
+        with pytest.raises(ClaimLost):
+            ask(ledger, zombie, after=ending_of(lost))
+        assert ledger.n_drawn == 1
+        assert ledger.is_held(held)
+        finish(ledger, held)
+
+    def test_an_answer_that_got_lost_is_given_again(self, ledger, monkeypatch):
+        worker = register(ledger)
+        claim = claimed(ledger, worker)
+        commit_and_fail_once(monkeypatch)
+        again = claimed(ledger, worker, after=ending_of(claim))
+        assert again.number == 1
+        assert ledger.n_drawn == 2
+        assert ledger.is_held(again)
+        assert record(ledger, 0).metric == 0.5
+
+
+def commit_and_fail_once(monkeypatch):
+    """The storage fails when a transaction has been kept, and its answer is on the way."""
+    change = connection.Transaction.change
+    failures = iter([sqlite3.OperationalError("disk I/O error")])
+
+    def failing(self, query, **parameters):
+        changed = change(self, query, **parameters)
+        if query == "commit" and (failure := next(failures, None)):
+            raise failure
+        return changed
+
+    monkeypatch.setattr(connection.Transaction, "change", failing)
 
 
 class TestWhatAnIdleWorkerIsTold:

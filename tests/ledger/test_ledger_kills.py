@@ -5,7 +5,7 @@ import shutil
 import signal
 
 import pytest
-from ledger_support import ask, assert_sound, claimed, fail, finish, grid, lose, register, release
+from ledger_support import ask, assert_sound, claimed, ending_of, fail, finish, grid, lose, register, release
 from trap import set_trap
 
 from dahps_core.errors import LedgerError
@@ -62,6 +62,10 @@ def claim_lost(scene, folder):
     return claimed(join(scene, folder), scene.worker, max_trials=1, dead=[scene.silent])
 
 
+def finish_and_claim(scene, folder):
+    return claimed(join(scene, folder), scene.worker, after=ending_of(scene.held))
+
+
 def wait(scene, folder):
     return ask(join(scene, folder), scene.worker, max_trials=1, max_attempts=1)
 
@@ -87,7 +91,18 @@ def edge(end):
 
 
 EDGES = [edge(end) for end in (finish, fail, lose, release)]
-ACTIONS = [create, extend, claim_new, claim_released, claim_lost, wait, enter, retire, *EDGES]
+ACTIONS = [
+    create,
+    extend,
+    claim_new,
+    claim_released,
+    claim_lost,
+    finish_and_claim,
+    wait,
+    enter,
+    retire,
+    *EDGES,
+]
 
 
 @pytest.fixture(params=["fcntl", "folder"])
