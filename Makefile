@@ -14,7 +14,7 @@ endif
 CLUSTER := $(PYTHON) tests/slurm/cluster.py
 DEMO := ../$(BIN)/python train.py -m hydra/sweeper=dahps
 
-.PHONY: help install demo demo-slurm test bench lint slurm slurm-stop clean
+.PHONY: help install demo demo-slurm test bench bench-own lint slurm slurm-stop clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -36,8 +36,13 @@ demo-slurm: install ## the same on SLURM: that of `make slurm`, or your own
 test: install ## all tests; those that need SLURM run where sinfo answers
 	$(BIN)/python -m pytest
 
-bench: install ## what the ledger and the sweeper cost, beside others
+bench: bench-own ## what the ledger and the sweeper cost, beside others
+	$(BIN)/python tests/benchmarks/peers.py
+
+bench-own: install ## the same without the others, which install 1.6 GB in .benchmarks
 	$(BIN)/python tests/benchmarks/claims.py
+	$(BIN)/python tests/benchmarks/growth.py
+	$(BIN)/python tests/benchmarks/heartbeats.py
 	$(BIN)/python tests/benchmarks/slurm_empty_trials.py
 
 lint: install ## ruff and mypy

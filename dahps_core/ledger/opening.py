@@ -37,7 +37,8 @@ def join(database: Database, asked: Search, *, create: bool, extend: bool) -> tu
             _make(transaction, asked, database.locking)
         kept, _ = _kept(transaction)
         space_id = _space_id(transaction, asked.space)
-        _refuse_changes(database.path, kept, asked, space_may_differ=extend or space_id is not None)
+        is_extended = extend or space_id is not None
+        _refuse_changes(transaction, database.folder, kept, asked, space_may_differ=is_extended)
         return kept, _add_space(transaction, asked.space) if space_id is None else space_id
 
     upgrade(database)
@@ -97,15 +98,21 @@ def _bound(search: Search, space_id: int) -> tuple[Search, BoundSpace]:
     return search, BoundSpace(space_id, search.space, order)
 
 
-def _refuse_changes(path: Path, kept: Search, asked: Search, *, space_may_differ: bool) -> None:
-    changes = kept.differences_of_settings(asked)
-    ways = "Give another ledger folder (hydra.sweeper.ledger=FOLDER)"
+def _refuse_changes(
+    transaction: Transaction, folder: Path, kept: Search, asked: Search, *, space_may_differ: bool
+) -> None:
+    settings = kept.differences_of_settings(asked)
+    spaces = []
     if not space_may_differ:
-        if not changes:
-            ways += ", or add the new space to this ledger (hydra.sweeper.on_change=extend)"
-        changes += kept.space.differences(asked.space) or ["the space is another one"]
-    if changes:
-        lines = "".join(f"\n  {change}" for change in changes)
-        raise SearchChangedError(
-            f"the ledger holds another search:{lines}\nNothing was changed", where=str(path), mend=ways
-        )
+        spaces = kept.space.differences(asked.space) or ["the space is another one"]
+    if not settings and not spaces:
+        return
+    ways = "Give another ledger folder (hydra.sweeper.ledger=FOLDER)"
+    if not settings:
+        ways += ", or add the new space to this ledger (hydra.sweeper.on_change=extend)"
+    if not transaction.value("any_finished"):
+        ways += ", or remove this one: nothing has finished in it"
+    lines = "".join(f"\n  {change}" for change in settings + spaces)
+    raise SearchChangedError(
+        f"the ledger holds another search:{lines}\nNothing was changed", where=str(folder), mend=ways
+    )

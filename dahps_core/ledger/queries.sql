@@ -135,6 +135,10 @@ SELECT number, token FROM trial WHERE state = 'running' AND worker = :worker;
 -- How a multirun went so far.
 SELECT has_finished, n_failed FROM run WHERE id = :run;
 
+-- name: any_finished
+-- Whether the ledger holds a result.
+SELECT EXISTS (SELECT 1 FROM run WHERE has_finished);
+
 -- name: run_has_finished_one
 -- A trial of the multirun ended well; nothing to write if another one did before.
 UPDATE run SET has_finished = 1

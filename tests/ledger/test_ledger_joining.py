@@ -106,6 +106,15 @@ class TestAChangedSearch:
         assert "hydra.sweeper.on_change=extend" in text
         assert sql(joined.folder, "SELECT count(*) FROM space") == [(1,)]
 
+    def test_an_empty_search_may_be_thrown_away_and_no_other(self, joined):
+        advice = "nothing has finished in it"
+        with pytest.raises(SearchChangedError, match=advice):
+            Ledger.join(joined.folder, Search(space_of("a")))
+        finish(joined, claimed(joined, register(joined)))
+        with pytest.raises(SearchChangedError) as caught:
+            Ledger.join(joined.folder, Search(space_of("a")))
+        assert advice not in str(caught.value)
+
     def test_all_changes_are_told_at_once(self, joined):
         with pytest.raises(SearchChangedError) as caught:
             Ledger.join(joined.folder, Search(space_of("a"), direction="maximize"))
