@@ -1,4 +1,4 @@
-"""The `dahps` command: what a ledger holds, read without disturbing the search."""
+"""The `dahps` command: what a ledger holds, read without disturbing the search; and where one may live."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from dahps_core.combination import Value
+from dahps_core.doctor import command as doctor
 from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger
 from dahps_core.overrides import to_overrides
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 1 with one line on standard error."""
     options = _parser().parse_args(arguments)
     try:
+        if "run" in options:  # a command that needs no ledger
+            return int(options.run(options))
         with Ledger.open(options.ledger) as ledger:
             options.command(ledger, options)
         sys.stdout.flush()
@@ -59,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("ledger", metavar="LEDGER", help="the ledger's folder")
     export.add_argument("--format", choices=("csv", "json"), default="csv")
     export.set_defaults(command=_export)
+    doctor.add_to(commands)
     return parser
 
 

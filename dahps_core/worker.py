@@ -133,6 +133,7 @@ class Worker:
             except LedgerUnavailableError:
                 raise  # it was waited for already; what the worker still holds comes back after its lease
             except BaseException:
+                # Interrupted (Ctrl-C, SIGTERM, the launcher's own signal): the trial goes to the next worker.
                 self._ledger.retire(self._id)
                 raise
 
@@ -198,14 +199,8 @@ class Worker:
             combination=claim.combination,
             _checkpoint_dir=self._ledger.checkpoint_dir(claim.number),
         )
-        try:
-            with evaluating(trial):
-                return self._evaluated(claim, trial)
-        except BaseException:
-            # Interrupted (Ctrl-C, SIGTERM, the launcher's own signal): the trial goes to the next worker.
-            with suppress(LedgerError):
-                self._ledger.release_if_held(claim, output_dir=None)
-            raise
+        with evaluating(trial):
+            return self._evaluated(claim, trial)
 
     def _evaluated(self, claim: Claim, trial: Trial) -> Ending:
         output_dir = None

@@ -247,6 +247,7 @@ class Database:
             raise  # a defect of ours, not of the storage
         except sqlite3.DatabaseError as error:
             self.close()
-            raise meaning(
-                error, self.path, self.folder, self._patience_s, was_there=self._was_there
-            ) from error
+            told = meaning(error, self.path, self.folder, self._patience_s, was_there=self._was_there)
+            if told is None:
+                raise
+            raise told from error

@@ -44,10 +44,9 @@ def is_empty(transaction: Transaction, path: Path) -> bool:
         return True
     if application_id != APPLICATION_ID:
         raise not_a_ledger(path, "the database is not a ledger")
-    version = _version(transaction)
-    if version > SCHEMA_VERSION:
+    if version(transaction) > SCHEMA_VERSION:
         raise LedgerVersionError(
-            f"the ledger has schema {version}, this DAHPS knows schemas up to {SCHEMA_VERSION}",
+            f"the ledger has schema {version(transaction)}, this DAHPS knows schemas up to {SCHEMA_VERSION}",
             where=str(path),
             mend="Use the version of DAHPS that wrote it last, or another ledger folder",
         )
@@ -71,7 +70,7 @@ def refuse_if_emptied(folder: Path) -> None:
 
 def upgrade(database: Database) -> None:
     """Bring a ledger of an older version up to this one; a copy of the old one is kept beside it."""
-    if database.read(_version) not in _UPGRADES:
+    if database.read(version) not in _UPGRADES:
         return
     old = database.write(lambda transaction: _upgrade(transaction, database.path))
     if old is not None:
@@ -79,11 +78,11 @@ def upgrade(database: Database) -> None:
 
 
 def _upgrade(transaction: Transaction, path: Path) -> Path | None:
-    version = _version(transaction)
-    if version not in _UPGRADES:
+    old = version(transaction)
+    if old not in _UPGRADES:
         return None  # another process was faster
-    kept = _keep_copy(path, version)
-    steps = _UPGRADES[version]
+    kept = _keep_copy(path, old)
+    steps = _UPGRADES[old]
     for name, statement in steps.items():
         if name.startswith("take_"):
             transaction.execute(statement)
@@ -94,8 +93,8 @@ def _upgrade(transaction: Transaction, path: Path) -> Path | None:
     return kept
 
 
-def _keep_copy(path: Path, version: int) -> Path:
-    kept = path.with_name(f"{path.stem}-schema{version}{path.suffix}")
+def _keep_copy(path: Path, schema: int) -> Path:
+    kept = path.with_name(f"{path.stem}-schema{schema}{path.suffix}")
     half = kept.with_suffix(".half")
     half.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(half)) as copy:
@@ -104,5 +103,6 @@ def _keep_copy(path: Path, version: int) -> Path:
     return kept
 
 
-def _version(transaction: Transaction) -> int:
+def version(transaction: Transaction) -> int:
+    """The schema's."""
     return int(transaction.value("schema_version") or 0)

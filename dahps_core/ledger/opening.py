@@ -6,14 +6,17 @@ import json
 import secrets
 import time
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from sqlite3 import Row
 
-from dahps_core.errors import SearchChangedError
+from dahps_core.combination import canonical
+from dahps_core.errors import ConfigurationError, SearchChangedError
 from dahps_core.ledger.claiming import BoundSpace
 from dahps_core.ledger.connection import Database, Transaction
 from dahps_core.ledger.making import is_empty, make_tables, refuse_if_emptied, upgrade
 from dahps_core.ledger.search import Search
-from dahps_core.ledger.storage import not_a_ledger
+from dahps_core.ledger.storage import damaged, not_a_ledger
 from dahps_core.space import SearchSpace
 from dahps_core.strategies import STRATEGIES
 
@@ -43,7 +46,8 @@ def join(database: Database, asked: Search, *, create: bool, extend: bool) -> tu
 
     upgrade(database)
     kept, space_id = database.write(join_or_make)
-    return _bound(replace(kept, space=asked.space), space_id)
+    search = replace(kept, space=asked.space)
+    return search, bound(search, space_id)
 
 
 def bind_to_newest(database: Database) -> tuple[Search, BoundSpace]:
@@ -55,7 +59,8 @@ def bind_to_newest(database: Database) -> tuple[Search, BoundSpace]:
         return _kept(transaction)
 
     upgrade(database)
-    return _bound(*database.read(read))
+    search, space_id = database.read(read)
+    return search, bound(search, space_id)
 
 
 def _make(transaction: Transaction, search: Search, locking: str) -> None:
@@ -73,12 +78,35 @@ def _make(transaction: Transaction, search: Search, locking: str) -> None:
     _add_space(transaction, search.space)
 
 
+def search_of(meta: Row, space: Row) -> Search:
+    """The search that rows of a ledger describe.
+
+    Raises:
+        LedgerDamagedError: They hold what nobody wrote there.
+    """
+    try:
+        definition = json.loads(space["definition"])
+        # Before anything is made of it: what has this digest was written by us.
+        if sha256(canonical(definition).encode()).hexdigest() != space["digest"]:
+            raise ValueError("the space is not the one that its digest tells of")
+        kept = SearchSpace.from_definition(definition)
+        return Search(kept, meta["strategy"], meta["direction"], meta["metric"], int(meta["seed"]))
+    except (ValueError, TypeError, RecursionError, ConfigurationError) as error:
+        raise damaged(f"its search cannot be read: {error}") from error
+
+
+def bound(search: Search, space_id: int) -> BoundSpace:
+    """The search's space, in the order that its strategy and seed say."""
+    assert search.seed is not None
+    order = STRATEGIES[search.strategy](search.space.size, search.seed)
+    return BoundSpace(space_id, search.space, order)
+
+
 def _kept(transaction: Transaction) -> tuple[Search, int]:
-    meta = transaction.rows("meta")[0]
-    newest = transaction.rows("newest_space")[0]
-    space = SearchSpace.from_definition(json.loads(newest["definition"]))
-    search = Search(space, meta["strategy"], meta["direction"], meta["metric"], int(meta["seed"]))
-    return search, newest["id"]
+    meta, newest = transaction.row("meta"), transaction.row("newest_space")
+    if meta is None or newest is None:
+        raise damaged("it does not say what is searched")
+    return search_of(meta, newest), newest["id"]
 
 
 def _space_id(transaction: Transaction, space: SearchSpace) -> int | None:
@@ -90,12 +118,6 @@ def _add_space(transaction: Transaction, space: SearchSpace) -> int:
     definition = json.dumps(space.definition())
     transaction.change("insert_space", digest=space.digest(), definition=definition, now=time.time())
     return int(transaction.rows("newest_space")[0]["id"])
-
-
-def _bound(search: Search, space_id: int) -> tuple[Search, BoundSpace]:
-    assert search.seed is not None
-    order = STRATEGIES[search.strategy](search.space.size, search.seed)
-    return search, BoundSpace(space_id, search.space, order)
 
 
 def _refuse_changes(

@@ -58,7 +58,7 @@ SELECT id FROM space WHERE digest = :digest;
 
 -- name: newest_space
 -- The space that was added last.
-SELECT id, definition, cursor FROM space ORDER BY id DESC LIMIT 1;
+SELECT id, digest, definition FROM space ORDER BY id DESC LIMIT 1;
 
 -- name: cursor
 -- How many positions of a space were drawn or passed over.

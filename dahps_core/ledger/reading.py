@@ -11,6 +11,8 @@ from functools import partial
 
 from dahps_core.combination import Combination
 from dahps_core.ledger.connection import Database, Transaction
+from dahps_core.ledger.shapes import LISTED_TRIAL, WORKER, Shape, misfits
+from dahps_core.ledger.storage import damaged
 from dahps_core.trial import TrialRecord, TrialState
 
 #: So that no reader keeps writers waiting for long.
@@ -82,7 +84,7 @@ def best(transaction: Transaction, direction: str) -> TrialRecord | None:
 
 def workers(transaction: Transaction, run: str) -> list[WorkerRecord]:
     """The workers of a multirun, in the order of their coming."""
-    return [WorkerRecord(**dict(row)) for row in transaction.rows("workers", run=run)]
+    return [_worker(row) for row in transaction.rows("workers", run=run)]
 
 
 def run(transaction: Transaction, run: str) -> RunRecord:
@@ -91,12 +93,24 @@ def run(transaction: Transaction, run: str) -> RunRecord:
     if row is None:
         return RunRecord(has_finished=False, n_failed=0, first_failure=None)
     failure = transaction.row("first_failure", run=run) if row["n_failed"] else None
-    first = (failure["trial"], failure["error"]) if failure else None
+    first = (failure["trial"], str(failure["error"])) if failure else None
     return RunRecord(bool(row["has_finished"]), row["n_failed"], first)
 
 
 def record(row: sqlite3.Row) -> TrialRecord:
-    """The record of a trial with its last attempt."""
+    """The record of a trial with its last attempt.
+
+    Raises:
+        LedgerDamagedError: The row holds what nobody wrote there.
+    """
+    try:
+        _refuse_misfits(row, LISTED_TRIAL)
+        return _record(row)
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise damaged(f"trial {row['number']}: {error}") from error
+
+
+def _record(row: sqlite3.Row) -> TrialRecord:
     return TrialRecord(
         number=row["number"],
         combination=Combination.from_json(row["combination"]),
@@ -111,3 +125,16 @@ def record(row: sqlite3.Row) -> TrialRecord:
         ended_at=row["ended_at"],
         error=row["error"],
     )
+
+
+def _worker(row: sqlite3.Row) -> WorkerRecord:
+    try:
+        _refuse_misfits(row, WORKER)
+    except ValueError as error:
+        raise damaged(f"worker {row['id']}: {error}") from error
+    return WorkerRecord(**dict(row))
+
+
+def _refuse_misfits(row: sqlite3.Row, shape: Shape) -> None:
+    if columns := misfits(row, shape):
+        raise ValueError(f"nobody writes what stands in {', '.join(columns)}")

@@ -13,6 +13,12 @@ from pathlib import Path
 
 from dahps_core.errors import LedgerDamagedError, LedgerError, LedgerUnavailableError, NotALedgerError
 
+#: What SQLite says where the storage refuses; anything else that it says is of our own doing.
+_SIGNS_OF_REFUSAL = ("disk I/O", "unable to open", "readonly", "is full", "locking protocol", "out of memory")
+
+#: What SQLite says where it finds in a file what it cannot have written, or not for our statements.
+_SIGNS_OF_DAMAGE = ("malformed", "no such table", "no such column", "decode", "unsupported file format")
+
 _SAFE = "what is recorded stays"
 _MENDS = {
     errno.EACCES: "Ask its owner for write permission (in a folder that a group shares: "
@@ -32,8 +38,8 @@ def is_locked(error: sqlite3.DatabaseError) -> bool:
 
 def meaning(
     error: sqlite3.DatabaseError, path: Path, folder: Path, patience_s: float, *, was_there: bool
-) -> LedgerError:
-    """What an error of SQLite tells about the storage of a ledger.
+) -> LedgerError | None:
+    """What an error of SQLite tells about the storage of a ledger; None if it tells nothing of it.
 
     Args:
         error: Not one that a statement of ours brought about.
@@ -54,15 +60,11 @@ def meaning(
         return not_a_ledger(path, "the file is not a ledger")
     if "malformed" in text and (found := _first_refused(path)):
         return refused(*found)  # to SQLite what cannot be read is damaged
-    if "malformed" in text or "no such table" in text or "no such column" in text or "decode" in text:
-        return LedgerDamagedError(
-            f"the ledger is damaged ({text})",
-            where=str(path),
-            mend=f"Run: dahps recover {shlex.quote(str(folder))}",
-        )
+    if any(sign in text for sign in _SIGNS_OF_DAMAGE):
+        return damaged(text, path, folder)
     if not was_there and "unable to open" in text and not _exists(path):
         return not_a_ledger(path, "there is no ledger here")
-    return refusal(path, text)
+    return refusal(path, text) if any(sign in text for sign in _SIGNS_OF_REFUSAL) else None
 
 
 def refusal(path: Path, text: str) -> LedgerUnavailableError:
@@ -79,6 +81,15 @@ def refused(path: Path, error: OSError) -> LedgerUnavailableError:
     why = error.strerror or os.strerror(code)
     return LedgerUnavailableError(
         f"the storage refused: {why}{_owner(path)}", where=str(path), mend=_MENDS.get(code, _MEND_STORAGE)
+    )
+
+
+def damaged(text: str, path: Path | None = None, folder: Path | None = None) -> LedgerDamagedError:
+    """The error of a ledger that holds what nobody wrote there."""
+    return LedgerDamagedError(
+        f"the ledger is damaged ({text})",
+        where=None if path is None else str(path),
+        mend=f"Run: dahps recover {shlex.quote(str(folder)) if folder else 'LEDGER'}",
     )
 
 

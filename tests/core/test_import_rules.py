@@ -10,7 +10,7 @@ import dahps_core
 CORE = Path(dahps_core.__file__).parent
 
 #: From the bottom up: a module imports only from those before it.
-ORDER = ["errors", "combination", "space", "trial", "strategies", "ledger", "worker", "cli"]
+ORDER = ["errors", "combination", "space", "trial", "strategies", "ledger", "doctor", "worker", "cli"]
 
 NEVER = [
     # pattern, forbidden, why
@@ -20,6 +20,7 @@ NEVER = [
         "the core serves scripts that use none of them",
     ),
     ("[!l]*.py", {"sqlite3"}, "only the ledger knows SQL"),
+    ("doctor/*.py", {"sqlite3"}, "only the ledger knows SQL"),
     ("strategies/*.py", {"sqlite3", "time", "random", "secrets", "os"}, "a strategy is a pure function"),
     ("strategies/*.py", {"dahps_core.ledger"}, "a strategy is told what the ledger holds"),
     ("space/*.py", {"os", "pathlib", "io", "sqlite3", "logging"}, "the space does no I/O"),

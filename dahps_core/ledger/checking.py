@@ -1,0 +1,193 @@
+"""`dahps check`: every invariant of a ledger, and each breach."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dahps_core.combination import Combination
+from dahps_core.errors import LedgerDamagedError, LedgerVersionError
+from dahps_core.ledger.claiming import BoundSpace
+from dahps_core.ledger.connection import Database, Transaction
+from dahps_core.ledger.ledger import FILE_NAME, PATIENCE_S
+from dahps_core.ledger.making import SCHEMA_VERSION, is_empty, version
+from dahps_core.ledger.opening import bound, search_of
+from dahps_core.ledger.statements import statements
+from dahps_core.ledger.storage import not_a_ledger
+
+_CARE = statements("care.sql")
+_SCHEMA = statements("schema.sql")
+_PAGE = 1000
+
+
+def breaches(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
+    """A line for each invariant that a ledger breaks. It is only read, and may be in use.
+
+    Raises:
+        LedgerError: It cannot be read at all.
+    """
+    name = folder / FILE_NAME
+    locking = "folder" if name.is_dir() else "fcntl"
+    database = Database(name, patience_s=patience_s, locking=locking)
+    try:
+        damage = database.read(partial(_damage, path=name))
+        yield from damage
+        if not damage:
+            yield from database.read(partial(_of_the_whole, locking=locking))
+            yield from _of_trials(database, database.read(_bound_spaces))
+            yield from _of_files(folder, database)
+    except LedgerDamagedError as error:
+        yield str(error)
+    finally:
+        database.close()
+
+
+def rows(transaction: Transaction, query: str, **parameters: int) -> list[Any]:
+    """The rows of a statement of `care.sql`."""
+    return transaction.execute(_CARE[query], dict(parameters)).fetchall()
+
+
+def _damage(transaction: Transaction, path: Path) -> list[str]:
+    if is_empty(transaction, path):
+        raise not_a_ledger(path, "there is no ledger here")
+    if version(transaction) < SCHEMA_VERSION:
+        raise LedgerVersionError(
+            f"the ledger has schema {version(transaction)}, an older one",
+            where=str(path),
+            mend="Open it with any other command, which upgrades it",
+        )
+    found = [row[0] for row in rows(transaction, "integrity") if row[0] != "ok"]
+    return [f"{path}: SQLite: {line}" for text in found for line in text.splitlines()]
+
+
+def _of_the_whole(transaction: Transaction, locking: str) -> list[str]:
+    found = [
+        f"table {row[0]}, row {row[1]}: refers to a row of {row[2]} that is not there"
+        for row in rows(transaction, "references")
+    ]
+    kept = {row["sql"] for row in rows(transaction, "schema")}
+    found += [
+        f"schema: {name} is missing, or not as this version of DAHPS makes it"
+        for name, statement in _SCHEMA.items()
+        if statement.rstrip(";") not in kept
+    ]
+    meta = transaction.row("meta")
+    if meta is None:
+        return [*found, "meta: nothing says what is searched"]
+    if meta["locking"] != locking:
+        found.append(f"meta: locking is {meta['locking']}, and the file is one of {locking}")
+    found += [
+        f"token {row['token']}: fences several attempts" for row in rows(transaction, "repeated_tokens")
+    ]
+    found += [
+        f"run {row['id']}: its summary does not agree with its attempts"
+        for row in rows(transaction, "wrong_runs")
+    ]
+    return found + _of_cursors(rows(transaction, "spaces"))
+
+
+def _of_cursors(spaces: list[Any]) -> list[str]:
+    # A space's cursor also passes over what another space has drawn.
+    alone = len(spaces) == 1
+    return [
+        f"space {space['id']}: its cursor is {space['cursor']}, and {space['n_drawn']} trials were drawn"
+        for space in spaces
+        if space["n_drawn"] > space["cursor"] or (alone and space["n_drawn"] < space["cursor"])
+    ]
+
+
+def _bound_spaces(transaction: Transaction) -> dict[int, BoundSpace]:
+    meta = transaction.row("meta")
+    spaces = rows(transaction, "spaces") if meta else []
+    return {space["id"]: bound(search_of(meta, space), space["id"]) for space in spaces if meta}
+
+
+def _of_trials(database: Database, spaces: dict[int, BoundSpace]) -> Iterator[str]:
+    """By pages, so that no writer waits for long; what is written meanwhile is no breach."""
+    number = 0
+    while page := database.read(partial(_page, first=number)):
+        for trial, outcomes in page:
+            if trial["number"] != number:
+                yield f"trial {number}: is missing, though trial {trial['number']} is there"
+            for breach in _of_trial(trial, outcomes, spaces):
+                yield f"trial {trial['number']}: {breach}"
+            number = trial["number"] + 1
+
+
+def _page(transaction: Transaction, first: int) -> list[tuple[Any, list[tuple[int, str]]]]:
+    trials = rows(transaction, "trials", first=first, limit=_PAGE)
+    earlier = defaultdict(list)
+    if trials:
+        for row in rows(transaction, "attempts", first=first, last=trials[-1]["number"]):
+            earlier[row["trial"]].append((row["attempt"], row["outcome"]))
+    return [(trial, earlier[trial["number"]]) for trial in trials]
+
+
+def _of_trial(trial: Any, earlier: list[tuple[int, str]], spaces: dict[int, BoundSpace]) -> Iterator[str]:
+    yield from _of_combination(trial, spaces[trial["space"]])
+    if [attempt for attempt, _ in earlier] != list(range(1, trial["attempts"])):
+        yield f"{trial['attempts']} attempts were made, and those before the last are not all there"
+    outcomes = [outcome for _, outcome in earlier] + [trial["state"]]
+    if trial["charged"] != sum(outcome != "released" for outcome in outcomes):
+        yield f"{trial['charged']} attempts are charged, and its attempts ended as {', '.join(outcomes)}"
+    if trial["state"] == "finished":
+        yield from _of_result(trial)
+
+
+def _of_combination(trial: Any, drawn_from: BoundSpace) -> Iterator[str]:
+    if not 0 <= trial["position"] < min(trial["cursor"], drawn_from.space.n_trials):
+        yield f"position {trial['position']} was not drawn from its space yet"
+        return
+    expected, repetition = drawn_from.trial_at(trial["position"])
+    try:
+        found = Combination.from_json(trial["combination"])
+    except (ValueError, AttributeError, RecursionError):
+        yield "its combination cannot be read"
+        return
+    if (found, trial["repetition"]) != (expected, repetition):
+        yield "its combination is not the one that its space has there"
+    if found.digest() != trial["digest"]:
+        yield "its digest is another combination's"
+
+
+def _of_result(trial: Any) -> Iterator[str]:
+    metric = math.nan if trial["metric_is_nan"] else trial["metric"]
+    try:
+        result = json.loads(trial["result"])
+    except (ValueError, TypeError, RecursionError):
+        yield "its result cannot be read"
+        return
+    numbers = list(result.values()) if isinstance(result, dict) else [result]
+    if metric not in numbers and not (
+        metric is not None and math.isnan(metric) and any(map(_is_nan, numbers))
+    ):
+        yield "its metric is not in its result"
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _of_files(folder: Path, database: Database) -> Iterator[str]:
+    n_drawn = int(database.read(lambda transaction: transaction.value("n_drawn")) or 0)
+    for path in _listed(folder / "checkpoints"):
+        if path.name.isdecimal() and int(path.name) >= n_drawn:
+            yield f"{path}: the checkpoints of a trial that was never drawn"
+    beating = {path.name for path in _listed(folder / "heartbeats")}
+    known = database.read(lambda transaction: {row["id"] for row in rows(transaction, "workers")})
+    for worker in sorted(beating - known):
+        yield f"{folder / 'heartbeats' / worker}: the heartbeat of a worker that never came"
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []  # nobody has needed it yet, or whoever does makes it anew
+    except OSError as error:
+        raise LedgerDamagedError(f"cannot be read ({error.strerror})", where=str(folder)) from error
