@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
+from dahps_core import cli_care
 from dahps_core.combination import Value
 from dahps_core.doctor import command as doctor
 from dahps_core.errors import DahpsError
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 1 with one line on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        if "run" in options:  # a command that needs no ledger
+        if "run" in options:  # a command that needs no sound ledger
             return int(options.run(options))
         with Ledger.open(options.ledger) as ledger:
             options.command(ledger, options)
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("ledger", metavar="LEDGER", help="the ledger's folder")
     export.add_argument("--format", choices=("csv", "json"), default="csv")
     export.set_defaults(command=_export)
+    cli_care.add_to(commands)
     doctor.add_to(commands)
     return parser
 

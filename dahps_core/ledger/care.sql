@@ -8,10 +8,6 @@ PRAGMA integrity_check(20);
 -- Rows that refer to nothing.
 PRAGMA foreign_key_check;
 
--- name: schema
--- The tables, indexes and triggers as they were made.
-SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL;
-
 -- name: spaces
 -- All spaces, with how many trials were drawn from each.
 SELECT id, digest, definition, added_at, cursor,
@@ -48,6 +44,60 @@ WHERE run.has_finished <> coalesce(summary.has_finished, 0) OR run.n_failed <> c
 -- All workers that ever were.
 SELECT id FROM worker;
 
--- name: run_folders
--- Where the trials of all multiruns write.
-SELECT DISTINCT folder FROM run WHERE folder IS NOT NULL;
+-- name: salvage_meta
+SELECT * FROM meta;
+
+-- name: salvage_spaces
+SELECT * FROM space ORDER BY id;
+
+-- name: salvage_trials
+SELECT * FROM trial WHERE number >= :first ORDER BY number;
+
+-- name: salvage_workers
+SELECT * FROM worker ORDER BY id;
+
+-- name: salvage_workers_from_the_end
+SELECT * FROM worker ORDER BY id DESC;
+
+-- name: salvage_runs
+SELECT * FROM run ORDER BY id;
+
+-- name: salvage_runs_from_the_end
+SELECT * FROM run ORDER BY id DESC;
+
+-- name: salvage_attempts
+SELECT * FROM attempt ORDER BY trial, attempt;
+
+-- name: salvage_attempts_from_the_end
+SELECT * FROM attempt ORDER BY trial DESC, attempt DESC;
+
+-- name: put_cursor
+UPDATE space SET cursor = :cursor WHERE id = :id;
+
+-- name: put_run
+INSERT INTO run (id, folder) VALUES (:id, :folder) ON CONFLICT (id) DO NOTHING;
+
+-- name: put_worker
+-- Its end is not known, and it will ask this ledger for nothing.
+INSERT INTO worker (id, run, host, pid, job, state, started_at, ended_at)
+VALUES (:id, :run, :host, :pid, :job, 'left', :started_at, coalesce(:ended_at, :started_at));
+
+-- name: put_trial
+INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts, charged, token, worker,
+                   started_at, ended_at, output_dir, error, metric, metric_is_nan, result)
+VALUES (:number, :space, :position, :combination, :digest, :repetition, :state, :attempts, :charged, :token, :worker,
+        :started_at, :ended_at, :output_dir, :error, :metric, :metric_is_nan, :result);
+
+-- name: put_attempt
+INSERT INTO attempt (trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error)
+VALUES (:trial, :attempt, :token, :worker, :started_at, :ended_at, :outcome, :output_dir, :error);
+
+-- name: put_summaries
+-- What a run keeps of its attempts, counted anew.
+UPDATE run SET
+    has_finished = EXISTS (SELECT 1 FROM trial JOIN worker ON worker.id = trial.worker
+                           WHERE worker.run = run.id AND trial.state = 'finished'),
+    n_failed = (SELECT count(*) FROM trial JOIN worker ON worker.id = trial.worker
+                WHERE worker.run = run.id AND trial.state IN ('failed', 'died'))
+             + (SELECT count(*) FROM attempt JOIN worker ON worker.id = attempt.worker
+                WHERE worker.run = run.id AND attempt.outcome IN ('failed', 'died'));

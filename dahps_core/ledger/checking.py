@@ -21,7 +21,6 @@ from dahps_core.ledger.statements import statements
 from dahps_core.ledger.storage import not_a_ledger
 
 _CARE = statements("care.sql")
-_SCHEMA = statements("schema.sql")
 _PAGE = 1000
 
 
@@ -69,12 +68,6 @@ def _of_the_whole(transaction: Transaction, locking: str) -> list[str]:
     found = [
         f"table {row[0]}, row {row[1]}: refers to a row of {row[2]} that is not there"
         for row in rows(transaction, "references")
-    ]
-    kept = {row["sql"] for row in rows(transaction, "schema")}
-    found += [
-        f"schema: {name} is missing, or not as this version of DAHPS makes it"
-        for name, statement in _SCHEMA.items()
-        if statement.rstrip(";") not in kept
     ]
     meta = transaction.row("meta")
     if meta is None:
@@ -129,17 +122,19 @@ def _page(transaction: Transaction, first: int) -> list[tuple[Any, list[tuple[in
 
 
 def _of_trial(trial: Any, earlier: list[tuple[int, str]], spaces: dict[int, BoundSpace]) -> Iterator[str]:
-    yield from _of_combination(trial, spaces[trial["space"]])
+    if trial["space"] in spaces:  # else that was told already
+        yield from faults_of_combination(trial, spaces[trial["space"]])
     if [attempt for attempt, _ in earlier] != list(range(1, trial["attempts"])):
         yield f"{trial['attempts']} attempts were made, and those before the last are not all there"
     outcomes = [outcome for _, outcome in earlier] + [trial["state"]]
     if trial["charged"] != sum(outcome != "released" for outcome in outcomes):
         yield f"{trial['charged']} attempts are charged, and its attempts ended as {', '.join(outcomes)}"
     if trial["state"] == "finished":
-        yield from _of_result(trial)
+        yield from faults_of_result(trial)
 
 
-def _of_combination(trial: Any, drawn_from: BoundSpace) -> Iterator[str]:
+def faults_of_combination(trial: Any, drawn_from: BoundSpace) -> Iterator[str]:
+    """What is wrong with what a trial evaluates."""
     if not 0 <= trial["position"] < min(trial["cursor"], drawn_from.space.n_trials):
         yield f"position {trial['position']} was not drawn from its space yet"
         return
@@ -155,7 +150,8 @@ def _of_combination(trial: Any, drawn_from: BoundSpace) -> Iterator[str]:
         yield "its digest is another combination's"
 
 
-def _of_result(trial: Any) -> Iterator[str]:
+def faults_of_result(trial: Any) -> Iterator[str]:
+    """What is wrong with what a finished trial returned."""
     metric = math.nan if trial["metric_is_nan"] else trial["metric"]
     try:
         result = json.loads(trial["result"])

@@ -18,7 +18,7 @@ from dahps_core.ledger import gate
 from dahps_core.ledger.lock_folder import LockFolder, LockTakenOver
 from dahps_core.ledger.patience import Patience
 from dahps_core.ledger.statements import statements
-from dahps_core.ledger.storage import is_locked, meaning, refused
+from dahps_core.ledger.storage import damaged, is_locked, meaning, refused
 
 log = logging.getLogger(__name__)
 
@@ -245,6 +245,9 @@ class Database:
             yield
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
             raise  # a defect of ours, not of the storage
+        except UnicodeDecodeError as error:  # Python's, of what SQLite quotes
+            self.close()
+            raise damaged(str(error), self.path, self.folder) from error
         except sqlite3.DatabaseError as error:
             self.close()
             told = meaning(error, self.path, self.folder, self._patience_s, was_there=self._was_there)

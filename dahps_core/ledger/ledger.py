@@ -275,6 +275,11 @@ class Ledger:
         """The workers of a multirun, in the order of their coming."""
         return self._database.read(lambda transaction: reading.workers(transaction, run))
 
+    def run_folders(self) -> list[Path]:
+        """Where the trials of its multiruns write, as far as that is known."""
+        found = self._database.read(lambda transaction: transaction.rows("run_folders"))
+        return [Path(row["folder"]) for row in found]
+
     def run(self, run: str) -> reading.RunRecord:
         """How a multirun went so far."""
         return self._database.read(lambda transaction: reading.run(transaction, run))

@@ -130,7 +130,7 @@ class LockFolder:
         return None
 
     def _newest_epoch(self) -> int:
-        return max((int(path.name.removeprefix(_EPOCH)) for path in self._root.glob(f"{_EPOCH}*")), default=0)
+        return _newest_epoch(self._root)
 
     def _epoch_path(self, prepared: Path) -> Path:
         if self._newest_epoch() == 0:
@@ -164,6 +164,15 @@ class LockFolder:
             raise
         with suppress(OSError):
             hold.path.unlink()
+
+
+def newest_database(root: Path) -> Path:
+    """The database that counts; to be looked at only."""
+    return root / f"{_EPOCH}{_newest_epoch(root)}" / _FILE_NAME
+
+
+def _newest_epoch(root: Path) -> int:
+    return max((int(path.name.removeprefix(_EPOCH)) for path in root.glob(f"{_EPOCH}*")), default=0)
 
 
 def _fence(epoch: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from dahps_core.errors import LedgerDamagedError, LedgerVersionError
 from dahps_core.ledger.connection import Database, Transaction
 from dahps_core.ledger.statements import statements
-from dahps_core.ledger.storage import not_a_ledger
+from dahps_core.ledger.storage import damaged, not_a_ledger
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ def is_empty(transaction: Transaction, path: Path) -> bool:
     Raises:
         NotALedgerError: Somebody else has.
         LedgerVersionError: A newer version of DAHPS has.
+        LedgerDamagedError: The tables are not those that DAHPS makes.
     """
     application_id = transaction.value("application_id")
     # To SQLite a file of a few bytes is an empty database; to whoever wrote it, it is not.
@@ -50,7 +51,15 @@ def is_empty(transaction: Transaction, path: Path) -> bool:
             where=str(path),
             mend="Use the version of DAHPS that wrote it last, or another ledger folder",
         )
+    if version(transaction) == SCHEMA_VERSION and (missing := missing_of_schema(transaction)):
+        raise damaged(f"its schema lacks {', '.join(missing)}", path)
     return False
+
+
+def missing_of_schema(transaction: Transaction) -> list[str]:
+    """The tables, indexes and triggers that are not there as this version makes them."""
+    kept = {row["sql"] for row in transaction.rows("schema")}
+    return [name for name, statement in _SCHEMA.items() if statement.rstrip(";") not in kept]
 
 
 def refuse_if_emptied(folder: Path) -> None:

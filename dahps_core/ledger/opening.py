@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from sqlite3 import Row
+from typing import Any
 
 from dahps_core.combination import canonical
 from dahps_core.errors import ConfigurationError, SearchChangedError
@@ -78,7 +80,7 @@ def _make(transaction: Transaction, search: Search, locking: str) -> None:
     _add_space(transaction, search.space)
 
 
-def search_of(meta: Row, space: Row) -> Search:
+def search_of(meta: Row | Mapping[str, Any], space: Row | Mapping[str, Any]) -> Search:
     """The search that rows of a ledger describe.
 
     Raises:

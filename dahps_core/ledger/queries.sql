@@ -39,6 +39,10 @@ PRAGMA user_version;
 -- 0 in a file that nobody has written to yet.
 SELECT count(*) FROM sqlite_master;
 
+-- name: schema
+-- The tables, indexes and triggers as they were made.
+SELECT sql FROM sqlite_master WHERE sql IS NOT NULL;
+
 -- name: insert_meta
 -- What the ledger is a ledger of.
 INSERT INTO meta (id, created_at, strategy, direction, metric, seed, locking)
@@ -134,6 +138,10 @@ SELECT number, token FROM trial WHERE state = 'running' AND worker = :worker;
 -- name: run
 -- How a multirun went so far.
 SELECT has_finished, n_failed FROM run WHERE id = :run;
+
+-- name: run_folders
+-- Where the trials of all multiruns write.
+SELECT DISTINCT folder FROM run WHERE folder IS NOT NULL;
 
 -- name: any_finished
 -- Whether the ledger holds a result.

@@ -1,0 +1,150 @@
+"""`dahps recover` of a damaged ledger: a new one, of all that could be read of the old one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sqlite3
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+from dahps_core.errors import ConfigurationError
+from dahps_core.ledger.ledger import FILE_NAME, Ledger
+from dahps_core.ledger.lock_folder import newest_database
+from dahps_core.ledger.salvaging import Row, Salvage, salvage, undrawn_from
+from dahps_core.ledger.statements import statements
+
+_CARE = statements("care.sql")
+_GONE = "its ledger was damaged"
+
+
+def rebuild(old: Path, new: Path) -> list[str]:
+    """Make a new ledger of what can be read of a damaged one, which stays as it is.
+
+    Trials that cannot be read are run again, without checkpoints: which of them had which number is not
+    certain. A trial that was running is held for lost, and its holder's word still counts.
+
+    Returns:
+        What was kept and what was not, a line each.
+
+    Raises:
+        LedgerDamagedError: What is searched cannot be read.
+        ConfigurationError: There is something where the new ledger should be.
+    """
+    if new.exists():
+        raise ConfigurationError("is there already", where=str(new), mend="Give another folder with --into")
+    with tempfile.TemporaryDirectory(dir=old.parent, prefix=".dahps-recover-") as name:
+        found = salvage(_copied(old, Path(name)))
+        made = Path(name) / "new"
+        _make(found, made)
+        lines = _fill(found, made / FILE_NAME)
+        _link_checkpoints(found, old, made)
+        made.rename(new)
+    return [f"rebuilt as {new}", *lines]
+
+
+def _copied(old: Path, folder: Path) -> Path:
+    """A copy to read: what was half written is rolled back in it, and not in the original."""
+    name = old / FILE_NAME
+    source = newest_database(name) if name.is_dir() else name
+    for suffix in ("", "-journal"):
+        path = source.with_name(f"{source.name}{suffix}")
+        if path.is_file():
+            shutil.copyfile(path, folder / f"{FILE_NAME}{suffix}")
+    return folder / FILE_NAME
+
+
+def _make(found: Salvage, folder: Path) -> None:
+    for search in found.searches:
+        Ledger.join(folder, search, on_change="extend").close()
+
+
+def _fill(found: Salvage, path: Path) -> list[str]:
+    run = f"recovered-{secrets.token_hex(4)}"
+    unknown = {"id": secrets.token_hex(8), "run": run, "host": "?", "pid": 0, "job": None}
+    unknown |= {"started_at": time.time(), "ended_at": None}
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        known = {worker["id"] for worker in found.workers}
+        folders = {one["id"]: one["folder"] for one in found.runs}
+        for worker in [*found.workers, unknown]:
+            connection.execute(_CARE["put_run"], {"id": worker["run"], "folder": folders.get(worker["run"])})
+            connection.execute(_CARE["put_worker"], worker)
+        for space, _ in found.spaces:
+            connection.execute(_CARE["put_cursor"], {"id": space["id"], "cursor": space["cursor"]})
+        n_lost = _put_trials(connection, found, known, str(unknown["id"]))
+        connection.execute(_CARE["put_summaries"])
+        connection.execute("COMMIT")
+    n_results = sum(trial["state"] == "finished" for trial in found.trials.values())
+    return [
+        f"{len(found.trials)} of {found.n_trials} trials could be read, {n_results} results are kept",
+        f"{found.n_trials - len(found.trials)} trials could not be read, and will be run again",
+        f"{n_lost} earlier attempts could not be read",
+    ]
+
+
+def _put_trials(connection: sqlite3.Connection, found: Salvage, known: set[str], unknown: str) -> int:
+    earlier: dict[tuple[int, int], Row] = {(row["trial"], row["attempt"]): row for row in found.attempts}
+    drawn = {(trial["digest"], trial["repetition"]) for trial in found.trials.values()}
+    missing = undrawn_from(found.spaces, drawn)
+    n_lost = 0
+    for number in range(found.n_trials):
+        trial = found.trials.get(number) or _to_be_run_again(number, next(missing)[0])
+        attempts = [
+            earlier.get((number, attempt)) or _lost_attempt(number, attempt)
+            for attempt in range(1, trial["attempts"])
+        ]
+        n_lost += sum(attempt["worker"] is None for attempt in attempts)
+        outcomes = [attempt["outcome"] for attempt in attempts] + [trial["state"]]
+        trial["charged"] = sum(outcome != "released" for outcome in outcomes)
+        if trial["state"] == "running":
+            trial |= {"state": "lost", "ended_at": time.time(), "error": _GONE}
+        for row in (trial, *attempts):
+            row["worker"] = row["worker"] if row["worker"] in known else unknown
+        connection.execute(_CARE["put_trial"], trial)
+        for attempt in attempts:
+            connection.execute(_CARE["put_attempt"], attempt)
+    return n_lost
+
+
+def _to_be_run_again(number: int, drawn: Row) -> Row:
+    now = time.time()
+    return {
+        **drawn,
+        **dict.fromkeys(("worker", "output_dir", "metric", "result")),
+        "number": number,
+        "state": "died",
+        "attempts": 1,
+        "token": secrets.token_hex(16),
+        "started_at": now,
+        "ended_at": now,
+        "error": _GONE,
+        "metric_is_nan": 0,
+    }
+
+
+def _lost_attempt(number: int, attempt: int) -> Row:
+    now = time.time()
+    return {
+        "trial": number,
+        "attempt": attempt,
+        "token": secrets.token_hex(16),
+        "worker": None,
+        "started_at": now,
+        "ended_at": now,
+        "outcome": "lost",
+        "output_dir": None,
+        "error": _GONE,
+    }
+
+
+def _link_checkpoints(found: Salvage, old: Path, new: Path) -> None:
+    for number in found.trials:
+        checkpoints = old / "checkpoints" / str(number)
+        if checkpoints.is_dir():
+            (new / "checkpoints").mkdir(exist_ok=True)
+            (new / "checkpoints" / str(number)).symlink_to(os.path.abspath(checkpoints))

@@ -1,0 +1,170 @@
+"""Reading a damaged ledger: what is still there, row by row, and nothing that cannot be verified."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from dahps_core.errors import LedgerDamagedError
+from dahps_core.ledger import shapes
+from dahps_core.ledger.checking import faults_of_combination, faults_of_result
+from dahps_core.ledger.claiming import BoundSpace
+from dahps_core.ledger.opening import bound, search_of
+from dahps_core.ledger.search import Search
+from dahps_core.ledger.statements import statements
+
+Row: TypeAlias = "dict[str, Any]"
+
+_CARE = statements("care.sql")
+
+
+@dataclass
+class Salvage:
+    """What could be read of a damaged ledger.
+
+    Attributes:
+        searches: The search of each space, oldest first.
+        spaces: The rows of the spaces, and what their order is.
+        trials: Those that could be read and verified, by number.
+        n_trials: How many there have been.
+    """
+
+    searches: list[Search]
+    spaces: list[tuple[Row, BoundSpace]]
+    runs: list[Row]
+    workers: list[Row]
+    trials: dict[int, Row]
+    attempts: list[Row]
+    n_trials: int
+
+
+def salvage(path: Path) -> Salvage:
+    """Read what can be read of a ledger's file, a copy that may be written to.
+
+    Raises:
+        LedgerDamagedError: What is searched cannot be read, so that nothing else means anything.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        # A text that is no text is a damaged one, and is found by its shape.
+        connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+        searches, spaces = _searches(connection, path)
+        by_id = {row["id"]: (row, order) for row, order in spaces}
+        n_trials = len({key for _, key in undrawn_from(spaces, set())})
+        trials = {
+            row["number"]: row
+            for row in _trials(connection, n_trials)
+            if not shapes.misfits(row, shapes.TRIAL) and _is_right(row, by_id)
+        }
+        return Salvage(
+            searches,
+            spaces,
+            _both_ways(connection, "salvage_runs", shapes.RUN),
+            _both_ways(connection, "salvage_workers", shapes.WORKER),
+            trials,
+            _both_ways(connection, "salvage_attempts", shapes.ATTEMPT),
+            n_trials,
+        )
+
+
+def undrawn_from(
+    spaces: list[tuple[Row, BoundSpace]], known: set[tuple[str, int]]
+) -> Iterator[tuple[Row, tuple[str, int]]]:
+    """What the spaces' cursors have passed and is not among the known: a trial's row, with what is unique."""
+    seen = set(known)
+    for space, order in spaces:
+        for position in range(min(space["cursor"], order.space.n_trials)):
+            combination, repetition = order.trial_at(position)
+            key = (combination.digest(), repetition)
+            if key in seen:
+                continue
+            seen.add(key)
+            yield (
+                {
+                    "space": space["id"],
+                    "position": position,
+                    "combination": combination.to_json(),
+                    "digest": key[0],
+                    "repetition": repetition,
+                },
+                key,
+            )
+
+
+def _searches(
+    connection: sqlite3.Connection, path: Path
+) -> tuple[list[Search], list[tuple[Row, BoundSpace]]]:
+    try:
+        meta = [dict(row) for row in connection.execute(_CARE["salvage_meta"])]
+        spaces = [dict(row) for row in connection.execute(_CARE["salvage_spaces"])]
+        if len(meta) != 1 or not spaces or shapes.misfits(meta[0], shapes.META):
+            raise ValueError("it is not there")
+        if any(shapes.misfits(space, shapes.SPACE) for space in spaces):
+            raise ValueError("a space holds what nobody writes there")
+        searches = [search_of(meta[0], space) for space in spaces]
+    except (sqlite3.Error, ValueError, LedgerDamagedError) as error:
+        raise LedgerDamagedError(
+            f"nothing can be rebuilt: what is searched cannot be read ({error})",
+            where=str(path),
+            mend="Put a copy of ledger.db back, or start anew in another folder",
+        ) from error
+    bounds = [bound(search, space["id"]) for search, space in zip(searches, spaces, strict=True)]
+    return searches, list(zip(spaces, bounds, strict=True))
+
+
+def _trials(connection: sqlite3.Connection, n_trials: int) -> Iterator[Row]:
+    """One after the other; whatever cannot be read is stepped over."""
+    number = 0
+    while number < n_trials:
+        try:
+            for row in connection.execute(_CARE["salvage_trials"], {"first": number}):
+                if not isinstance(row["number"], int) or row["number"] < number:
+                    break
+                yield dict(row)
+                number = row["number"] + 1
+            else:
+                return
+        except (sqlite3.Error, UnicodeError):
+            pass
+        number += 1
+
+
+def _both_ways(connection: sqlite3.Connection, query: str, shape: shapes.Shape) -> list[Row]:
+    """The rows of a small table before the first that cannot be read, and those after the last."""
+    found: dict[str, Row] = {}
+    for name in (query, f"{query}_from_the_end"):
+        for row in _until_damage(connection, name):
+            if not shapes.misfits(row, shape):
+                found[repr(row)] = row
+    return list(found.values())
+
+
+def _until_damage(connection: sqlite3.Connection, query: str) -> Iterator[Row]:
+    with suppress(sqlite3.Error, UnicodeError):
+        yield from map(dict, connection.execute(_CARE[query]))
+
+
+def _is_right(row: Row, spaces: dict[int, tuple[Row, BoundSpace]]) -> bool:
+    if row["space"] not in spaces or row["state"] not in _STATES or not 1 <= row["attempts"] < 2**31:
+        return False
+    space, order = spaces[row["space"]]
+    faults = [*faults_of_combination({**row, "cursor": space["cursor"]}, order)]
+    if row["state"] == "finished":
+        faults += faults_of_result(row)
+    return not faults and (row["result"] is None or _is_json(row["result"]))
+
+
+_STATES = ("running", "finished", "failed", "released", "died", "lost")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,310 @@
+"""`dahps check` finds each breach and no others; `dahps recover` saves what can be saved, nothing else."""
+
+import os
+import random
+import shutil
+import sqlite3
+from contextlib import closing, suppress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ledger_support import (
+    ask,
+    claimed,
+    ending_of,
+    fail,
+    finish,
+    grid,
+    lose,
+    register,
+    release,
+    sql,
+)
+
+from dahps_core import unrecorded
+from dahps_core.cli import main
+from dahps_core.errors import DahpsError
+from dahps_core.heartbeat import Heart
+from dahps_core.ledger import FILE_NAME, Ledger
+from dahps_core.ledger.checking import breaches
+from dahps_core.trial import Claim, Draw, TrialState
+
+N_VALUES = 300
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A ledger of 234 trials in all states, with earlier attempts, two spaces and a few checkpoints."""
+    folder = tmp_path_factory.mktemp("full") / "ledger"
+    with Ledger.join(folder, grid(*range(200))) as ledger:
+        worker, silent = register(ledger), register(ledger, run="other")
+        claimed(ledger, silent)
+        for number in range(199):
+            claim = claimed(ledger, worker)
+            if number % 9 == 0:
+                (fail, lose, release)[number // 9 % 3](ledger, claim)
+            else:
+                finish(ledger, claim, metric=claim.number / 7)
+    with Ledger.join(folder, grid(*range(N_VALUES)), on_change="extend") as ledger:
+        for _ in range(40):
+            claim = claimed(ledger, worker, max_attempts=3)
+            finish(ledger, claim, metric=claim.number / 7)
+        claimed(ledger, worker)
+        Heart(folder, worker).beat()
+    (folder / "checkpoints" / "3").mkdir(parents=True)
+    (folder / "checkpoints" / "3" / "state").write_text("of 3")
+    return folder
+
+
+@pytest.fixture
+def copied(full, tmp_path):
+    return shutil.copytree(full, tmp_path / "ledger")
+
+
+def metrics(folder):
+    with Ledger.open(folder) as ledger:
+        return {
+            trial.combination["x"]: trial.metric
+            for trial in ledger.trials()
+            if trial.state is TrialState.FINISHED
+        }
+
+
+def run_to_the_end(folder):
+    with Ledger.open(folder) as ledger:
+        dead = [row[0] for row in sql(folder, "SELECT id FROM worker")]
+        worker = register(ledger)
+        while isinstance(draw := ask(ledger, worker, max_attempts=99, dead=dead), Claim):
+            finish(ledger, draw)
+        assert draw is Draw.EXHAUSTED
+        assert len(metrics(folder)) == ledger.search.space.size
+
+
+class TestCheck:
+    def test_a_sound_ledger_is_sound(self, copied, capsys):
+        assert list(breaches(copied)) == []
+        assert main(["check", str(copied)]) == 0
+        assert capsys.readouterr().out == f"{copied}: sound\n"
+
+    def test_so_is_an_empty_one_and_one_with_a_lock_folder(self, tmp_path):
+        for locking in ("fcntl", "folder"):
+            folder = tmp_path / locking
+            with Ledger.join(folder, grid("a", "b"), locking=locking) as ledger:
+                assert list(breaches(folder)) == []
+                worker = register(ledger)
+                claimed(ledger, worker, after=ending_of(claimed(ledger, worker)))
+            assert list(breaches(folder)) == []
+
+    @pytest.mark.parametrize(
+        ("damage", "words"),
+        [
+            ("UPDATE trial SET combination = '{\"x\": 999}' WHERE number = 5", ["trial 5", "combination"]),
+            ("UPDATE trial SET combination = '{' WHERE number = 5", ["trial 5", "cannot be read"]),
+            ("UPDATE trial SET digest = 'other' WHERE number = 5", ["trial 5", "digest"]),
+            ("UPDATE trial SET repetition = 1 WHERE number = 5", ["trial 5", "combination"]),
+            ("UPDATE trial SET position = 7 WHERE number = 5", ["trial 5", "combination"]),
+            ("UPDATE trial SET position = 9999 WHERE number = 5", ["trial 5", "position"]),
+            ("UPDATE trial SET number = 1000 WHERE number = 5", ["trial 5", "missing"]),
+            ("DELETE FROM trial WHERE number = 5", ["trial 5", "missing"]),
+            ("UPDATE trial SET attempts = 2 WHERE number = 5", ["trial 5", "attempts"]),
+            ("UPDATE trial SET charged = 0 WHERE number = 5", ["trial 5", "charged"]),
+            ("UPDATE trial SET result = '1.5' WHERE number = 5", ["trial 5", "metric"]),
+            ("UPDATE trial SET result = 'one' WHERE number = 5", ["trial 5", "result"]),
+            ("UPDATE trial SET metric_is_nan = 1, metric = NULL WHERE number = 5", ["trial 5", "metric"]),
+            (
+                "UPDATE trial SET token = (SELECT token FROM trial WHERE number = 6) WHERE number = 5",
+                ["token"],
+            ),
+            ("UPDATE trial SET worker = 'nobody' WHERE number = 5", ["trial", "worker"]),
+            ("DELETE FROM attempt", ["attempts"]),
+            ("UPDATE attempt SET outcome = 'lost'", ["charged"]),
+            ("UPDATE run SET has_finished = 0", ["run", "summary"]),
+            ("UPDATE run SET n_failed = 99", ["run", "summary"]),
+            ("UPDATE space SET cursor = 3", ["space", "cursor"]),
+            ("UPDATE space SET definition = '[]'", ["search cannot be read"]),
+            ("UPDATE meta SET locking = 'folder'", ["locking"]),
+            ("UPDATE meta SET seed = 'one'", ["search cannot be read"]),
+            ("DELETE FROM meta", ["nothing says what is searched"]),
+            ("DROP INDEX trial_lost", ["schema", "trial_lost"]),
+            ("DROP TRIGGER trials_stay", ["schema", "trials_stay"]),
+        ],
+    )
+    def test_each_breach_is_told(self, copied, capsys, damage, words):
+        break_it(copied, damage)
+        assert main(["check", str(copied)]) == 1
+        told = capsys.readouterr()
+        assert all(word in told.out for word in words), told
+        assert "Traceback" not in told.err
+
+    def test_a_foreign_heartbeat_and_checkpoint_are_told(self, copied):
+        (copied / "heartbeats" / "nobody").touch()
+        (copied / "checkpoints" / "5000").mkdir()
+        told = list(breaches(copied))
+        assert [path.split(":")[0] for path in told] == [
+            str(copied / "checkpoints" / "5000"),
+            str(copied / "heartbeats" / "nobody"),
+        ]
+
+    def test_it_makes_and_changes_nothing(self, copied, tmp_path, capsys):
+        before = (copied / FILE_NAME).read_bytes()
+        main(["check", str(copied)])
+        assert (copied / FILE_NAME).read_bytes() == before
+        assert main(["check", str(tmp_path / "nowhere")]) == 1
+        assert not (tmp_path / "nowhere").exists()
+        assert "there is no ledger here" in capsys.readouterr().err
+
+
+def break_it(folder, statement):
+    """Write to the file what the schema would refuse."""
+    with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            connection.execute(f"DROP TRIGGER {name}")
+        if "TRIGGER" not in statement:
+            connection.execute(statement)
+        for name, trigger in triggers:
+            if name not in statement:
+                connection.execute(trigger)
+
+
+class TestTakingIn:
+    @pytest.mark.parametrize(
+        ("outcome", "state"), [("finished", "finished"), ("failed", "failed"), ("died", "lost")]
+    )
+    def test_what_could_not_be_recorded_is_taken_in_once(self, tmp_path, capsys, outcome, state):
+        folder, output = tmp_path / "ledger", tmp_path / "run" / "0"
+        output.mkdir(parents=True)
+        with Ledger.join(folder, grid("a")) as ledger:
+            worker = ledger.register("run", "host", 1, None, run_folder=str(tmp_path / "run"))
+            unrecorded.write(output, ending_of(claimed(ledger, worker), outcome), folder)
+        assert main(["recover", str(folder)]) == 0
+        assert f"trial #0 {outcome}, recorded" in capsys.readouterr().out
+        with Ledger.open(folder) as ledger:
+            assert next(ledger.trials()).state.value == state
+        assert [path.name for path in output.iterdir()] == ["dahps-recorded.json"]
+        assert main(["recover", str(folder)]) == 0
+        assert "nothing" in capsys.readouterr().out
+        assert list(breaches(folder)) == []
+
+    def test_the_word_of_who_lost_its_claim_does_not_count(self, tmp_path, capsys):
+        with Ledger.join(tmp_path / "ledger", grid("a")) as ledger:
+            silent, other = register(ledger), register(ledger)
+            path = unrecorded.write(tmp_path, ending_of(claimed(ledger, silent)), ledger.folder)
+            finish(ledger, claimed(ledger, other, dead=[silent]), metric=3.0)
+            assert main(["recover", str(ledger.folder), str(path)]) == 0
+            assert "claimed again" in capsys.readouterr().out
+            assert ledger.best().metric == 3.0
+        assert path.exists()
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"{}",
+            b"[]",
+            b"\x80\x04.",
+            b'{"number": 1e400, "attempt": 1, "token": "t", "outcome": "finished", "ledger": ""}',
+            b'{"number": -1, "attempt": 1, "token": "t", "outcome": "finished", "ledger": ""}',
+            b'{"number": 0, "attempt": 1, "token": [], "outcome": "finished", "ledger": ""}',
+            b'{"number": 0, "attempt": 1, "token": "t", "outcome": "released", "ledger": ""}',
+            b'{"number": 0, "attempt": 1, "token": "t", "outcome": "failed", "ledger": ""}',
+            b'{"number": 0, "attempt": 1, "token": "t", "outcome": "finished", "ledger": "", "more": 1}',
+            b"[" * 100_000,
+        ],
+    )
+    def test_hostile_files_are_told_and_left(self, tmp_path, capsys, content):
+        Ledger.join(tmp_path / "ledger", grid("a")).close()
+        (tmp_path / "dahps-unrecorded.json").write_bytes(content)
+        assert main(["recover", str(tmp_path / "ledger"), str(tmp_path)]) == 0
+        assert "is not what a worker writes" in capsys.readouterr().out
+        assert (tmp_path / "dahps-unrecorded.json").read_bytes() == content
+
+
+def damage_page(folder, page, content):
+    with open(folder / FILE_NAME, "r+b") as file:
+        file.seek(4096 * page)
+        file.write(content)
+
+
+def recover_and_compare(folder, full, capsys):
+    """Whatever is wrong with it: no traceback, no wrong result, and a search that goes on."""
+    before = (folder / FILE_NAME).read_bytes()
+    code = main(["recover", str(folder)])
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err
+    new = folder.with_name(f"{folder.name}.recovered")
+    assert (folder / FILE_NAME).read_bytes() == before or not new.exists()
+    if code:
+        assert not new.exists()
+        return None
+    found = new if new.exists() else folder
+    assert list(breaches(found)) == []
+    kept, was = metrics(found), metrics(full)
+    assert kept.items() <= was.items()
+    run_to_the_end(found)
+    return kept, told.out
+
+
+class TestRebuilding:
+    def test_a_page_that_is_lost_costs_what_stood_on_it(self, full, tmp_path, capsys):
+        n_pages = os.path.getsize(full / FILE_NAME) // 4096
+        noise = random.Random(3)
+        rebuilt = []
+        for page in range(n_pages):
+            folder = shutil.copytree(full, tmp_path / str(page))
+            damage_page(folder, page, bytes(4096) if page % 2 else noise.randbytes(4096))
+            saved = recover_and_compare(folder, full, capsys)
+            if saved:
+                rebuilt.append(len(saved[0]))
+        assert len(rebuilt) >= n_pages - 8, (
+            "only where meta, space or the schema stand is nothing to be saved"
+        )
+        assert min(rebuilt) < max(rebuilt) == len(metrics(full))
+
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+    def test_a_file_that_was_cut_off(self, full, copied, capsys, share):
+        size = os.path.getsize(copied / FILE_NAME)
+        os.truncate(copied / FILE_NAME, int(size * share))
+        recover_and_compare(copied, full, capsys)
+
+    def test_checkpoints_of_trials_that_could_be_read_are_linked(self, copied, capsys):
+        break_it(copied, "DELETE FROM attempt")
+        assert main(["recover", str(copied), "--into", str(copied.parent / "new")]) == 0
+        assert "234 of 234 trials could be read" in capsys.readouterr().out
+        assert (copied.parent / "new" / "checkpoints" / "3" / "state").read_text() == "of 3"
+        assert main(["recover", str(copied), "--into", str(copied.parent / "new")]) == 1
+        assert "is there already" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("content", [b"", b"garbage" * 1000, b"SQLite format 3\0" + bytes(5000)])
+    def test_where_nothing_is_left_it_says_so(self, copied, capsys, content):
+        (copied / FILE_NAME).write_bytes(content)
+        assert main(["recover", str(copied)]) == 1
+        assert not copied.with_name("ledger.recovered").exists()
+        assert capsys.readouterr().err.startswith("dahps: ")
+
+
+LOOKS = (Ledger.counts, Ledger.best, lambda ledger: [*ledger.trials()], lambda ledger: ledger.run("run"))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(flips=st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 255)), min_size=1, max_size=40))
+def test_readers_of_a_damaged_ledger_are_right_or_say_so(full, tmp_path_factory, flips):
+    content = bytearray((full / FILE_NAME).read_bytes())
+    for place, value in flips:
+        content[place % len(content)] = value
+    folder = tmp_path_factory.mktemp("flipped")
+    (folder / FILE_NAME).write_bytes(content)
+    looks = (
+        Ledger.counts,
+        Ledger.best,
+        lambda ledger: list(ledger.trials()),
+        lambda ledger: ledger.run("run"),
+    )
+    for look in looks:
+        with suppress(DahpsError), Ledger.open(folder, patience_s=0.0) as ledger:
+            look(ledger)
+    with suppress(DahpsError):
+        list(breaches(folder, patience_s=0.0))
+    shutil.rmtree(folder)
