@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ class Child:
             return Answer(error=f"the trial's process ended with exit code {code} and without a result")
         if -code in _JOB_SIGNALS:
             # Sent to the whole job, most likely: let our own copy arrive, and its handler decide.
-            threading.Event().wait(SIGNAL_GRACE_S)
+            time.sleep(SIGNAL_GRACE_S)
         is_lost = -code == signal.SIGKILL
         hint = ": out of memory?" if is_lost else ""
         name = next((one.name for one in signal.Signals if one == -code), "real-time")

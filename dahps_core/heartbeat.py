@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from pathlib import Path
 
 from dahps_core.ledger.storage import refused
@@ -64,21 +65,23 @@ class Heart:
             after_a_gap: Called by that thread when the heart beats again after more than a lease: the
                 process was stopped, or the storage gone.
         """
-        ended = threading.Event()
+        # Not an Event: where the C library is old, its wait lasts as long as the wall clock says.
+        ended, end = Pipe(duplex=False)
 
         def beat_until_ended() -> None:
             self.beat()
-            while not ended.wait(every_s):
+            while not ended.poll(every_s):
                 if self.beat():
                     after_a_gap()
 
         thread = threading.Thread(target=beat_until_ended, name="heartbeat", daemon=True)
         thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        with ended, end:
+            try:
+                yield
+            finally:
+                end.send_bytes(b"end")
+                thread.join()
 
     def __enter__(self) -> Heart:
         try:
@@ -98,6 +101,8 @@ class Heart:
             # Not its parents: where the storage is not mounted, no ledger's folder is to be made.
             self._path.parent.mkdir(exist_ok=True)
             self._path.touch()
+            with suppress(OSError):
+                self._path.chmod(0o644)  # whatever the umask: other users' workers observe it by opening it
 
 
 @dataclass

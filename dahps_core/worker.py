@@ -12,6 +12,7 @@ import shlex
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -167,7 +168,7 @@ class Worker:
         # Only an idle worker watches the others: while there are new trials, nobody needs the lost ones.
         self._observer.look(self._ledger.watched_workers())
         self._idle_s = min(2 * self._idle_s or 0.1, self._options.heartbeat_s, MAX_IDLE_S)
-        threading.Event().wait(self._idle_s)
+        time.sleep(self._idle_s)
 
     def _record_and_draw(self, ending: Ending) -> Claim | Draw:
         try:

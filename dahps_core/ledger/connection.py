@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -164,7 +165,8 @@ class Database:
                 hold.confirm()
                 return done
         except OSError as error:
-            raise refused(self._name, error) from error
+            also = ", and to read takes the lock too" if begin == "begin_reading" else ""
+            raise refused(self._name, error, also) from error
 
     def _patiently(self, transact: Callable[[], T]) -> T:
         self._refuse_forked()
@@ -210,8 +212,9 @@ class Database:
         return transaction
 
     def _connect(self, patience: Patience) -> None:
-        mode = "rwc" if self._create and not self._lock_folder else "rw"
-        uri = f"file:{quote(os.fsencode(self.path))}?mode={mode}"
+        if self._create and not self._lock_folder:
+            _make(self.path)
+        uri = f"file:{quote(os.fsencode(self.path))}?mode={'rwc' if self._create else 'rw'}"
         if self._lock_folder:
             uri += "&nolock=1"
         connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
@@ -250,7 +253,23 @@ class Database:
             raise damaged(str(error), self.path, self.folder) from error
         except sqlite3.DatabaseError as error:
             self.close()
-            told = meaning(error, self.path, self.folder, self._patience_s, was_there=self._was_there)
+            told = meaning(
+                error,
+                self.path,
+                self.folder,
+                self._patience_s,
+                is_expected=self._was_there or self._create,
+            )
             if told is None:
                 raise
             raise told from error
+
+
+def _make(path: Path) -> None:
+    """Make an empty file unless there is one, with the permissions that the umask leaves.
+
+    SQLite itself makes files that only their owner may write, whatever the umask.
+    """
+    # Not by opening it: to close it would drop the locks that another thread of this process holds by then.
+    with suppress(OSError):  # SQLite makes it where the system does not, or tells why there can be none
+        os.mknod(path, stat.S_IFREG | 0o666)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import time
 from collections.abc import Collection, Iterator
 from functools import partial
@@ -95,7 +96,7 @@ class Ledger:
     def open(cls, folder: Path | str, *, patience_s: float = PATIENCE_S) -> Ledger:
         """The ledger that is in a folder, bound to the space that was added last; as `join` raises."""
         name = Path(folder) / FILE_NAME
-        database = Database(name, patience_s=patience_s, locking="folder" if name.is_dir() else "fcntl")
+        database = Database(name, patience_s=patience_s, locking=_locking_of(name) or "fcntl")
         return cls(Path(folder), database, *opening.bind_to_newest(database))
 
     def close(self) -> None:
@@ -297,14 +298,24 @@ def _make_folder(folder: Path) -> None:
 
 def _refuse_mixing(folder: Path, locking: Locking) -> None:
     # The one way makes a file of this name, the other a folder: so nobody can mix them, whoever is first.
-    name = folder / FILE_NAME
-    if name.is_dir() if locking == "fcntl" else name.is_file():
-        made_with = "folder" if locking == "fcntl" else "fcntl"
+    made_with = _locking_of(folder / FILE_NAME)
+    if made_with not in (None, locking):
         raise LockingChangedError(
             f"the ledger was made with locking={made_with}, and this command says {locking}",
             where=str(folder),
             mend=f"Use hydra.sweeper.locking={made_with}, or another ledger folder",
         )
+
+
+def _locking_of(name: Path) -> Locking | None:
+    """How a ledger was made; None where there is none, or its storage is gone."""
+    try:
+        mode = name.stat().st_mode
+    except PermissionError as error:
+        raise refused(_existing(name.parent), error) from error
+    except OSError:
+        return None
+    return "folder" if stat.S_ISDIR(mode) else "fcntl"
 
 
 def _existing(folder: Path) -> Path:

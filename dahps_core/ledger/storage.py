@@ -9,6 +9,7 @@ import shlex
 import sqlite3
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from dahps_core.errors import LedgerDamagedError, LedgerError, LedgerUnavailableError, NotALedgerError
@@ -37,7 +38,7 @@ def is_locked(error: sqlite3.DatabaseError) -> bool:
 
 
 def meaning(
-    error: sqlite3.DatabaseError, path: Path, folder: Path, patience_s: float, *, was_there: bool
+    error: sqlite3.DatabaseError, path: Path, folder: Path, patience_s: float, *, is_expected: bool
 ) -> LedgerError | None:
     """What an error of SQLite tells about the storage of a ledger; None if it tells nothing of it.
 
@@ -46,7 +47,8 @@ def meaning(
         path: The database.
         folder: The ledger's.
         patience_s: For how long it was waited.
-        was_there: Whether the ledger was seen there before, so that a missing one is a storage that is gone.
+        is_expected: Whether the ledger was seen there before, or was to be made: a missing one is the storage's
+            refusal.
     """
     text = str(error)
     if is_locked(error):
@@ -56,13 +58,21 @@ def meaning(
             mend="See whether a process that uses it is stopped, or its host unreachable, "
             f"and whether the storage's locks work: dahps doctor {shlex.quote(str(folder))}",
         )
+    # Python 3.10 does not tell it from other refusals, whose advice is as good.
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY_ROLLBACK":
+        return LedgerUnavailableError(
+            "a process died in the middle of a write that was cut off, and to undo it takes write permission"
+            + _owner(path),
+            where=str(path),
+            mend=f"Have somebody who may write run once: dahps status {shlex.quote(str(folder))}",
+        )
     if "not a database" in text:
         return not_a_ledger(path, "the file is not a ledger")
     if "malformed" in text and (found := _first_refused(path)):
         return refused(*found)  # to SQLite what cannot be read is damaged
     if any(sign in text for sign in _SIGNS_OF_DAMAGE):
         return damaged(text, path, folder)
-    if not was_there and "unable to open" in text and not _exists(path):
+    if not is_expected and "unable to open" in text and not _exists(path):
         return not_a_ledger(path, "there is no ledger here")
     return refusal(path, text) if any(sign in text for sign in _SIGNS_OF_REFUSAL) else None
 
@@ -70,17 +80,21 @@ def meaning(
 def refusal(path: Path, text: str) -> LedgerUnavailableError:
     """Why the storage refused, found out by trying: SQLite does not tell."""
     found = _first_refused(path)
+    if found is None and "full" in text:  # for a moment, or for more than was tried
+        found = path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if found is None:
         return LedgerUnavailableError(f"the storage refused: {text}", where=str(path), mend=_MEND_STORAGE)
     return refused(*found)
 
 
-def refused(path: Path, error: OSError) -> LedgerUnavailableError:
-    """The error of a path that the system refuses to make or to write."""
+def refused(path: Path, error: OSError, also: str = "") -> LedgerUnavailableError:
+    """The error of a path that the system refuses to make or to write; `also` ends its first sentence."""
     code = errno.EACCES if error.errno == errno.EPERM else error.errno or 0
     why = error.strerror or os.strerror(code)
     return LedgerUnavailableError(
-        f"the storage refused: {why}{_owner(path)}", where=str(path), mend=_MENDS.get(code, _MEND_STORAGE)
+        f"the storage refused: {why}{_owner(path)}{also}",
+        where=str(path),
+        mend=_MENDS.get(code, _MEND_STORAGE),
     )
 
 
@@ -124,7 +138,9 @@ def _exists(path: Path) -> bool:
 def _owner(path: Path) -> str:
     try:
         status = path.stat()
-        owner = pwd.getpwuid(status.st_uid).pw_name
-    except (OSError, KeyError):
+    except OSError:
         return ""
+    owner = str(status.st_uid)
+    with suppress(KeyError):
+        owner = pwd.getpwuid(status.st_uid).pw_name
     return f" (owner {owner}, mode {stat.filemode(status.st_mode)})"
