@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from dahps_core.combination import Value
 from dahps_core.doctor import command as doctor
 from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger
-from dahps_core.overrides import to_overrides
+from dahps_core.overrides import printable, shown_overrides
 from dahps_core.trial import TrialRecord
 
 #: The columns of an export, in order.
@@ -38,6 +39,8 @@ COLUMNS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 1 with one line on standard error."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that lacks a value's characters
     try:
         if "run" in options:  # a command that needs no sound ledger
             return int(options.run(options))
@@ -102,23 +105,19 @@ def row(trial: TrialRecord) -> dict[str, Value]:
 
 
 def _print_status(status: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None)
     repetitions = f" x {status['repetitions']} repetitions" if status["repetitions"] > 1 else ""
-    table.add_row("ledger", status["ledger"])
-    table.add_row("search", f"{status['strategy']}, seed {status['seed']}, {status['direction']}")
-    table.add_row(
-        "space", f"{status['space_size']:,} combinations{repetitions}, {status['drawn']:,} trials drawn"
-    )
-    table.add_row("trials", ", ".join(f"{count} {state}" for state, count in status["trials"].items()))
     best = status["best"]
-    table.add_row("best", "none yet" if best is None else f"{best['metric']} (trial #{best['number']})")
+    rows = [
+        ("ledger", status["ledger"]),
+        ("search", f"{status['strategy']}, seed {status['seed']}, {status['direction']}"),
+        ("space", f"{status['space_size']:,} combinations{repetitions}, {status['drawn']:,} trials drawn"),
+        ("trials", ", ".join(f"{count} {state}" for state, count in status["trials"].items())),
+        ("best", "none yet" if best is None else f"{best['metric']} (trial #{best['number']})"),
+    ]
     if best is not None:
-        table.add_row("", " ".join(to_overrides(best["combination"])))
-        table.add_row("", best["output_dir"] or "")
-    Console(soft_wrap=True, highlight=False, markup=False).print(table)
+        rows += [("", shown_overrides(best["combination"])), ("", best["output_dir"] or "")]
+    for name, text in rows:  # whole, however long: a path that is cut is of no use
+        print(f"{name:8}{printable(text)}".rstrip())
 
 
 def _export(ledger: Ledger, options: argparse.Namespace) -> None:

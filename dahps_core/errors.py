@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+#: A generated tree can have a fault on each of its levels; what leads to it stands among the first.
+FAULTS_SHOWN = 100
+
 
 class DahpsError(Exception):
     """The root of all errors of DAHPS.
@@ -52,12 +55,15 @@ class Fault:
 
 
 class SearchSpaceError(DahpsError):
-    """A search space with faults; all of them at once, in `faults`."""
+    """A search space with faults; all of them at once, in `faults`, and the first ones in the message."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        lines = "".join(f"\n  {number}. {fault}" for number, fault in enumerate(self.faults, start=1))
+        shown = self.faults[:FAULTS_SHOWN]
+        lines = "".join(f"\n  {number}. {fault}" for number, fault in enumerate(shown, start=1))
+        if len(shown) < len(self.faults):
+            lines += f"\n  and {len(self.faults) - len(shown)} more"
         super().__init__(f"the search space has {count}:{lines}\nNothing was run")
 
 

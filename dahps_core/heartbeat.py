@@ -98,7 +98,7 @@ class Heart:
         try:
             os.utime(self._path)  # without times, so that the file server stamps it with its own clock
         except FileNotFoundError:
-            # Not its parents: where the storage is not mounted, no ledger's folder is to be made.
+            # Without parents: where a storage is gone, no ledger's folder is made in its place.
             self._path.parent.mkdir(exist_ok=True)
             self._path.touch()
             with suppress(OSError):

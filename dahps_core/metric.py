@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+import math
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import islice
 from numbers import Real
 from typing import Any
 
 from dahps_core.combination import Value
 from dahps_core.errors import MetricError
+
+#: How many names of a mapping a message lists.
+_NAMES_SHOWN = 10
 
 
 def read_result(returned: Any, metric: str | None) -> tuple[Value, float | None]:
@@ -25,17 +31,35 @@ def read_result(returned: Any, metric: str | None) -> tuple[Value, float | None]
     Raises:
         MetricError: If anything else was returned, or the mapping has no such name.
     """
+    what = "the training function's result"
     if returned is None:
         return None, None
-    if isinstance(returned, Mapping):
-        result = {str(name): _number(value, f"the metric {str(name)!r}") for name, value in returned.items()}
-        return result, result[_objective(result, metric)]
-    number = _number(returned, "the training function's result")
-    return number, number
+    with _readable(what, returned):
+        entries = [(key, value) for key, value in returned.items()] if isinstance(returned, Mapping) else None
+    if entries is None:
+        number = _number(returned, what)
+        return number, number
+    result: dict[str, Value] = {}
+    for key, value in entries:
+        name = _name(key)
+        if name in result:
+            raise MetricError(f"two names of {what} read {_shortened(name)}", mend="Name them apart")
+        result[name] = _number(value, f"the metric {_shortened(name)}")
+    objective = result[_objective(result, metric)]
+    assert isinstance(objective, float)
+    return result, objective
 
 
-def _objective(result: Mapping[str, float], metric: str | None) -> str:
-    names = ", ".join(map(repr, result)) or "no names at all"
+def _name(key: Any) -> str:
+    with _readable("a metric's name", key):
+        # Exactly a string: one of a derived class would bring its own methods along.
+        return str.__str__(str(key))
+
+
+def _objective(result: Mapping[str, Value], metric: str | None) -> str:
+    names = ", ".join(_shortened(name) for name in islice(result, _NAMES_SHOWN)) or "no names at all"
+    if len(result) > _NAMES_SHOWN:
+        names += f" and {len(result) - _NAMES_SHOWN} more"
     if metric is None:
         raise MetricError(
             f"the training function returned a mapping ({names}), and nothing says which is the objective",
@@ -50,18 +74,48 @@ def _objective(result: Mapping[str, float], metric: str | None) -> str:
 
 
 def _number(value: Any, what: str) -> float:
-    if not isinstance(value, Real):
-        item = getattr(value, "item", None)  # NumPy's and PyTorch's way out of an array of one element
-        with suppress(RuntimeError, ValueError):  # an array of several elements: refused below, as what it is
-            value = item() if callable(item) else value
-    if not isinstance(value, Real):
+    with _readable(what, value):
+        if not isinstance(value, Real):
+            item = getattr(value, "item", None)  # NumPy's and PyTorch's way out of an array of one element
+            with suppress(RuntimeError, ValueError):  # an array of several: refused below, as what it is
+                value = item() if callable(item) else value
+        if isinstance(value, Real):
+            return _as_float(value)
+    raise MetricError(
+        f"{what} is {_shortened(value)} of type {type(value).__name__}, not a number",
+        mend="Return a number, or a mapping of names to numbers",
+    )
+
+
+def _as_float(value: Real) -> float:
+    number = float(value)
+    if math.isinf(number) and value != number:
+        raise OverflowError("too large for a float")  # NumPy's extended floats say nothing of it
+    return number
+
+
+@contextmanager
+def _readable(what: str, value: object) -> Iterator[None]:
+    """What a training function returns may be of any class: whatever its methods raise is told."""
+    try:
+        yield
+    except Exception as error:
         raise MetricError(
-            f"{what} is {_shortened(value)} of type {type(value).__name__}, not a number",
+            f"{what}, of type {type(value).__name__}, cannot be read ({_told(error)})",
             mend="Return a number, or a mapping of names to numbers",
-        )
-    return float(value)
+        ) from error
 
 
-def _shortened(value: object, limit: int = 60) -> str:
-    text = repr(value)
+def _shortened(value: object) -> str:
+    try:
+        return _cut(repr(value), 60)
+    except Exception as error:  # a tensor's, say, on a GPU that an earlier error has made unusable
+        return f"something that cannot be shown ({_told(error)})"
+
+
+def _told(error: Exception) -> str:
+    return _cut("".join(traceback.format_exception_only(error)).strip(), 300)  # which never fails itself
+
+
+def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"

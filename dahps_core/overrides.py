@@ -8,6 +8,7 @@ the mapping that the config has there.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -46,6 +47,19 @@ def to_overrides(combination: Mapping[str, Value]) -> list[str]:
         OverrideError: If the grammar cannot carry a key or a value.
     """
     return [_override(key, value) for key, value in combination.items()]
+
+
+def shown_overrides(combination: Mapping[str, Value]) -> str:
+    """The overrides on one line for people; JSON where Hydra's grammar cannot carry them."""
+    try:
+        return printable(" ".join(to_overrides(combination)))
+    except OverrideError:
+        return json.dumps(dict(combination))
+
+
+def printable(text: str) -> str:
+    """A text that does nothing to a terminal: line ends and control characters are escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def override_faults(space: SearchSpace) -> list[Fault]:
@@ -94,9 +108,14 @@ def _string(text: str) -> str:
     if _PLAIN.fullmatch(text) and not _CONSTANT.fullmatch(text):
         return text
     quote = '"' if "'" in text and '"' not in text else "'"
-    # A backslash means itself, but for those before a quote: they are doubled, the closing quote's too.
-    escaped = re.sub(rf"(\\*){quote}", rf"\1\1\\{quote}", text)
-    return quote + re.sub(r"(\\+)\Z", r"\1\1", escaped) + quote
+
+    def escaped(run: re.Match[str]) -> str:
+        # A backslash means itself, but for those before a quote: they are doubled, the closing quote's too.
+        if run[0].endswith(quote):
+            return f"{2 * run[0][:-1]}\\{quote}"
+        return 2 * run[0] if run.end() == len(text) else run[0]
+
+    return quote + re.sub(rf"\\+{quote}?|{quote}", escaped, text) + quote
 
 
 def _mapping_key(key: str) -> str:

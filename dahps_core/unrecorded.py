@@ -51,7 +51,8 @@ def _is_possible(ending: Ending) -> bool:
     return (
         all(type(value) is int and 0 <= value < 2**63 for value in (ending.number, ending.attempt))
         and isinstance(ending.token, str)
+        and ending.token.isascii()
         and isinstance(ending.output_dir, str | None)
-        and type(ending.metric) in (int, float, type(None))
+        and (ending.metric is None or type(ending.metric) is float)
         and (has_failed or (ending.outcome == "finished" and ending.error is None))
     )

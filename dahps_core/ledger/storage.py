@@ -47,8 +47,8 @@ def meaning(
         path: The database.
         folder: The ledger's.
         patience_s: For how long it was waited.
-        is_expected: Whether the ledger was seen there before, or was to be made: a missing one is the storage's
-            refusal.
+        is_expected: Whether the ledger was seen there before, or was to be made: then a missing one is the
+            storage's refusal.
     """
     text = str(error)
     if is_locked(error):

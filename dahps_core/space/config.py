@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dahps_core.combination import Value
 from dahps_core.errors import Fault, SearchSpaceError
+from dahps_core.space.entries import entries
 from dahps_core.space.keys import bare, clashes_with_common, repeats_on_a_path
 from dahps_core.space.node import RawNode
 from dahps_core.space.path import Path, shown, step
 from dahps_core.space.tree import Tree
-from dahps_core.space.values import plain, target_fault, value_faults
+from dahps_core.space.values import MAX_INTEGER_BITS, plain, target_fault, value_faults
 from dahps_core.space.walk import NodeReader, in_post_order
 from dahps_core.space.words import key_faults, nearest, unwrapped
 
 _WORDS = ("root", "common", "check_unique", "repetitions")
+
+#: A ledger numbers the evaluations of a combination, by SQLite's integers.
+_MAX_REPETITIONS = 2**63
 
 
 def read_config(config: Any) -> tuple[Tree, int | None, dict[str, Value], int]:
@@ -32,10 +37,32 @@ def read_config(config: Any) -> tuple[Tree, int | None, dict[str, Value], int]:
     root = NodeReader(faults, check_unique=check_unique).read(envelope.get("root"), Path("root"))
     nodes = in_post_order(root)
     faults += [*clashes_with_common(nodes, common), *repeats_on_a_path(nodes)]
+    faults += _too_many(nodes, repetitions) if not faults else ()
     if faults:
         raise SearchSpaceError(faults)
     tree = Tree()
     return tree, _grow(tree, nodes), common, repetitions
+
+
+def _too_many(nodes: Sequence[RawNode], repetitions: int) -> Iterator[Fault]:
+    """Numbers that could not be written down.
+
+    Args:
+        nodes: Children before their parents; without faults.
+        repetitions: Of each combination.
+    """
+    sizes = {id(None): 1}
+    equals = {id(None): 1}  # how often the combination that is repeated most stands below a node
+    for node in nodes:
+        children = list(zip(node.texts, node.children, strict=True))
+        times = Counter(node.texts)
+        sizes[id(node)] = sum(sizes[id(child)] for _, child in children)
+        equals[id(node)] = max(times[text] * equals[id(child)] for text, child in children)
+    root = nodes[-1] if nodes else None
+    if (sizes[id(root)] * repetitions).bit_length() > MAX_INTEGER_BITS:
+        yield Fault("root", "more than 10^4000 trials", "search a part of them")
+    if equals[id(root)] * repetitions > _MAX_REPETITIONS:
+        yield Fault("repetitions", "a combination would be evaluated more than 2^63 times", "write less")
 
 
 def _grow(tree: Tree, nodes: list[RawNode]) -> int | None:
@@ -53,6 +80,9 @@ def _envelope(config: Any, faults: list[Fault]) -> Mapping[str, Any]:
     if not isinstance(config, Mapping):
         faults.append(Fault("search", f"{shown(config)} is not a mapping", "write a mapping with `root`"))
         return {}
+    config = entries(config, Path("search"), faults)
+    if config is None:
+        return {"root": None}
     if "root" not in config and "key" in config:
         faults.append(Fault("search", "a node where its envelope should be", "write it under `root`"))
         return {"root": config}
@@ -83,7 +113,7 @@ def _common(found: Any, faults: list[Fault]) -> dict[str, Value]:
         return {}
     common: dict[str, Value] = {}
     first_by_bare: dict[str, str] = {}
-    for key, value in found.items():
+    for key, value in (entries(found, path, faults) or {}).items():
         found_faults = [*key_faults(key, path), *value_faults(value, path / step(key))]
         if not found_faults and bare(key) in first_by_bare:
             found_faults = [Fault(str(path / key), f"sets the same as `{first_by_bare[bare(key)]}`")]

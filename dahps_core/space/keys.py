@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from dahps_core.errors import Fault
 from dahps_core.space.node import RawNode
 from dahps_core.space.path import shown
+
+#: Each takes a walk through the tree, and nobody reads more.
+_MAX_REPEATS = 100
 
 
 def bare(key: str) -> str:
@@ -24,7 +28,7 @@ def clashes_with_common(nodes: Sequence[RawNode], common: Iterable[str]) -> Iter
 
 
 def repeats_on_a_path(nodes: Sequence[RawNode]) -> Iterator[Fault]:
-    """Each node below which its own key is decided once more.
+    """Nodes below which their own key is decided once more, from the root on.
 
     Args:
         nodes: Children before their parents.
@@ -38,9 +42,9 @@ def repeats_on_a_path(nodes: Sequence[RawNode]) -> Iterator[Fault]:
         for child in node.distinct_children:
             keys |= below[id(child)] | bits.get(bare(child.key), 0)
         below[id(node)] = keys
-    for node in reversed(nodes):
-        if bit := below[id(node)] & bits.get(bare(node.key), 0):
-            yield _repeat(node, below, bit, bits)
+    repeats = ((node, below[id(node)] & bits.get(bare(node.key), 0)) for node in reversed(nodes))
+    for node, bit in islice((repeat for repeat in repeats if repeat[1]), _MAX_REPEATS):
+        yield _repeat(node, below, bit, bits)
 
 
 def _repeat(node: RawNode, below: dict[int, int], bit: int, bits: dict[str, int]) -> Fault:

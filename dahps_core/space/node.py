@@ -9,11 +9,15 @@ from typing import Any
 
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import Fault
+from dahps_core.space.entries import entries
 from dahps_core.space.path import Path, shown, step, value_step
 from dahps_core.space.values import named_value, plain, target_fault, value_faults
 from dahps_core.space.words import key_faults, nearest
 
 _WORDS = ("key", "values", "default", "cases")
+
+#: Among more values none is looked for that a misspelt case may mean: it would be compared with each of them.
+_MAX_COMPARED = 100
 
 
 @dataclass(eq=False)
@@ -56,10 +60,12 @@ class RawNode:
 def read_node(config: Mapping[Any, Any], path: Path, faults: list[Fault], *, check_unique: bool) -> RawNode:
     """Read a node, but not its subtrees; what is wrong with it goes to `faults`."""
     node = RawNode(config, path)
-    if not config:
-        faults.append(Fault(str(path), "an empty mapping", "write null for a leaf"))
+    names = entries(config, path, faults)
+    if not names:
+        if names is not None:
+            faults.append(Fault(str(path), "an empty mapping", "write null for a leaf"))
         return node
-    reading = _Reading(node, faults)
+    reading = _Reading(node, names, faults)
     reading.read_values()
     reading.read_key()
     reading.read_subtrees()
@@ -73,14 +79,16 @@ class _Reading:
 
     Attributes:
         names: The entries that are no words: cases, and misspelt words.
+        steps: The name that each value has as a case -> the value; made when it is first needed.
         words: Word -> what stands there, and its path.
         knows_values: Whether every value could be read, so that cases can be held against them.
     """
 
-    def __init__(self, node: RawNode, faults: list[Fault]) -> None:
+    def __init__(self, node: RawNode, names: dict[Any, Any], faults: list[Fault]) -> None:
         self.node = node
         self.faults = faults
-        self.names = dict(node.config)
+        self.names = names
+        self.steps: dict[str, Value] | None = None
         self.words = {word: (self.names.pop(word), node.path / word) for word in _WORDS if word in self.names}
         self.knows_values = False
         if "_target_" in self.names:
@@ -148,7 +156,7 @@ class _Reading:
         if not isinstance(cases, Mapping):
             self._fault(path, f"{shown(cases)} is not a mapping", "write a mapping of value to subtree")
             return
-        for name, found in cases.items():
+        for name, found in (entries(cases, path, self.faults) or {}).items():
             if name == "_target_":
                 self.faults.append(target_fault(path))
             else:
@@ -173,10 +181,12 @@ class _Reading:
         return named_value(name, self.node.values)
 
     def _meant(self, name: Any) -> str:
-        by_step = {value_step(value): value for value in self.node.values.values()}
-        if step(name) in by_step:
-            return f"the value is {shown(by_step[step(name)])}, of another type"
-        near = nearest(name, [*by_step, *(word for word in _WORDS if word not in self.words)])
+        if self.steps is None:
+            self.steps = {value_step(value): value for value in self.node.values.values()}
+        if step(name) in self.steps:
+            return f"the value is {shown(self.steps[step(name)])}, of another type"
+        values = self.steps if len(self.steps) <= _MAX_COMPARED else ()
+        near = nearest(name, [*values, *(word for word in _WORDS if word not in self.words)])
         return f"did you mean {near}?" if near else "a case is named as its value is written"
 
     def _refuse_orphans(self) -> None:

@@ -67,15 +67,20 @@ def shown(found: object) -> str:
     if found is None or type(found) in (str, bool, float):
         text = json.dumps(found, ensure_ascii=False)
         text = text if text.isprintable() else json.dumps(found)
-    elif isinstance(found, int) and found.bit_length() > 64:
+    elif type(found) is int and found.bit_length() > 64:
         text = f"about {'-' if found < 0 else ''}10^{found.bit_length() * 0.30103:.0f}"
     else:
         try:
             text = reprlib.repr(found)  # what is deep, or holds itself, ends in dots
-        except ValueError:  # Python writes no integer of more than 4,300 digits
+        except Exception:  # an integer of more than 4,300 digits; or whatever the user's own class raises
             text = f"a {type(found).__name__}"
-    return text if len(text) <= 70 else f"{text[:50]} … {text[-15:]}"
+        text = text if text.isprintable() else json.dumps(text)
+    return _shortened(text)
 
 
 def _quoted(step: str) -> str:
-    return step if _PLAIN_STEP.fullmatch(step) else shown(step)
+    return _shortened(step) if _PLAIN_STEP.fullmatch(step) else shown(step)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 70 else f"{text[:50]} … {text[-15:]}"

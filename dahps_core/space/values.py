@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any, TypeGuard
 
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import Fault
+from dahps_core.space.entries import entries
 from dahps_core.space.path import Path, shown, step
 
 #: What Python's, Hydra's and JSON's recursive readers take without complaint, with room to spare.
 MAX_DEPTH = 50
 
+#: Of lists and mappings, elements that are shared counted each time: so that reading a value comes to an end.
+MAX_PARTS = 100_000
+
 #: 4,000 digits: Python refuses to write or read an integer of more than 4,300.
-_MAX_INTEGER_BITS = 13_288
+MAX_INTEGER_BITS = 13_288
 
 _KINDS = "a value is a string, number, boolean, null, list or mapping"
 
 
 def value_faults(value: object, path: Path) -> list[Fault]:
     """Why a value cannot stand in a search space; nothing if it can."""
+    parts = count(1)
     try:
-        return list(_faults(value, path, depth=0))
+        return list(_faults(value, path, 0, parts))
     except RecursionError:
         return [Fault(str(path), f"nested deeper than {MAX_DEPTH} levels, or within itself")]
+    except _TooManyPartsError:
+        return [
+            Fault(str(path), f"a value of more than {MAX_PARTS:,} parts", "write it to a file, and name that")
+        ]
 
 
 def plain(value: Any) -> Value:
@@ -46,11 +56,11 @@ def named_value(name: object, texts: Mapping[str, Any]) -> str | None:
     Returns:
         The canonical text of the value; None if there is no such value.
     """
-    if is_scalar(name) and (text := canonical(name)) in texts:
-        return text
     try:
+        if is_scalar(name) and (text := canonical(name)) in texts:
+            return text
         value = json.loads(name) if isinstance(name, str) else ""
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # no JSON; or an integer of more digits than Python writes
         return None
     may_be_text = value is None or isinstance(value, (list, dict))
     return text if may_be_text and (text := canonical(value)) in texts else None
@@ -61,27 +71,35 @@ def is_scalar(value: object) -> TypeGuard[str | int | float | None]:
     return value is None or type(value) in (str, int, float, bool)
 
 
-def _faults(value: object, path: Path, depth: int) -> Iterator[Fault]:
+class _TooManyPartsError(Exception):
+    pass
+
+
+def _faults(value: object, path: Path, depth: int, parts: Iterator[int]) -> Iterator[Fault]:
     if depth > MAX_DEPTH:
         raise RecursionError
+    if next(parts) > MAX_PARTS:
+        raise _TooManyPartsError
     if isinstance(value, (list, tuple)):
         for index, element in enumerate(value):
-            yield from _faults(element, path.element(index), depth + 1)
+            yield from _faults(element, path.element(index), depth + 1, parts)
     elif isinstance(value, Mapping):
-        for key, element in value.items():
+        unreadable: list[Fault] = []
+        for key, element in (entries(value, path, unreadable) or {}).items():
             yield from _key_faults(key, path)
-            yield from _faults(element, path / step(key), depth + 1)
+            yield from _faults(element, path / step(key), depth + 1, parts)
+        yield from unreadable
     elif not is_scalar(value):
-        mend = "its .tolist() is plain" if hasattr(value, "tolist") else _KINDS
+        mend = "its .tolist() is plain" if hasattr(type(value), "tolist") else _KINDS
         yield Fault(str(path), f"{shown(value)} is of the type {type(value).__name__}", mend)
-    elif isinstance(value, int) and value.bit_length() > _MAX_INTEGER_BITS:
+    elif isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
         yield Fault(str(path), "an integer of more than 4,000 digits", "write it as a string")
     elif isinstance(value, str):
         yield from text_faults(value, path)
 
 
 def _key_faults(key: object, path: Path) -> Iterator[Fault]:
-    if not isinstance(key, str):
+    if type(key) is not str:
         yield Fault(str(path), f"the key {shown(key)} is not a string", "quote it")
     elif key == "_target_":
         yield target_fault(path)

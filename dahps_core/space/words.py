@@ -19,7 +19,7 @@ def nearest(name: object, words: Collection[str]) -> str | None:
 
 def key_faults(key: object, path: Path) -> Iterator[Fault]:
     """Why a key cannot be one that a combination has."""
-    if not isinstance(key, str) or not key:
+    if type(key) is not str or not key:  # a derived one, an enum's say, has a text that JSON loses
         yield Fault(str(path), f"{shown(key)} is not a key", "a key is a string of at least one character")
     elif key == "_target_":
         yield target_fault(path)

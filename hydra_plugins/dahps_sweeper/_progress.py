@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dahps_core.ledger import Ledger
-from dahps_core.overrides import to_overrides
+from dahps_core.overrides import shown_overrides
 from dahps_core.trial import TrialRecord, TrialState
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class ProgressDisplay:
     def update(self) -> None:
         """Show what has changed: each new trial's overrides, and the counts."""
         for trial in self._ledger.trials(self._next):
-            self._say(f"\t#{trial.number} : {' '.join(to_overrides(trial.combination))}")
+            self._say(f"\t#{trial.number} : {shown_overrides(trial.combination)}")
             self._next = trial.number + 1
         counts = self._ledger.counts()
         summary = summarized(counts, self._ledger.best())
@@ -65,7 +65,7 @@ class ProgressDisplay:
         if self._bar.disable:
             log.info(line)
         else:
-            self._bar.console.print(line, markup=False, highlight=False)
+            self._bar.console.print(line, markup=False, emoji=False, highlight=False)
 
 
 def summarized(counts: dict[TrialState, int], best: TrialRecord | None) -> str:

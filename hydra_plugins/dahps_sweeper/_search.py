@@ -57,8 +57,8 @@ def _tree(options: DictConfig) -> Any:
 
 
 def _imported(reference: str) -> Any:
-    module_name, colon, attribute = reference.partition(":")
-    if not (module_name and colon and attribute):
+    module_name, _, attribute = reference.partition(":")
+    if not all([*module_name.split("."), attribute]):  # nor a relative import: relative to what?
         raise ConfigurationError(
             f"{reference!r} is neither a mapping nor the place of one",
             where="hydra.sweeper.search",
@@ -81,7 +81,7 @@ def _imported(reference: str) -> Any:
 
 def _with_overrides(tree: Any, overrides: Sequence[Override]) -> Any:
     """Fixed overrides are common to all trials; sweeps are levels above the tree's root."""
-    if not isinstance(tree, Mapping):
+    if not (isinstance(tree, Mapping) and isinstance(tree.get("common", {}), (Mapping, type(None)))):
         return tree  # SearchSpace says what is wrong with it
     common = dict(tree.get("common") or {})
     levels: dict[str, list[Any]] = {}

@@ -1,4 +1,5 @@
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,26 @@ def test_a_save_that_is_cut_off_leaves_the_checkpoint_before(
     with pytest.raises(KilledError):
         save_checkpoint(tmp_path / "c.pt", *start(1), epoch=2, accuracy=0.6)
     assert load_checkpoint(tmp_path / "c.pt", *start(2)) == (1, 0.5)
+
+
+class Bomb:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+    for is_zip in (True, False):
+        path = tmp_path / f"{is_zip}.pt"
+        torch.save({"model": Bomb(mark)}, path, _use_new_zipfile_serialization=is_zip)
+        with pytest.raises(pickle.UnpicklingError, match=r"(?i)weights"):
+            load_checkpoint(path, *start(0))
+        assert not mark.exists()
+        torch.load(path, weights_only=False)
+        assert mark.exists(), "the bomb is one"
+        mark.unlink()

@@ -20,7 +20,7 @@ HEARTBEAT_S, LEASE_S = 0.1, 1.0
 #: The trials that do not end before there is a file `go on`.
 LONG = (0, 1)
 
-# libfaketime answers EINVAL to the clock_nanosleep that Python's sleep is since 3.11; no clock is wrong there.
+# libfaketime answers EINVAL to clock_nanosleep, which is Python's sleep since 3.11; no clock is wrong there.
 time.sleep = lambda seconds: select.select([], [], [], seconds)
 
 

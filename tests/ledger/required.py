@@ -1,4 +1,4 @@
-"""Tests that need root, or a tool that is not everywhere: skipped without, and failed where all are to run."""
+"""Tests that need root, or a tool that is not everywhere: skipped without, failed where all are to run."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Users who may not do everything, and storage that takes nothing: each error says where, whose and what to do."""
+"""Users who may not do everything, storage that takes nothing: errors say where, whose and what to do."""
 
 import contextlib
 import json

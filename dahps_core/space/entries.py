@@ -1,0 +1,20 @@
+"""Reading a mapping of any class."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from dahps_core.errors import Fault
+from dahps_core.space.path import Path
+
+
+def entries(mapping: Mapping[Any, Any], path: Path, faults: list[Fault]) -> dict[Any, Any] | None:
+    """What a mapping holds; None, and a fault, if its class raises instead: OmegaConf's does so."""
+    try:
+        return {name: mapping[name] for name in mapping}
+    except Exception as error:
+        told = " ".join("".join(traceback.format_exception_only(error)).split())
+        faults.append(Fault(str(path), f"cannot be read ({told[:200]})", "write a plain mapping"))
+        return None
