@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from dahps_core.ledger.claiming import BoundSpace
 from dahps_core.ledger.connection import Database, Transaction
 from dahps_core.ledger.making import is_empty, make_tables, refuse_if_emptied, upgrade
 from dahps_core.ledger.search import Search
-from dahps_core.ledger.storage import damaged, not_a_ledger
+from dahps_core.ledger.storage import damaged, not_a_ledger, refusal
 from dahps_core.space import SearchSpace
 from dahps_core.strategies import STRATEGIES
 
@@ -35,6 +36,9 @@ def join(database: Database, asked: Search, *, create: bool, extend: bool) -> tu
 
     # One writing transaction for all of it: of many processes that come at once, one makes the ledger.
     def join_or_make(transaction: Transaction) -> tuple[Search, int]:
+        # To SQLite a writer that may only read is a reader until it writes: in a job, hours later.
+        if not os.access(database.path, os.W_OK):
+            raise refusal(database.path, "it may not be written")
         if is_empty(transaction, database.path):
             if not create:
                 raise not_a_ledger(database.path, "the ledger that was here is gone")

@@ -91,10 +91,11 @@ def refused(path: Path, error: OSError, also: str = "") -> LedgerUnavailableErro
     """The error of a path that the system refuses to make or to write; `also` ends its first sentence."""
     code = errno.EACCES if error.errno == errno.EPERM else error.errno or 0
     why = error.strerror or os.strerror(code)
+    folder = path if os.path.isdir(path) else path.parent
     return LedgerUnavailableError(
         f"the storage refused: {why}{_owner(path)}{also}",
         where=str(path),
-        mend=_MENDS.get(code, _MEND_STORAGE),
+        mend=_MENDS.get(code, _MEND_STORAGE).replace("FOLDER", shlex.quote(str(folder))),
     )
 
 
@@ -114,10 +115,6 @@ def not_a_ledger(path: Path, what: str) -> NotALedgerError:
 
 def _first_refused(path: Path) -> tuple[Path, OSError] | None:
     try:
-        # The files themselves only by asking: to open and close one would drop the locks that SQLite holds.
-        for one in (path, path.with_name(f"{path.name}-journal")):
-            if one.exists() and not os.access(one, os.R_OK | os.W_OK):
-                return one, OSError(errno.EACCES, os.strerror(errno.EACCES))
         with tempfile.TemporaryFile(dir=path.parent) as probe:
             probe.write(bytes(4096))
             probe.flush()
@@ -125,6 +122,10 @@ def _first_refused(path: Path) -> tuple[Path, OSError] | None:
             os.pread(probe.fileno(), 4096, 0)
     except OSError as error:
         return path.parent, error
+    # The files themselves only by asking: to open and close one would drop the locks that SQLite holds.
+    for one in (path, path.with_name(f"{path.name}-journal")):
+        if one.exists() and not os.access(one, os.R_OK | os.W_OK):
+            return one, OSError(errno.EACCES, os.strerror(errno.EACCES))
     return None
 
 
