@@ -14,7 +14,7 @@ endif
 CLUSTER := $(PYTHON) tests/slurm/cluster.py
 DEMO := ../$(BIN)/python train.py -m hydra/sweeper=dahps
 
-.PHONY: help install demo demo-slurm test bench bench-own lint slurm slurm-stop clean
+.PHONY: help install demo demo-slurm test test-nfs bench bench-own lint slurm slurm-stop clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -35,6 +35,9 @@ demo-slurm: install ## the same on SLURM: that of `make slurm`, or your own
 
 test: install ## all tests; those that need SLURM run where sinfo answers
 	$(BIN)/python -m pytest
+
+test-nfs: install ## the ledger on a real NFS with two client kernels: minutes (Debian, as root)
+	DAHPS_REQUIRE_NFS=1 DAHPS_NFS_LONG=1 $(BIN)/python -m pytest tests/nfs
 
 bench: bench-own ## what the ledger and the sweeper cost, beside others
 	$(BIN)/python tests/benchmarks/peers.py
