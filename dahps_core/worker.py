@@ -26,13 +26,16 @@ from dahps_core.errors import ClaimLost, ConfigurationError, LedgerError, Ledger
 from dahps_core.heartbeat import Heart, Observer
 from dahps_core.ledger import Ledger
 from dahps_core.metric import read_result
-from dahps_core.overrides import to_overrides
+from dahps_core.overrides import shown_overrides
 from dahps_core.trial import Claim, Draw, Ending
 
 log = logging.getLogger(__name__)
 
 #: The longest pause in seconds between two questions of a worker that has nothing to do.
 MAX_IDLE_S = 5.0
+
+#: The longest that a program can wait, in seconds: poll counts milliseconds in 31 bits.
+_LONGEST_S = 24 * 86_400.0
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
@@ -62,16 +65,16 @@ class WorkerOptions:
     def __post_init__(self) -> None:
         for name in ("max_trials", "max_attempts", "stop_after_failures"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"{name} is {value}", mend="It must be at least 1")
-        if self.trial_timeout_s is not None and not self.trial_timeout_s > 0:
+            if value is not None and not 1 <= value < 2**63:
+                raise ConfigurationError(f"{name} is {value}", mend="It must be at least 1, and below 2^63")
+        if self.trial_timeout_s is not None and not 0 < self.trial_timeout_s <= _LONGEST_S:
             raise ConfigurationError(f"trial_timeout is {self.trial_timeout_s}", mend="Give seconds, or null")
         if self.trial_timeout_s is not None and not self.isolate:
             raise ConfigurationError(
                 "trial_timeout cannot end a trial that runs in the sweeper's own process",
                 mend="Use another launcher, such as hydra/launcher=submitit_local, or leave the option out",
             )
-        if not 0 < self.heartbeat_s <= self.lease_s / 2:
+        if not 0 < self.heartbeat_s <= self.lease_s / 2 <= _LONGEST_S:
             raise ConfigurationError(
                 f"a heartbeat of {self.heartbeat_s} s does not go with a lease of {self.lease_s} s",
                 mend="A lease must last two heartbeats at least, or workers are held for dead that are not",
@@ -192,7 +195,7 @@ class Worker:
         return draw
 
     def _attempt(self, claim: Claim) -> Ending:
-        log.info("#%d : %s%s", claim.number, " ".join(to_overrides(claim.combination)), _again(claim))
+        log.info("#%d : %s%s", claim.number, shown_overrides(claim.combination), _again(claim))
         trial = Trial(
             number=claim.number,
             attempt=claim.attempt,

@@ -126,7 +126,7 @@ class Sweep:
         options = self.options
         if options.n_workers < 1:
             raise ConfigurationError(f"n_workers is {options.n_workers}", mend="It must be at least 1")
-        if options.patience < 0:
+        if not options.patience >= 0:
             raise ConfigurationError(f"patience is {options.patience}", mend="Give seconds")
         return WorkerOptions(
             max_trials=options.max_trials,

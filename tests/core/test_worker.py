@@ -1,5 +1,6 @@
 """Workers without Hydra: real processes on a real ledger."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -204,6 +205,11 @@ def test_a_signal_to_end_gives_the_trial_back(tmp_path, isolate, number):
         ("heartbeat_s", 0),
         ("lease_s", 0.3),
         ("trial_timeout_s", 0),
+        ("trial_timeout_s", math.inf),
+        ("trial_timeout_s", math.nan),
+        ("heartbeat_s", math.nan),
+        ("lease_s", 1e300),
+        ("max_attempts", 2**63),
     ],
 )
 def test_options_that_cannot_work_are_refused(name, value):
