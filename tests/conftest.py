@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import pytest
 from tests.support import wait_until
 
 REQUIRED = os.environ.get("DAHPS_REQUIRE_SLURM") == "1"
+
+# Whoever starts the tests with nohup, or behind an &, has these ignored: so would all that they start.
+for ignorable, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(ignorable) is signal.SIG_IGN:
+        signal.signal(ignorable, handler)
 
 
 class Slurm:
