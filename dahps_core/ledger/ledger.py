@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from dahps_core.combination import Value
-from dahps_core.errors import LockingChangedError
+from dahps_core.errors import ConfigurationError, LockingChangedError
 from dahps_core.ledger import claiming, opening, reading
 from dahps_core.ledger.connection import Database, Parameter, Transaction
 from dahps_core.ledger.ending import end_if_held, storable
@@ -82,7 +82,7 @@ class Ledger:
             LedgerVersionError: It was written by a newer version.
             LedgerUnavailableError: The storage refused.
         """
-        folder = Path(folder)
+        folder = _possible(folder)
         if create:
             _make_folder(folder)
         _refuse_mixing(folder, locking)
@@ -95,9 +95,10 @@ class Ledger:
     @classmethod
     def open(cls, folder: Path | str, *, patience_s: float = PATIENCE_S) -> Ledger:
         """The ledger that is in a folder, bound to the space that was added last; as `join` raises."""
-        name = Path(folder) / FILE_NAME
+        folder = _possible(folder)
+        name = folder / FILE_NAME
         database = Database(name, patience_s=patience_s, locking=_locking_of(name) or "fcntl")
-        return cls(Path(folder), database, *opening.bind_to_newest(database))
+        return cls(folder, database, *opening.bind_to_newest(database))
 
     def close(self) -> None:
         """Give the connection back."""
@@ -287,6 +288,12 @@ class Ledger:
 
     def _value(self, query: str, **parameters: Parameter) -> Parameter:
         return self._database.read(lambda reading: reading.value(query, **parameters))
+
+
+def _possible(folder: Path | str) -> Path:
+    if "\0" in str(folder):
+        raise ConfigurationError("no path has a NUL in it", where=repr(str(folder)))
+    return Path(folder)
 
 
 def _make_folder(folder: Path) -> None:

@@ -11,6 +11,9 @@ from dahps_core.strategies import STRATEGIES
 
 DIRECTIONS = ("minimize", "maximize")
 
+#: Python prints no longer numbers.
+LARGEST_SEED_BITS = 13_000
+
 
 @dataclass(frozen=True)
 class Search:
@@ -36,6 +39,10 @@ class Search:
     def __post_init__(self) -> None:
         _expect_one_of("strategy.name", self.strategy, tuple(STRATEGIES))
         _expect_one_of("direction", self.direction, DIRECTIONS)
+        if self.seed is not None and self.seed.bit_length() > LARGEST_SEED_BITS:
+            raise ConfigurationError("has too many digits", where="seed", mend="A few are as good")
+        if not (self.metric or "").isprintable():
+            raise ConfigurationError(f"{self.metric!r} is no name", where="metric")
 
     def differences_of_settings(self, asked: Search) -> list[str]:
         """Where another search departs from this one, its space aside; a seed left open departs from none."""

@@ -163,6 +163,18 @@ class TestAChangedSearch:
             Search(space_of("a"), **setting)
 
 
+@pytest.mark.parametrize("settings", [{"seed": 10**5000}, {"metric": "\ud800"}, {"metric": "a\nb"}])
+def test_a_setting_that_cannot_be_kept_is_refused(settings):
+    with pytest.raises(ConfigurationError):
+        Search(space_of("a"), **settings)
+
+
+def test_a_folder_that_no_system_can_have_is_refused():
+    for way in (lambda: Ledger.join("a\0b", grid("a")), lambda: Ledger.open("a\0b")):
+        with pytest.raises(ConfigurationError, match="NUL"):
+            way()
+
+
 class TestWhatIsNoLedger:
     def test_nothing(self, folder):
         with pytest.raises(NotALedgerError, match="there is no ledger here"):
