@@ -136,7 +136,7 @@ def test_whoever_is_stopped_at_any_call_with_the_lock_folder_is_fenced(
 
 
 #: 2 s is what a bad day on a cluster looks like: 16 workers then need most of an hour.
-DELAY_S = float(os.environ.get("DAHPS_STORAGE_DELAY_S", "0.02"))
+DELAY_S = float(os.environ.get("DAHPS_STORAGE_DELAY_S", "0.01"))
 TRIALS_EACH = int(os.environ.get("DAHPS_STORAGE_TRIALS", "2"))
 
 

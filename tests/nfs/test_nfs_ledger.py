@@ -13,7 +13,7 @@ from tests.support import wait_until
 pytestmark = pytest.mark.nfs
 
 IS_LONG = os.environ.get("DAHPS_NFS_LONG") == "1"
-N_EACH, N_FINISHES, N_CRASHES = (6, 100, 5) if IS_LONG else (2, 25, 1)
+N_EACH, N_FINISHES, N_CRASHES = (6, 100, 5) if IS_LONG else (2, 15, 1)
 
 
 def end(workers):
