@@ -190,7 +190,7 @@ class Database:
         return done
 
     def _transact(self, begin: str, work: Callable[[Transaction], T]) -> T:
-        with self._threads, self._translating_errors():
+        with self._threads, self._translating_errors(begin):
             transaction = self._begun(begin)
             try:
                 done = work(transaction)
@@ -243,7 +243,7 @@ class Database:
             )
 
     @contextmanager
-    def _translating_errors(self) -> Iterator[None]:
+    def _translating_errors(self, begin: str) -> Iterator[None]:
         try:
             yield
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
@@ -259,6 +259,7 @@ class Database:
                 self.folder,
                 self._patience_s,
                 is_expected=self._was_there or self._create,
+                is_reading=begin == "begin_reading",
             )
             if told is None:
                 raise

@@ -38,7 +38,13 @@ def is_locked(error: sqlite3.DatabaseError) -> bool:
 
 
 def meaning(
-    error: sqlite3.DatabaseError, path: Path, folder: Path, patience_s: float, *, is_expected: bool
+    error: sqlite3.DatabaseError,
+    path: Path,
+    folder: Path,
+    patience_s: float,
+    *,
+    is_expected: bool,
+    is_reading: bool,
 ) -> LedgerError | None:
     """What an error of SQLite tells about the storage of a ledger; None if it tells nothing of it.
 
@@ -49,6 +55,7 @@ def meaning(
         patience_s: For how long it was waited.
         is_expected: Whether the ledger was seen there before, or was to be made: then a missing one is the
             storage's refusal.
+        is_reading: Whether nothing was to be written.
     """
     text = str(error)
     if is_locked(error):
@@ -58,8 +65,7 @@ def meaning(
             mend="See whether a process that uses it is stopped, or its host unreachable, "
             f"and whether the storage's locks work: dahps doctor {shlex.quote(str(folder))}",
         )
-    # Python 3.10 does not tell it from other refusals, whose advice is as good.
-    if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY_ROLLBACK":
+    if is_reading and "readonly" in text:  # whoever reads writes only to undo what a dead process left
         return LedgerUnavailableError(
             "a process died in the middle of a write that was cut off, and to undo it takes write permission"
             + _owner(path),

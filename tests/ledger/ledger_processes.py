@@ -49,17 +49,6 @@ def join(folder, search, barrier, results):
         results.put(ledger.search.seed)
 
 
-def work_until_killed(folder, search, acknowledged):
-    """Claim and finish; each number is noted in a file when its finish was acknowledged."""
-    with Ledger.join(folder, search, patience_s=PATIENCE_S) as ledger, open(acknowledged, "a") as notes:
-        worker = register(ledger, pid=os.getpid())
-        while True:
-            claim = claimed(ledger, worker)
-            finish(ledger, claim, metric=float(claim.number))
-            notes.write(f"{claim.number}\n")
-            notes.flush()
-
-
 def stop_inside_a_transaction(folder, search):
     """Claim, and be stopped by a signal before the claim is committed."""
     ledger = Ledger.join(folder, search)

@@ -3,7 +3,6 @@
 import fcntl
 import multiprocessing
 import os
-import random
 import signal
 import sqlite3
 import threading
@@ -19,7 +18,6 @@ from dahps_core.errors import LedgerUnavailableError
 from dahps_core.ledger import Ledger, Search, gate
 from dahps_core.space import SearchSpace
 from dahps_core.trial import Claim, TrialState
-from tests.support import wait_until
 
 #: More trials than the processes get through, in two small levels that each process has read at once.
 LEVELS = {
@@ -114,53 +112,6 @@ def test_sixteen_processes_make_one_ledger(processes, folder):
     assert sql(folder, "SELECT count(*) FROM meta") == [(1,)]
     assert sql(folder, "SELECT count(*) FROM space") == [(1,)]
     assert_sound(folder)
-
-
-def test_no_finish_that_was_acknowledged_is_lost_when_processes_are_killed(processes, folder, tmp_path):
-    Ledger.join(folder, MANY).close()
-    moments = random.Random(5)
-    children = []
-
-    def acknowledged_by(child):
-        path = tmp_path / f"acknowledged-{child}"
-        return path.read_text().split("\n")[:-1] if path.exists() else []
-
-    def start():
-        path = tmp_path / f"acknowledged-{len(children)}"
-        children.append(
-            processes.Process(target=ledger_processes.work_until_killed, args=(folder, MANY, path))
-        )
-        children[-1].start()
-
-    for _ in range(4):
-        start()
-    for victim in range(40):
-        wait_until(lambda: acknowledged_by(victim), WAIT_S, "a finish")  # noqa: B023 - called at once
-        time.sleep(moments.uniform(0, 0.05))  # nothing is awaited: the moment is to be random
-        children[victim].kill()
-        start()
-    for child in children:
-        child.kill()
-        child.join()
-
-    assert_sound(folder)
-    acknowledged = sorted(int(number) for child in range(len(children)) for number in acknowledged_by(child))
-    assert len(acknowledged) >= 40
-    assert len(set(acknowledged)) == len(acknowledged)
-    with Ledger.open(folder) as ledger:
-        trials = {trial.number: trial for trial in ledger.trials()}
-        assert all(trials[number].metric == number for number in acknowledged)
-        assert all(trials[number].state is TrialState.FINISHED for number in acknowledged)
-        # What the dead left behind is served to the living.
-        dead = [worker.id for worker in ledger.workers("run")]
-        left = ledger.counts()[TrialState.RUNNING]
-        worker = register(ledger)
-        again = [claimed(ledger, worker, max_trials=len(trials), dead=dead) for _ in range(left)]
-        assert [claim.number for claim in again] == sorted(set(trials) - {t.number for t in finished(trials)})
-
-
-def finished(trials):
-    return [trial for trial in trials.values() if trial.state is TrialState.FINISHED]
 
 
 def test_a_full_disk_is_told_and_nothing_recorded_is_lost(processes, folder):
