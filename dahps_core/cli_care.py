@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from dahps_core.errors import LedgerDamagedError
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.checking import breaches
+from dahps_core.ledger.checking import breaches, is_damaged
 from dahps_core.ledger.rebuilding import rebuild
 from dahps_core.ledger.taking_in import take_in, unrecorded_files
 
@@ -49,20 +48,13 @@ def _check(options: argparse.Namespace) -> int:
 
 def _recover(options: argparse.Namespace) -> int:
     folder: Path = options.ledger
-    if _is_damaged(folder):
+    if is_damaged(folder):
         folder = options.into or folder.with_name(f"{folder.name}.recovered")
         print(*rebuild(options.ledger, folder), sep="\n", flush=True)
     with Ledger.open(folder) as ledger:
         for told in _taken_in(ledger, options.places):
             print(told, flush=True)
     return 0
-
-
-def _is_damaged(folder: Path) -> bool:
-    try:
-        return any(True for _ in breaches(folder))
-    except LedgerDamagedError:
-        return True
 
 
 def _taken_in(ledger: Ledger, places: list[Path]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
 
-from dahps_core.ledger.storage import refused
+from dahps_core.ledger.storage import fresh_stamp, refused
 
 FOLDER_NAME = "heartbeats"
 
@@ -142,7 +142,7 @@ class Observer:
         self._watched = {worker: seen for worker, seen in self._watched.items() if worker in workers}
         for worker in workers:
             with suppress(OSError):
-                self._note(worker, _stamp(_beat_file(self._folder, worker)))
+                self._note(worker, fresh_stamp(_beat_file(self._folder, worker)))
 
     def dead(self) -> set[str]:
         """Who was seen not to beat for a whole lease; empty unless the last look is fresh."""
@@ -174,15 +174,3 @@ class Observer:
 def _now() -> float:
     # Unlike the monotonic clock this one goes on while the machine sleeps, as the others' do.
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def _stamp(path: Path) -> int | None:
-    try:
-        # Opened, not only asked for its status: a network file system shows fresh attributes after an open.
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        return os.fstat(descriptor).st_mtime_ns
-    finally:
-        os.close(descriptor)

@@ -1,16 +1,13 @@
 """The SLURM that `sinfo` shows, for the tests that need one."""
 
 import functools
-import os
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support import wait_until
-
-REQUIRED = os.environ.get("DAHPS_REQUIRE_SLURM") == "1"
+from tests.support import skip_unless_required, wait_until
 
 # Whoever starts the tests with nohup, or behind an &, has these ignored: so would all that they start.
 for ignorable, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -56,16 +53,10 @@ def why_no_slurm() -> str | None:
     return None if nodes.strip() else "sinfo shows no nodes"
 
 
-def skip_unless_required(reason):
-    if REQUIRED:
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
 @pytest.fixture
 def slurm_answers():
     if reason := why_no_slurm():
-        skip_unless_required(reason)
+        skip_unless_required("SLURM", reason)
 
 
 @pytest.fixture

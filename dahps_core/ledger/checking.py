@@ -6,6 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from dahps_core.combination import Combination
 from dahps_core.errors import LedgerDamagedError, LedgerVersionError
 from dahps_core.ledger.claiming import BoundSpace
 from dahps_core.ledger.connection import Database, Transaction
-from dahps_core.ledger.ledger import FILE_NAME, PATIENCE_S
+from dahps_core.ledger.folder import FILE_NAME, locking_of
+from dahps_core.ledger.ledger import PATIENCE_S
 from dahps_core.ledger.making import SCHEMA_VERSION, is_empty, version
 from dahps_core.ledger.opening import bound, search_of
 from dahps_core.ledger.statements import statements
@@ -30,20 +32,43 @@ def breaches(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
     Raises:
         LedgerError: It cannot be read at all.
     """
-    name = folder / FILE_NAME
-    locking = "folder" if name.is_dir() else "fcntl"
-    database = Database(name, patience_s=patience_s, locking=locking)
+    with closing(_database(folder, patience_s)) as database:
+        is_sound = True
+        for breach in _of_database(database):
+            is_sound = False
+            yield breach
+        if is_sound:
+            yield from _telling(_of_files(folder, database))
+
+
+def is_damaged(folder: Path, patience_s: float = PATIENCE_S) -> bool:
+    """Whether the database of a ledger breaks any invariant; raises as `breaches` does."""
+    with closing(_database(folder, patience_s)) as database:
+        return any(_of_database(database))
+
+
+def _database(folder: Path, patience_s: float) -> Database:
+    return Database(folder / FILE_NAME, patience_s=patience_s, locking=locking_of(folder) or "fcntl")
+
+
+def _telling(breaches: Iterator[str]) -> Iterator[str]:
+    """Damage that ends the search for breaches is one of them."""
     try:
-        damage = database.read(partial(_damage, path=name))
-        yield from damage
-        if not damage:
-            yield from database.read(partial(_of_the_whole, locking=locking))
-            yield from _of_trials(database, database.read(_bound_spaces))
-            yield from _of_files(folder, database)
+        yield from breaches
     except LedgerDamagedError as error:
         yield str(error)
-    finally:
-        database.close()
+
+
+def _of_database(database: Database) -> Iterator[str]:
+    return _telling(_of_tables(database))
+
+
+def _of_tables(database: Database) -> Iterator[str]:
+    damage = database.read(partial(_damage, path=database.folder / FILE_NAME))
+    yield from damage
+    if not damage:
+        yield from database.read(partial(_of_the_whole, locking=database.locking))
+        yield from _of_trials(database, database.read(_bound_spaces))
 
 
 def rows(transaction: Transaction, query: str, **parameters: int) -> list[Any]:
@@ -170,8 +195,10 @@ def _is_nan(value: object) -> bool:
 
 
 def _of_files(folder: Path, database: Database) -> Iterator[str]:
+    # First the files and then who they are of: what comes in between is no breach.
+    checkpoints = _listed(folder / "checkpoints")
     n_drawn = int(database.read(lambda transaction: transaction.value("n_drawn")) or 0)
-    for path in _listed(folder / "checkpoints"):
+    for path in checkpoints:
         if path.name.isdecimal() and int(path.name) >= n_drawn:
             yield f"{path}: the checkpoints of a trial that was never drawn"
     beating = {path.name for path in _listed(folder / "heartbeats")}

@@ -218,12 +218,20 @@ class Database:
         if self._lock_folder:
             uri += "&nolock=1"
         connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            self._set_up(connection, patience)
+        except BaseException:
+            connection.close()  # one for each try of an outage would be too many
+            raise
         _open_connections.add(connection)
+        self._connection = connection
+        self._create = False
+
+    def _set_up(self, connection: sqlite3.Connection, patience: Patience) -> None:
         connection.row_factory = sqlite3.Row
         settings = Transaction(connection, patience)
         settings.change("enforce_references")
         if settings.value("journal_mode") == "wal":
-            connection.close()
             raise LedgerUnavailableError(
                 "the ledger is in WAL mode, which cannot work across hosts",
                 where=str(self.path),
@@ -231,8 +239,6 @@ class Database:
             )
         if not self._lock_folder:  # it relies on a journal that is thrown away
             settings.change("keep_journal")
-        self._connection = connection
-        self._create = False
 
     def _refuse_forked(self) -> None:
         if self._pid != os.getpid():

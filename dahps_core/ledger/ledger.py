@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import stat
 import time
 from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from dahps_core.combination import Value
-from dahps_core.errors import ConfigurationError, LockingChangedError
 from dahps_core.ledger import claiming, opening, reading
 from dahps_core.ledger.connection import Database, Parameter, Transaction
 from dahps_core.ledger.ending import end_if_held, storable
+from dahps_core.ledger.folder import FILE_NAME, Locking, locking_of, make_folder, possible, refuse_mixing
 from dahps_core.ledger.search import Search
-from dahps_core.ledger.storage import refused
 from dahps_core.trial import Claim, Draw, Ending, TrialRecord, TrialState
 
-FILE_NAME = "ledger.db"
 PATIENCE_S = 600.0
-
-Locking: TypeAlias = Literal["fcntl", "folder"]
 
 
 class Ledger:
@@ -82,10 +76,10 @@ class Ledger:
             LedgerVersionError: It was written by a newer version.
             LedgerUnavailableError: The storage refused.
         """
-        folder = _possible(folder)
+        folder = possible(folder)
         if create:
-            _make_folder(folder)
-        _refuse_mixing(folder, locking)
+            make_folder(folder)
+        refuse_mixing(folder, locking)
         database = Database(
             folder / FILE_NAME, patience_s=patience_s, locking=locking, create=create, was_there=not create
         )
@@ -95,9 +89,8 @@ class Ledger:
     @classmethod
     def open(cls, folder: Path | str, *, patience_s: float = PATIENCE_S) -> Ledger:
         """The ledger that is in a folder, bound to the space that was added last; as `join` raises."""
-        folder = _possible(folder)
-        name = folder / FILE_NAME
-        database = Database(name, patience_s=patience_s, locking=_locking_of(name) or "fcntl")
+        folder = possible(folder)
+        database = Database(folder / FILE_NAME, patience_s=patience_s, locking=locking_of(folder) or "fcntl")
         return cls(folder, database, *opening.bind_to_newest(database))
 
     def close(self) -> None:
@@ -288,46 +281,6 @@ class Ledger:
 
     def _value(self, query: str, **parameters: Parameter) -> Parameter:
         return self._database.read(lambda reading: reading.value(query, **parameters))
-
-
-def _possible(folder: Path | str) -> Path:
-    if "\0" in str(folder):
-        raise ConfigurationError("no path has a NUL in it", where=repr(str(folder)))
-    return Path(folder)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise refused(_existing(folder), error) from error
-
-
-def _refuse_mixing(folder: Path, locking: Locking) -> None:
-    # The one way makes a file of this name, the other a folder: so nobody can mix them, whoever is first.
-    made_with = _locking_of(folder / FILE_NAME)
-    if made_with not in (None, locking):
-        raise LockingChangedError(
-            f"the ledger was made with locking={made_with}, and this command says {locking}",
-            where=str(folder),
-            mend=f"Use hydra.sweeper.locking={made_with}, or another ledger folder",
-        )
-
-
-def _locking_of(name: Path) -> Locking | None:
-    """How a ledger was made; None where there is none, or its storage is gone."""
-    try:
-        mode = name.stat().st_mode
-    except PermissionError as error:
-        raise refused(_existing(name.parent), error) from error
-    except OSError:
-        return None
-    return "folder" if stat.S_ISDIR(mode) else "fcntl"
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there: whose permissions count."""
-    return next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
 
 
 def _ending(claim: Claim, outcome: str, output_dir: str | None, **told: Any) -> Ending:

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from dahps_core.errors import LedgerUnavailableError
 from dahps_core.ledger.patience import Patience
+from dahps_core.ledger.storage import fresh_stamp
 
 #: After so many seconds in which neither the lock nor the database changes, the holder is held for dead.
 STALE_S = 120.0
@@ -59,9 +60,8 @@ class Hold:
             LockTakenOver: Somebody has; whether what was written counts is not known.
         """
         try:
-            os.close(
-                os.open(self.mark, os.O_RDONLY)
-            )  # opened, since a network file system asks its server then
+            # Opened, since a network file system asks its server then.
+            os.close(os.open(self.mark, os.O_RDONLY))
         except FileNotFoundError:
             raise LockTakenOver(
                 "the lock was held for too long, and taken over by another process",
@@ -101,6 +101,7 @@ class LockFolder:
             # In this order: a holder that is fenced between the two looks finds an epoch that is over.
             hold = Hold(mark, self._epoch_path(prepared))
             hold.confirm()
+            self._create = False  # what has been there is never made anew
             yield hold
         finally:
             shutil.rmtree(prepared, ignore_errors=True)
@@ -111,7 +112,7 @@ class LockFolder:
         watch = _Watch()
         while not _renamed(prepared, self._lock) and not mark.exists():
             holder = self._holder()
-            if holder and watch.is_stale(holder, self._newest_epoch()):
+            if holder and watch.is_stale(holder, newest_database(self._root)):
                 if _renamed(holder, mark):
                     os.replace(prepared / mark.name, mark)
                     self._fence_and_go_on(prepared, mark)
@@ -129,15 +130,12 @@ class LockFolder:
             return next(iter(self._lock.iterdir()), None)
         return None
 
-    def _newest_epoch(self) -> int:
-        return _newest_epoch(self._root)
-
     def _epoch_path(self, prepared: Path) -> Path:
-        if self._newest_epoch() == 0:
+        if _newest_epoch(self._root) == 0:
             if not self._create:
                 raise FileNotFoundError(self._root / f"{_EPOCH}1")
             self._begin_epoch(1, prepared)
-        return self._root / f"{_EPOCH}{self._newest_epoch()}" / _FILE_NAME
+        return newest_database(self._root)
 
     def _begin_epoch(self, number: int, prepared: Path, old: Path | None = None) -> None:
         """Begin an epoch, unless somebody else has."""
@@ -150,7 +148,7 @@ class LockFolder:
             shutil.rmtree(made, ignore_errors=True)
 
     def _fence_and_go_on(self, prepared: Path, mark: Path) -> None:
-        number = self._newest_epoch()
+        number = _newest_epoch(self._root)
         if number == 0:
             return
         old = self._root / f"{_EPOCH}{number}"
@@ -167,7 +165,7 @@ class LockFolder:
 
 
 def newest_database(root: Path) -> Path:
-    """The database that counts; to be looked at only."""
+    """The database that counts, without holding the lock: to be looked at only."""
     return root / f"{_EPOCH}{_newest_epoch(root)}" / _FILE_NAME
 
 
@@ -206,9 +204,8 @@ class _Watch:
         self._seen: object = None
         self._since = time.monotonic()
 
-    def is_stale(self, holder: Path, epoch: int) -> bool:
-        folder = holder.parent.parent / f"{_EPOCH}{epoch}"
-        seen = (holder.name, *(_stamp(folder / f"{_FILE_NAME}{suffix}") for suffix in ("", "-journal")))
+    def is_stale(self, holder: Path, database: Path) -> bool:
+        seen = (holder.name, *map(_stamp, (database, database.with_name(f"{database.name}-journal"))))
         if seen != self._seen:
             self._seen, self._since = seen, time.monotonic()
         return time.monotonic() - self._since > STALE_S or _is_gone(holder)
@@ -228,11 +225,9 @@ def _renamed(path: Path, name: Path) -> bool:
 
 
 def _stamp(path: Path) -> int | None:
-    try:
-        with path.open("rb") as file:  # opened, so that a network file system asks its server
-            return os.fstat(file.fileno()).st_mtime_ns
-    except OSError:
-        return None
+    with suppress(OSError):
+        return fresh_stamp(path)
+    return None
 
 
 def _identity() -> dict[str, object]:

@@ -8,8 +8,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from dahps_core.errors import LedgerDamagedError, LedgerVersionError
-from dahps_core.ledger.connection import Database, Transaction
+from dahps_core.errors import LedgerVersionError
+from dahps_core.ledger.connection import Transaction
 from dahps_core.ledger.statements import statements
 from dahps_core.ledger.storage import damaged, not_a_ledger
 
@@ -45,51 +45,32 @@ def is_empty(transaction: Transaction, path: Path) -> bool:
         return True
     if application_id != APPLICATION_ID:
         raise not_a_ledger(path, "the database is not a ledger")
-    if version(transaction) > SCHEMA_VERSION:
+    schema = version(transaction)
+    if schema > SCHEMA_VERSION:
         raise LedgerVersionError(
-            f"the ledger has schema {version(transaction)}, this DAHPS knows schemas up to {SCHEMA_VERSION}",
+            f"the ledger has schema {schema}, this DAHPS knows schemas up to {SCHEMA_VERSION}",
             where=str(path),
             mend="Use the version of DAHPS that wrote it last, or another ledger folder",
         )
-    if version(transaction) == SCHEMA_VERSION and (missing := missing_of_schema(transaction)):
+    if schema == SCHEMA_VERSION and (missing := _missing_of_schema(transaction)):
         raise damaged(f"its schema lacks {', '.join(missing)}", path)
     return False
 
 
-def missing_of_schema(transaction: Transaction) -> list[str]:
+def _missing_of_schema(transaction: Transaction) -> list[str]:
     """The tables, indexes and triggers that are not there as this version makes them."""
     kept = {row["sql"] for row in transaction.rows("schema")}
     return [name for name, statement in _SCHEMA.items() if statement.rstrip(";") not in kept]
 
 
-def refuse_if_emptied(folder: Path) -> None:
-    """An empty file where a search has been is no new ledger, but one that was lost.
-
-    Raises:
-        LedgerDamagedError: The folder holds signs of an earlier search.
-    """
-    signs = [name for name in ("heartbeats", "checkpoints") if (folder / name).is_dir()]
-    if signs:
-        raise LedgerDamagedError(
-            f"the ledger is empty or missing, though a search has been here (see {' and '.join(signs)})",
-            where=str(folder),
-            mend="Put a copy of ledger.db back, or move the folder away to start anew",
-        )
+def is_old(transaction: Transaction) -> bool:
+    """Whether an older version of DAHPS wrote the ledger."""
+    return version(transaction) in _UPGRADES
 
 
-def upgrade(database: Database) -> None:
+def upgrade(transaction: Transaction, path: Path) -> None:
     """Bring a ledger of an older version up to this one; a copy of the old one is kept beside it."""
-    if database.read(version) not in _UPGRADES:
-        return
-    old = database.write(lambda transaction: _upgrade(transaction, database.path))
-    if old is not None:
-        log.warning("The ledger was upgraded to schema %d; the old one is kept as %s.", SCHEMA_VERSION, old)
-
-
-def _upgrade(transaction: Transaction, path: Path) -> Path | None:
     old = version(transaction)
-    if old not in _UPGRADES:
-        return None  # another process was faster
     kept = _keep_copy(path, old)
     steps = _UPGRADES[old]
     for name, statement in steps.items():
@@ -99,7 +80,7 @@ def _upgrade(transaction: Transaction, path: Path) -> Path | None:
     for name, statement in steps.items():
         if name.startswith("put_"):
             transaction.execute(statement)
-    return kept
+    log.warning("The ledger is upgraded to schema %d; the old one is kept as %s.", SCHEMA_VERSION, kept)
 
 
 def _keep_copy(path: Path, schema: int) -> Path:

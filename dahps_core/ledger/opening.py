@@ -17,7 +17,8 @@ from dahps_core.combination import canonical
 from dahps_core.errors import ConfigurationError, SearchChangedError
 from dahps_core.ledger.claiming import BoundSpace
 from dahps_core.ledger.connection import Database, Transaction
-from dahps_core.ledger.making import is_empty, make_tables, refuse_if_emptied, upgrade
+from dahps_core.ledger.folder import refuse_if_emptied
+from dahps_core.ledger.making import is_empty, is_old, make_tables, upgrade
 from dahps_core.ledger.search import Search
 from dahps_core.ledger.storage import damaged, not_a_ledger, refusal
 from dahps_core.space import SearchSpace
@@ -44,13 +45,14 @@ def join(database: Database, asked: Search, *, create: bool, extend: bool) -> tu
                 raise not_a_ledger(database.path, "the ledger that was here is gone")
             refuse_if_emptied(database.folder)
             _make(transaction, asked, database.locking)
+        elif is_old(transaction):
+            upgrade(transaction, database.path)
         kept, _ = _kept(transaction)
         space_id = _space_id(transaction, asked.space)
         is_extended = extend or space_id is not None
         _refuse_changes(transaction, database.folder, kept, asked, space_may_differ=is_extended)
         return kept, _add_space(transaction, asked.space) if space_id is None else space_id
 
-    upgrade(database)
     kept, space_id = database.write(join_or_make)
     search = replace(kept, space=asked.space)
     return search, bound(search, space_id)
@@ -59,13 +61,17 @@ def join(database: Database, asked: Search, *, create: bool, extend: bool) -> tu
 def bind_to_newest(database: Database) -> tuple[Search, BoundSpace]:
     """Bind to the space that was added last to a ledger that is there."""
 
-    def read(transaction: Transaction) -> tuple[Search, int]:
+    def read(transaction: Transaction) -> tuple[Search, int] | None:
         if is_empty(transaction, database.path):
             raise not_a_ledger(database.path, "there is no ledger here")
+        return None if is_old(transaction) else _kept(transaction)
+
+    def upgrade_and_read(transaction: Transaction) -> tuple[Search, int]:
+        if is_old(transaction):  # another process may have been faster
+            upgrade(transaction, database.path)
         return _kept(transaction)
 
-    upgrade(database)
-    search, space_id = database.read(read)
+    search, space_id = database.read(read) or database.write(upgrade_and_read)
     return search, bound(search, space_id)
 
 

@@ -12,7 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 from dahps_core.errors import ConfigurationError
-from dahps_core.ledger.ledger import FILE_NAME, Ledger
+from dahps_core.ledger.folder import FILE_NAME, locking_of
+from dahps_core.ledger.ledger import Ledger
 from dahps_core.ledger.lock_folder import newest_database
 from dahps_core.ledger.salvaging import Row, Salvage, salvage, undrawn_from
 from dahps_core.ledger.statements import statements
@@ -37,29 +38,28 @@ def rebuild(old: Path, new: Path) -> list[str]:
     if new.exists():
         raise ConfigurationError("is there already", where=str(new), mend="Give another folder with --into")
     with tempfile.TemporaryDirectory(dir=old.parent, prefix=".dahps-recover-") as name:
-        found = salvage(_copied(old, Path(name)))
+        found = salvage(_copied(_database_of(old), Path(name)))
         made = Path(name) / "new"
-        _make(found, made)
-        lines = _fill(found, made / FILE_NAME)
+        for search in found.searches:
+            Ledger.join(made, search, on_change="extend", locking=locking_of(old) or "fcntl").close()
+        lines = _fill(found, _database_of(made))
         _link_checkpoints(found, old, made)
         made.rename(new)
     return [f"rebuilt as {new}", *lines]
 
 
-def _copied(old: Path, folder: Path) -> Path:
+def _database_of(folder: Path) -> Path:
+    name = folder / FILE_NAME
+    return newest_database(name) if locking_of(folder) == "folder" else name
+
+
+def _copied(source: Path, folder: Path) -> Path:
     """A copy to read: what was half written is rolled back in it, and not in the original."""
-    name = old / FILE_NAME
-    source = newest_database(name) if name.is_dir() else name
     for suffix in ("", "-journal"):
         path = source.with_name(f"{source.name}{suffix}")
         if path.is_file():
             shutil.copyfile(path, folder / f"{FILE_NAME}{suffix}")
     return folder / FILE_NAME
-
-
-def _make(found: Salvage, folder: Path) -> None:
-    for search in found.searches:
-        Ledger.join(folder, search, on_change="extend").close()
 
 
 def _fill(found: Salvage, path: Path) -> list[str]:

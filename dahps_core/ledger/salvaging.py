@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -67,7 +66,11 @@ def salvage(path: Path) -> Salvage:
             _both_ways(connection, "salvage_runs", shapes.RUN),
             _both_ways(connection, "salvage_workers", shapes.WORKER),
             trials,
-            _both_ways(connection, "salvage_attempts", shapes.ATTEMPT),
+            [
+                row
+                for row in _both_ways(connection, "salvage_attempts", shapes.ATTEMPT)
+                if row["outcome"] in _OUTCOMES
+            ],
             n_trials,
         )
 
@@ -150,21 +153,27 @@ def _until_damage(connection: sqlite3.Connection, query: str) -> Iterator[Row]:
 
 
 def _is_right(row: Row, spaces: dict[int, tuple[Row, BoundSpace]]) -> bool:
-    if row["space"] not in spaces or row["state"] not in _STATES or not 1 <= row["attempts"] < 2**31:
+    if row["space"] not in spaces or not _is_allowed(row):
         return False
     space, order = spaces[row["space"]]
     faults = [*faults_of_combination({**row, "cursor": space["cursor"]}, order)]
     if row["state"] == "finished":
         faults += faults_of_result(row)
-    return not faults and (row["result"] is None or _is_json(row["result"]))
+    return not faults
 
 
-_STATES = ("running", "finished", "failed", "released", "died", "lost")
+def _is_allowed(row: Row) -> bool:
+    """Whether the schema would take the row of a trial: a damaged page knows of no CHECK."""
+    is_finished = row["state"] == "finished"
+    return (
+        row["state"] in ("running", "finished", *_OUTCOMES)
+        and 1 <= row["attempts"] < 2**31
+        and (row["state"] == "running") == (row["ended_at"] is None)
+        and is_finished == (row["result"] is not None)
+        and (is_finished or row["metric"] is None)
+        and row["metric_is_nan"] in ((0, 1) if is_finished and row["metric"] is None else (0,))
+    )
 
 
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+#: Of an attempt that another one followed.
+_OUTCOMES = ("failed", "released", "died", "lost")

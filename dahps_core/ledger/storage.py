@@ -119,6 +119,19 @@ def not_a_ledger(path: Path, what: str) -> NotALedgerError:
     return NotALedgerError(what, where=str(path), mend="Give the folder of a ledger, or of one to be made")
 
 
+def fresh_stamp(path: Path) -> int | None:
+    """When a file was last modified, in ns by the storage's clock; None if there is none."""
+    try:
+        # Opened, not only asked for its status: a network file system shows fresh attributes after an open.
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.fstat(descriptor).st_mtime_ns
+    finally:
+        os.close(descriptor)
+
+
 def _first_refused(path: Path) -> tuple[Path, OSError] | None:
     try:
         with tempfile.TemporaryFile(dir=path.parent) as probe:

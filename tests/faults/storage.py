@@ -15,6 +15,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from tests.support import skip_unless_required
+
 #: Kinds of calls, in the order of `enum kind` in `storage.c`.
 KINDS = (
     *("open", "create", "close", "read", "write", "fsync", "truncate", "unlink", "rename", "mkdir", "link"),
@@ -174,7 +176,7 @@ def _bits(kinds: tuple[str, ...]) -> int:
 def _library() -> Path:
     """The compiled shim; made once a session."""
     if sys.platform != "linux" or shutil.which("gcc") is None:
-        _skip_unless_required("a faulty storage needs Linux and gcc")
+        skip_unless_required("FAULTS", "a faulty storage needs Linux and gcc")
     folder = Path(tempfile.mkdtemp(prefix="dahps-faults-"))
     _remove_at_exit(folder, os.getpid())
     library = folder / "storage.so"
@@ -192,11 +194,3 @@ def _remove_at_exit(folder: Path, pid: int) -> None:
             shutil.rmtree(folder)
 
     atexit.register(remove)
-
-
-def _skip_unless_required(reason: str) -> None:
-    import pytest  # not needed in the processes that only look at their storage
-
-    if os.environ.get("DAHPS_REQUIRE_FAULTS") == "1":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)

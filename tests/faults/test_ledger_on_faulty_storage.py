@@ -17,7 +17,7 @@ from dahps_core import unrecorded
 from dahps_core.ledger import FILE_NAME, Ledger, lock_folder
 from dahps_core.trial import Claim, TrialState
 from tests.faults.storage import FaultyStorage
-from tests.support import wait_until
+from tests.support import state_of, wait_until
 
 WAIT_S = 120
 LOCKINGS = ["fcntl", "folder"]
@@ -50,12 +50,6 @@ def start(storage, folder, locking, *arguments, **faults):
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def state_of(process):
-    """T when it is stopped, Z when it has ended."""
-    with open(f"/proc/{process.pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0]
 
 
 def is_sound(folder, locking):
@@ -117,8 +111,8 @@ def test_whoever_is_stopped_at_any_call_with_the_lock_folder_is_fenced(
     monkeypatch.setattr(lock_folder, "STALE_S", 0.1)
     n_stopped = 0
     for folder, process in at_each_call(storage, ledger, tmp_path, locking, "stop_at", before):
-        wait_until(lambda: state_of(process) in "TZ", WAIT_S, "the call")  # noqa: B023 - called at once
-        has_ended = state_of(process) == "Z"
+        wait_until(lambda: state_of(process.pid) in "TZ", WAIT_S, "the call")  # noqa: B023 - called at once
+        has_ended = state_of(process.pid) == "Z"
         with Ledger.open(folder) as other:  # waits for the holder, and takes its lock over
             worker = register(other)
             for _ in range(2):

@@ -28,6 +28,7 @@ from dahps_core.errors import DahpsError
 from dahps_core.heartbeat import Heart
 from dahps_core.ledger import FILE_NAME, Ledger
 from dahps_core.ledger.checking import breaches
+from dahps_core.ledger.lock_folder import newest_database
 from dahps_core.trial import Claim, Draw, TrialState
 
 N_VALUES = 300
@@ -248,6 +249,39 @@ def recover_and_compare(folder, full, capsys):
 
 
 class TestRebuilding:
+    def test_a_stray_file_is_no_damage(self, copied, capsys):
+        (copied / "heartbeats" / "nobody").touch()
+        assert main(["recover", str(copied)]) == 0
+        assert not copied.with_name("ledger.recovered").exists()
+        assert "nothing" in capsys.readouterr().out
+
+    def test_it_is_locked_as_the_old_one(self, tmp_path, capsys):
+        old, new = tmp_path / "ledger", tmp_path / "new"
+        with Ledger.join(old, grid("a", "b"), locking="folder") as ledger:
+            finish(ledger, claimed(ledger, register(ledger)), metric=3.0)
+        with closing(sqlite3.connect(newest_database(old / FILE_NAME))) as connection, connection:
+            connection.execute("DROP INDEX trial_lost")
+        assert main(["recover", str(old), "--into", str(new)]) == 0
+        assert (new / FILE_NAME).is_dir()
+        assert list(breaches(new)) == []
+        assert metrics(new) == {"a": 3.0}
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "UPDATE trial SET state = 'released' WHERE number = 5",
+            "UPDATE trial SET state = 'running' WHERE number = 5",
+            "UPDATE trial SET ended_at = NULL WHERE number = 5",
+            "UPDATE trial SET metric_is_nan = 7, metric = NULL WHERE number = 5",
+            "UPDATE attempt SET outcome = 'finished'",
+        ],
+    )
+    def test_rows_that_no_schema_would_take_are_left(self, full, copied, capsys, damage):
+        break_it(copied, damage)
+        kept, told = recover_and_compare(copied, full, capsys)
+        assert len(kept) >= len(metrics(full)) - 1
+        assert "could be read" in told
+
     def test_a_page_that_is_lost_costs_what_stood_on_it(self, full, tmp_path, capsys):
         n_pages = os.path.getsize(full / FILE_NAME) // 4096
         noise = random.Random(3)
@@ -296,13 +330,7 @@ def test_readers_of_a_damaged_ledger_are_right_or_say_so(full, tmp_path_factory,
         content[place % len(content)] = value
     folder = tmp_path_factory.mktemp("flipped")
     (folder / FILE_NAME).write_bytes(content)
-    looks = (
-        Ledger.counts,
-        Ledger.best,
-        lambda ledger: list(ledger.trials()),
-        lambda ledger: ledger.run("run"),
-    )
-    for look in looks:
+    for look in LOOKS:
         with suppress(DahpsError), Ledger.open(folder, patience_s=0.0) as ledger:
             look(ledger)
     with suppress(DahpsError):

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import clock_work
 import pytest
-from required import skip_unless_required
 
 from dahps_core.ledger import Ledger
 from dahps_core.trial import TrialState
-from tests.support import wait_until
+from tests.support import skip_unless_required, wait_until
 
 WAIT_S = 60
 DAY_S = 86_400.0
@@ -43,7 +42,7 @@ def library():
 @pytest.fixture(autouse=True)
 def _faketime():
     if library() is None:
-        skip_unless_required("wrong clocks need libfaketime (Debian: apt-get install libfaketime)")
+        skip_unless_required("FAULTS", "wrong clocks need libfaketime (Debian: apt-get install libfaketime)")
 
 
 class Scene:

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from ledger_support import ask, claim_all, claimed, finish, grid, record, register, space_of, sql
@@ -19,7 +20,7 @@ from dahps_core.errors import (
     SearchChangedError,
 )
 from dahps_core.heartbeat import Heart
-from dahps_core.ledger import Ledger, Search
+from dahps_core.ledger import FILE_NAME, Ledger, Search
 from dahps_core.space import SearchSpace
 from dahps_core.trial import Draw
 from tests.support import wait_until
@@ -303,3 +304,16 @@ def test_the_file_says_whose_it_is(ledger):
     with closing(sqlite3.connect(ledger.folder / "ledger.db")) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (0x44414850,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_tries_in_vain_leave_no_database_open(folder):
+    folder.mkdir(parents=True)
+    database = folder / FILE_NAME
+    database.write_bytes(b"garbage" * 1000)
+    tries = []  # kept, as by whoever logs them
+    for _ in range(3):
+        with pytest.raises(LedgerError) as caught:
+            Ledger.open(folder)
+        tries.append(caught.value)
+    opened = [Path(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    assert not [path for path in opened if path.exists() and path.samefile(database)]

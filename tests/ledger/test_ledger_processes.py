@@ -6,7 +6,6 @@ import os
 import signal
 import sqlite3
 import threading
-import time
 from contextlib import contextmanager
 
 import ledger_processes
@@ -18,6 +17,7 @@ from dahps_core.errors import LedgerUnavailableError
 from dahps_core.ledger import Ledger, Search, gate
 from dahps_core.space import SearchSpace
 from dahps_core.trial import Claim, TrialState
+from tests.support import state_of, wait_until
 
 #: More trials than the processes get through, in two small levels that each process has read at once.
 LEVELS = {
@@ -129,22 +129,10 @@ def stopped(processes, folder):
     search = grid("a", "b")
     child = processes.Process(target=ledger_processes.stop_inside_a_transaction, args=(folder, search))
     child.start()
-    _, status = wait_until_stopped(child.pid)
-    assert status == "T"
+    wait_until(lambda: state_of(child.pid) == "T", WAIT_S, "the stop")
     yield child
     child.kill()
     child.join()
-
-
-def wait_until_stopped(pid):
-    deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
-        with open(f"/proc/{pid}/stat") as file:
-            state = file.read().rpartition(")")[2].split()[0]
-        if state == "T":
-            return pid, state
-        time.sleep(0.01)
-    return pid, "never stopped"
 
 
 @pytest.fixture
@@ -200,13 +188,11 @@ def test_a_commit_waits_for_readers_and_is_not_undone(ledger, folder):
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM meta").fetchall()
     claims = []
-    writer = threading.Thread(target=lambda: claims.append(claimed(ledger, worker)))
-    writer.start()
+    writer = threading.Thread(target=lambda: claims.append(claimed(ledger, worker)), daemon=True)
     journal = folder / "ledger.db-journal"
-    deadline = time.monotonic() + WAIT_S
-    while not journal.exists():  # the writer has begun
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    before = journal.read_bytes()
+    writer.start()
+    wait_until(lambda: journal.read_bytes() != before, WAIT_S, "the begin of a write", pause_s=0.001)
     assert reader.execute("SELECT count(*) FROM trial").fetchone() == (0,)
     reader.execute("COMMIT")
     reader.close()

@@ -1,13 +1,16 @@
 """Ledgers that older versions of DAHPS wrote, kept for good: `versions/N` holds one of schema N."""
 
 import json
+import multiprocessing
 import shutil
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from ledger_support import ask, assert_sound, claimed, finish, register, sql
+from trap import set_trap
 
 from dahps_core.cli import row
 from dahps_core.ledger import FILE_NAME, Ledger
@@ -78,3 +81,24 @@ def test_an_interrupted_upgrade_leaves_the_old_ledger(old, monkeypatch):
     assert sql(old, "SELECT * FROM trial") == before
     monkeypatch.undo()
     assert exported(old) == json.loads((old / "trials.json").read_text())
+
+
+def open_until(step, folder):
+    set_trap(step, signal.SIGKILL)
+    Ledger.open(folder)
+
+
+def test_an_upgrade_that_is_killed_at_any_step_leaves_one_of_the_two(old, tmp_path):
+    expected = json.loads((old / "trials.json").read_text())
+    context = multiprocessing.get_context("fork")
+    for step in range(1, 400):
+        copy = shutil.copytree(old, tmp_path / str(step))
+        child = context.Process(target=open_until, args=(step, copy))
+        child.start()
+        child.join(60)
+        assert child.exitcode in (-signal.SIGKILL, 0)
+        assert exported(copy) == expected
+        assert_sound(copy)
+        if child.exitcode == 0:
+            break
+    assert step > 20, "a trap that never snapped shows nothing"

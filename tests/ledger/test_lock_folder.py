@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def test_one_holder_at_a_time(root, lock):
         assert second.path == first.path
     assert list((root / "lock").iterdir()) == []
     assert sorted(path.name for path in root.iterdir()) == ["epoch-1", "lock"]
+
+
+def test_what_has_been_there_is_never_made_anew(root, lock):
+    with held(lock):
+        pass
+    shutil.rmtree(root)
+    with pytest.raises(FileNotFoundError):
+        held(lock).__enter__()
+    assert not root.exists()
 
 
 def count_under_the_lock(root, times):

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from ledger_support import claimed, finish, grid, register
-from required import skip_unless_required
 
 from dahps_core.cli import main
 from dahps_core.errors import LedgerError, LedgerUnavailableError
@@ -22,7 +21,7 @@ from dahps_core.heartbeat import FOLDER_NAME
 from dahps_core.ledger import FILE_NAME, Ledger, connection
 from dahps_core.trial import TrialState
 from dahps_core.worker import Job, Worker, WorkerOptions
-from tests.support import wait_until
+from tests.support import skip_unless_required, wait_until
 
 SEARCH = grid(*range(4))
 GROUP = 61_234  # nobody is in it but who is put there
@@ -86,7 +85,7 @@ ANNE, BERT, ROOT = User("daemon"), User("games"), User("root")
 @pytest.fixture(autouse=True)
 def _root():
     if os.geteuid() != 0:
-        skip_unless_required("only root can act for other users")
+        skip_unless_required("FAULTS", "only root can act for other users")
 
 
 @pytest.fixture
@@ -94,7 +93,9 @@ def place():
     """A folder that all users can come to; pytest's own are closed to them."""
     with tempfile.TemporaryDirectory(prefix="dahps ü ") as folder:
         if not all(parent.stat().st_mode & 0o001 for parent in Path(folder).parents):
-            skip_unless_required(f"other users cannot come to {folder}: set TMPDIR to a place where they can")
+            skip_unless_required(
+                "FAULTS", f"other users cannot come to {folder}: set TMPDIR to a place where they can"
+            )
         os.chmod(folder, 0o755)
         yield Path(folder)
 
@@ -142,14 +143,20 @@ def work(folder, locking, started=None):
     Worker(joined(folder, locking), "run", lambda trial: Job(lambda: evaluate(trial), ""), options).work()
 
 
-def status(folder):
-    """What `dahps status` prints, or the one line that it complains with."""
+def dahps(*command):
+    """What a command prints, or the one line that it complains with."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as complaints:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(complaints):
-            code = main(["status", "--json", str(folder)])
-        for file in (out, complaints):
-            file.seek(0)
-        return json.load(out) if code == 0 else complaints.read()
+            code = main([*map(str, command)])
+        file = complaints if code else out
+        file.seek(0)
+        return file.read()
+
+
+def status(folder):
+    """What `dahps status` tells, or its complaint."""
+    told = dahps("status", "--json", folder)
+    return json.loads(told) if told.startswith("{") else told
 
 
 def refused(user, act, *arguments):
@@ -176,9 +183,10 @@ class TestOthersFolders:
         ANNE.does(one_trial, folder, locking)
         assert_tells(refused(BERT, joined, folder, locking), folder, "daemon", "drwx------")
         assert_tells(refused(BERT, joined, folder / "deeper", locking), folder, "daemon", "drwx------")
-        complaint = BERT.does(status, folder)
-        assert f"{folder}: the storage refused: Permission denied (owner daemon" in complaint
-        assert ADVICE in complaint
+        for command in ("status", "check"):
+            complaint = BERT.does(dahps, command, folder)
+            assert f"{folder}: the storage refused: Permission denied (owner daemon" in complaint
+            assert ADVICE in complaint
 
     def test_a_ledger_that_one_may_not_write(self, place):
         folder = folder_of(place / "hers", "daemon", 0o777)
@@ -344,7 +352,7 @@ class TestARealFileSystem:
         path = place / "disk"
         path.mkdir()
         if shutil.which("mount") is None or mount("-t", "tmpfs", "-o", "size=512k", "dahps", path):
-            skip_unless_required("no tmpfs can be mounted here")
+            skip_unless_required("FAULTS", "no tmpfs can be mounted here")
         try:
             yield path
         finally:

@@ -1,19 +1,17 @@
 """An NFS server and two clients with kernels of their own, for the tests that need them."""
 
 import functools
-import os
 from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from tests.nfs.lab import Lab, check_preconditions
 from tests.nfs.machine import LabError
+from tests.support import skip_unless_required
 
 pytest.register_assert_rewrite("tests.nfs.ledger_in_guests")
 
 from tests.nfs.ledger_in_guests import LedgerInGuests  # noqa: E402 - it has assertions to be rewritten
-
-REQUIRED = os.environ.get("DAHPS_REQUIRE_NFS") == "1"
 
 
 def pytest_configure(config):
@@ -32,16 +30,10 @@ def why_no_lab() -> str | None:
     return None
 
 
-def skip_unless_required(reason):
-    if REQUIRED:
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def lab_can_be_built():
     if reason := why_no_lab():
-        skip_unless_required(reason)
+        skip_unless_required("NFS", reason)
 
 
 @contextmanager
@@ -51,7 +43,7 @@ def booted(folder, **options):
         try:
             lab = stack.enter_context(Lab(folder, **options))
         except LabError as error:
-            skip_unless_required(str(error))
+            skip_unless_required("NFS", str(error))
         yield lab
 
 

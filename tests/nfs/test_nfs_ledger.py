@@ -47,6 +47,15 @@ def contend(ledger, *arguments, clients=(0, 1)):
     return ledger.assert_nothing_is_wrong()
 
 
+def hurried_until_a_random_moment(ledger, seed):
+    """Workers of both clients in the middle of what they do."""
+    workers = ledger.start_hurried(2)
+    for worker in workers:
+        worker.wait_for_finishes(2)
+    time.sleep(random.Random(seed).uniform(0, 0.5))  # nothing is awaited: the moment is to be random
+    return workers
+
+
 def kernels(trials):
     return {trial["worker"].split(":")[0] for trial in trials.values()}
 
@@ -88,10 +97,7 @@ def test_the_trial_of_a_killed_worker_is_served_in_the_other_kernel(ledger):
 
 @pytest.mark.parametrize("crash", range(N_CRASHES))
 def test_a_kernel_dies_at_any_moment_and_nothing_acknowledged_is_lost(ledger, lab, crash):
-    workers = ledger.start_hurried(2)
-    for worker in workers:
-        worker.wait_for_finishes(2)
-    time.sleep(random.Random(crash).uniform(0, 0.5))  # nothing is awaited: the moment is to be random
+    workers = hurried_until_a_random_moment(ledger, crash)
     lab.clients[0].crash()
     survivors = workers[1::2]
     for worker in survivors:
@@ -156,10 +162,7 @@ def test_a_client_that_lost_its_lease_within_a_transaction_cannot_commit_it(ledg
 
 @pytest.mark.parametrize("restart", range(N_CRASHES))
 def test_the_server_restarts_and_the_workers_wait_and_go_on(ledger, lab, restart):
-    workers = ledger.start_hurried(2)
-    for worker in workers:
-        worker.wait_for_finishes(2)
-    time.sleep(random.Random(restart).uniform(0, 0.5))  # nothing is awaited: the moment is to be random
+    workers = hurried_until_a_random_moment(ledger, restart)
     lab.server.restart()
     start = time.monotonic()
     for worker in workers:
