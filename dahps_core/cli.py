@@ -8,11 +8,12 @@ import io
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
-from dahps_core import cli_care
+from dahps_core import cli_care, cli_control
 from dahps_core.combination import Value
 from dahps_core.doctor import command as doctor
 from dahps_core.errors import DahpsError
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("ledger", metavar="LEDGER", help="the ledger's folder")
     export.add_argument("--format", choices=("csv", "json"), default="csv")
     export.set_defaults(command=_export)
+    cli_control.add_to(commands)
     cli_care.add_to(commands)
     doctor.add_to(commands)
     return parser
@@ -94,6 +96,8 @@ def status_of(ledger: Ledger) -> dict[str, Any]:
         "repetitions": search.space.repetitions,
         "drawn": ledger.n_drawn,
         "trials": {state.value: count for state, count in ledger.counts().items()},
+        "paused": ledger.is_paused(),
+        "workers": ledger.worker_counts(),
         "best": row(best) if best else None,
     }
 
@@ -111,13 +115,20 @@ def _print_status(status: dict[str, Any]) -> None:
         ("ledger", status["ledger"]),
         ("search", f"{status['strategy']}, seed {status['seed']}, {status['direction']}"),
         ("space", f"{status['space_size']:,} combinations{repetitions}, {status['drawn']:,} trials drawn"),
-        ("trials", ", ".join(f"{count} {state}" for state, count in status["trials"].items())),
+        ("trials", _listed(status["trials"])),
+        ("workers", _listed(status["workers"])),
         ("best", "none yet" if best is None else f"{best['metric']} (trial #{best['number']})"),
     ]
     if best is not None:
         rows += [("", shown_overrides(best["combination"])), ("", best["output_dir"] or "")]
+    if status["paused"]:
+        rows.append(("paused", shlex.join(["dahps", "resume", status["ledger"]]) + " goes on"))
     for name, text in rows:  # whole, however long: a path that is cut is of no use
         print(f"{name:8}{printable(text)}".rstrip())
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
 def _export(ledger: Ledger, options: argparse.Namespace) -> None:

@@ -79,6 +79,10 @@ class MetricError(DahpsError):
     """A training function returned something that cannot rank a trial."""
 
 
+class RanksError(DahpsError):
+    """The ranks of a job did not find each other, or have lost one of them."""
+
+
 class LedgerError(DahpsError):
     """Anything that concerns the ledger."""
 

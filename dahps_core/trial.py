@@ -12,13 +12,15 @@ from dahps_core.combination import Combination, Value
 
 
 class TrialState(str, Enum):
-    """Where a trial stands. `lost`, `failed` and `released` trials are run again."""
+    """Where a trial stands. `lost`, `failed`, `released` and `queued` trials are run again."""
 
     RUNNING = "running"  #: claimed, and being evaluated
     FINISHED = "finished"  #: has its result, for good
     FAILED = "failed"  #: its last attempt raised; run again while attempts are left
     RELEASED = "released"  #: given back by its worker (preempted, interrupted); first in the queue
+    QUEUED = "queued"  #: asked for by a person; next in the queue
     LOST = "lost"  #: its worker died; run again while attempts are left
+    CANCELLED = "cancelled"  #: by a person; never run, unless a person asks for it again
 
 
 class Draw(Enum):
@@ -27,7 +29,11 @@ class Draw(Enum):
     WAIT = "wait"  #: nothing now, but a running trial may come back: ask again
     LEAVE = "leave"  #: nothing now, and enough idle workers already wait for what may come back
     EXHAUSTED = "exhausted"  #: nothing now, and nothing can come any more
-    STOPPED = "stopped"  #: the first trials of this multirun all failed: the search was stopped
+    PAUSED = "paused"  #: a person paused the search: ask again
+    STOPPED = "stopped"  #: a person ended this multirun's workers
+    FAILING = "failing"  #: the first trials of this multirun all failed
+    OUT_OF_TIME = "out of time"  #: no trial can end before the worker's job does
+    RETIRED = "retired"  #: trials fail here that do not fail elsewhere
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Ending:
         outcome: "finished", "failed" (it raised), "died" (without an answer) or "released" (interrupted).
         result: All that the training function returned, as JSON's values; NaN and infinities are kept.
         metric: The objective in it; any float, or None without one.
-        error: Why it did not finish.
+        error: Why it did not finish; of a released one as well, if that is known.
         output_dir: Where it wrote.
     """
 
@@ -81,7 +87,7 @@ class TrialRecord:
     Attributes:
         metric: The objective; None without one. NaN and infinities are kept as they are.
         result: All that the training function returned: a number, a mapping of numbers, or None.
-        worker: The host, process and job of the last attempt.
+        worker: The host, process and job of the last attempt; None before the first.
         error: Why the last attempt did not finish.
     """
 

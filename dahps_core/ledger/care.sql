@@ -10,8 +10,9 @@ PRAGMA foreign_key_check;
 
 -- name: spaces
 -- All spaces, with how many trials were drawn from each.
-SELECT id, digest, definition, added_at, cursor,
-       (SELECT count(*) FROM trial WHERE space = space.id) AS n_drawn
+SELECT id, digest, definition, added_at, cursor, is_branch, n_enqueued,
+       (SELECT count(*) FROM trial WHERE space = space.id AND position IS NOT NULL) AS n_drawn,
+       (SELECT count(*) FROM trial WHERE space = space.id AND position IS NULL) AS n_asked_for
 FROM space ORDER BY id;
 
 -- name: trials
@@ -25,7 +26,8 @@ SELECT trial, attempt, outcome FROM attempt WHERE trial BETWEEN :first AND :last
 
 -- name: repeated_tokens
 -- Tokens that fence more than one attempt.
-SELECT token FROM (SELECT token FROM trial UNION ALL SELECT token FROM attempt) GROUP BY token HAVING count(*) > 1;
+SELECT token FROM (SELECT token FROM trial WHERE token IS NOT NULL UNION ALL SELECT token FROM attempt)
+GROUP BY token HAVING count(*) > 1;
 
 -- name: wrong_runs
 -- Multiruns whose summary does not agree with their attempts.
@@ -71,26 +73,30 @@ SELECT * FROM attempt ORDER BY trial, attempt;
 -- name: salvage_attempts_from_the_end
 SELECT * FROM attempt ORDER BY trial DESC, attempt DESC;
 
--- name: put_cursor
-UPDATE space SET cursor = :cursor WHERE id = :id;
+-- name: put_space
+UPDATE space SET cursor = :cursor, is_branch = :is_branch WHERE id = :id;
 
 -- name: put_run
 INSERT INTO run (id, folder) VALUES (:id, :folder) ON CONFLICT (id) DO NOTHING;
 
 -- name: put_worker
 -- Its end is not known, and it will ask this ledger for nothing.
-INSERT INTO worker (id, run, host, pid, job, state, started_at, ended_at)
-VALUES (:id, :run, :host, :pid, :job, 'left', :started_at, coalesce(:ended_at, :started_at));
+INSERT INTO worker (id, run, host, pid, job, log, state, started_at, ended_at)
+VALUES (:id, :run, :host, :pid, :job, :log, 'left', :started_at, coalesce(:ended_at, :started_at));
 
 -- name: put_trial
-INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts, charged, token, worker,
+INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts, charged, pardoned, token, worker,
                    started_at, ended_at, output_dir, error, metric, metric_is_nan, result)
-VALUES (:number, :space, :position, :combination, :digest, :repetition, :state, :attempts, :charged, :token, :worker,
+VALUES (:number, :space, :position, :combination, :digest, :repetition, :state, :attempts, :charged, :pardoned, :token, :worker,
         :started_at, :ended_at, :output_dir, :error, :metric, :metric_is_nan, :result);
 
 -- name: put_attempt
 INSERT INTO attempt (trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error)
 VALUES (:trial, :attempt, :token, :worker, :started_at, :ended_at, :outcome, :output_dir, :error);
+
+-- name: put_numbers_enqueued
+-- How many trials of each space a person asked for, counted anew.
+UPDATE space SET n_enqueued = (SELECT count(*) FROM trial WHERE trial.space = space.id AND position IS NULL);
 
 -- name: put_summaries
 -- What a run keeps of its attempts, counted anew.

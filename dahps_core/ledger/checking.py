@@ -21,6 +21,7 @@ from dahps_core.ledger.making import SCHEMA_VERSION, is_empty, version
 from dahps_core.ledger.opening import bound, search_of
 from dahps_core.ledger.statements import statements
 from dahps_core.ledger.storage import not_a_ledger
+from dahps_core.space import SearchSpace
 
 _CARE = statements("care.sql")
 _PAGE = 1000
@@ -110,13 +111,16 @@ def _of_the_whole(transaction: Transaction, locking: str) -> list[str]:
 
 
 def _of_cursors(spaces: list[Any]) -> list[str]:
-    # A space's cursor also passes over what another space has drawn.
+    # A space's cursor also passes over what a person asked for, and what another space has drawn.
     alone = len(spaces) == 1
-    return [
-        f"space {space['id']}: its cursor is {space['cursor']}, and {space['n_drawn']} trials were drawn"
-        for space in spaces
-        if space["n_drawn"] > space["cursor"] or (alone and space["n_drawn"] < space["cursor"])
-    ]
+    found = []
+    for space in spaces:
+        name, cursor, n_drawn = f"space {space['id']}", space["cursor"], space["n_drawn"]
+        if n_drawn > cursor or (alone and n_drawn + space["n_enqueued"] < cursor):
+            found.append(f"{name}: its cursor is {cursor}, and {n_drawn} trials were drawn")
+        if space["n_asked_for"] != space["n_enqueued"]:
+            found.append(f"{name}: of {space['n_enqueued']} enqueued trials {space['n_asked_for']} are there")
+    return found
 
 
 def _bound_spaces(transaction: Transaction) -> dict[int, BoundSpace]:
@@ -149,30 +153,45 @@ def _page(transaction: Transaction, first: int) -> list[tuple[Any, list[tuple[in
 def _of_trial(trial: Any, earlier: list[tuple[int, str]], spaces: dict[int, BoundSpace]) -> Iterator[str]:
     if trial["space"] in spaces:  # else that was told already
         yield from faults_of_combination(trial, spaces[trial["space"]])
-    if [attempt for attempt, _ in earlier] != list(range(1, trial["attempts"])):
+    # The row of a trial that is queued or cancelled holds no attempt of its own.
+    last = [] if trial["token"] is None else [(trial["attempts"], trial["state"])]
+    attempts = earlier + last
+    if [attempt for attempt, _ in attempts] != list(range(1, trial["attempts"] + 1)):
         yield f"{trial['attempts']} attempts were made, and those before the last are not all there"
-    outcomes = [outcome for _, outcome in earlier] + [trial["state"]]
-    if trial["charged"] != sum(outcome != "released" for outcome in outcomes):
-        yield f"{trial['charged']} attempts are charged, and its attempts ended as {', '.join(outcomes)}"
+    outcomes = [outcome for _, outcome in attempts]
+    if trial["charged"] + trial["pardoned"] != sum(outcome != "released" for outcome in outcomes):
+        counted = f"{trial['charged']} attempts are charged and {trial['pardoned']} pardoned"
+        yield f"{counted}, and its attempts ended as {', '.join(outcomes)}"
     if trial["state"] == "finished":
         yield from faults_of_result(trial)
 
 
 def faults_of_combination(trial: Any, drawn_from: BoundSpace) -> Iterator[str]:
     """What is wrong with what a trial evaluates."""
-    if not 0 <= trial["position"] < min(trial["cursor"], drawn_from.space.n_trials):
-        yield f"position {trial['position']} was not drawn from its space yet"
+    position = trial["position"]
+    if position is not None and not 0 <= position < min(trial["cursor"], drawn_from.space.n_trials):
+        yield f"position {position} was not drawn from its space yet"
         return
-    expected, repetition = drawn_from.trial_at(trial["position"])
     try:
         found = Combination.from_json(trial["combination"])
     except (ValueError, AttributeError, RecursionError):
         yield "its combination cannot be read"
         return
-    if (found, trial["repetition"]) != (expected, repetition):
+    if position is None:
+        if not _has(drawn_from.space, found, trial["repetition"]):
+            yield "its combination is none of its space"
+    elif (found, trial["repetition"]) != drawn_from.trial_at(position):
         yield "its combination is not the one that its space has there"
     if found.digest() != trial["digest"]:
         yield "its digest is another combination's"
+
+
+def _has(space: SearchSpace, combination: Combination, repetition: int) -> bool:
+    try:
+        space.index(Combination(combination.items(), occurrence=repetition // space.repetitions))
+    except ValueError:
+        return False
+    return True
 
 
 def faults_of_result(trial: Any) -> Iterator[str]:

@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from dahps_core.combination import Combination
+from dahps_core.ledger import prospects
 from dahps_core.ledger.connection import Transaction
+from dahps_core.ledger.obituaries import NO_SIGN_OF_LIFE
+from dahps_core.ledger.open_trials import OpenTrials, OpenTrialsOfBranch
 from dahps_core.space import SearchSpace
+from dahps_core.space.pruning import Allowed
 from dahps_core.strategies import Order
 from dahps_core.trial import Claim, Draw
 
 #: How many positions that were drawn before one transaction passes over, so that it stays short.
 PASSED_OVER_PER_TRANSACTION = 1000
 
+#: How a worker is entered that was refused a trial for such a reason; other reasons change nothing. Who is on
+#: probation is not entered as waiting: the others must not rely on it.
+_STATE_AFTER_REFUSAL = {Draw.PAUSED: "waiting", Draw.OUT_OF_TIME: "left", Draw.RETIRED: "left"}
+
 
 @dataclass(frozen=True)
 class BoundSpace:
-    """The space that a worker draws new trials from, and the order of its combinations."""
+    """The space that a worker draws new trials from, and the order of its combinations.
+
+    Attributes:
+        allowed: What a combination must have for the worker to take its trial, if the space is one branch;
+            None: all trials of the ledger are served.
+    """
 
     id: int
     space: SearchSpace
     order: Order
+    allowed: Allowed | None = None
+
+    @property
+    def branch(self) -> int | None:
+        """The id of the space, if its trials are the only ones that are served."""
+        return None if self.allowed is None else self.id
+
+    def open_trials(self, transaction: Transaction) -> OpenTrials:
+        """The trials that are not over, as far as they concern the worker."""
+        if self.allowed is None:
+            return OpenTrials(transaction)
+        return OpenTrialsOfBranch(transaction, self.allowed)
 
     def trial_at(self, position: int) -> tuple[Combination, int]:
         """The (combination, repetition) at a position of the cursor."""
@@ -34,7 +58,7 @@ class BoundSpace:
 
 @dataclass(frozen=True)
 class Asking:
-    """A worker that asks for a trial, and what it knows of the others.
+    """A worker that asks for a trial, and what it knows of itself and of the others.
 
     Attributes:
         worker: Who asks.
@@ -44,6 +68,10 @@ class Asking:
         stop_after_failures: With so many failures in this multirun, and no success, the search stops.
         dead: Workers whose hearts were seen not to beat.
         alive: Workers whose hearts were seen to beat.
+        time_left_s: Seconds until the worker's job ends; None: unknown.
+        trial_time_s: Seconds that a trial takes; None: as the last finished ones.
+        failing_since: The first trial of the worker's unbroken row of failures; None without one.
+        obituaries: Dead worker -> why its trial is held for lost.
     """
 
     worker: str
@@ -53,6 +81,10 @@ class Asking:
     stop_after_failures: int | None
     dead: Collection[str] = field(default=())
     alive: Collection[str] = field(default=())
+    time_left_s: float | None = None
+    trial_time_s: float | None = None
+    failing_since: int | None = None
+    obituaries: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,9 +92,12 @@ class _Outlook:
     """What a claim has to know where nothing went wrong; one look at the ledger."""
 
     released: int | None
+    queued: int | None
     n_drawn: int
     cursor: int
+    is_paused: bool
     worker_state: str
+    is_stopped: bool
     has_finished: bool
     n_failed: int
 
@@ -70,7 +105,7 @@ class _Outlook:
     def of(cls, transaction: Transaction, bound: BoundSpace, asking: Asking) -> _Outlook:
         return cls(*transaction.rows("outlook", space=bound.id, worker=asking.worker)[0])
 
-    def is_stopped(self, asking: Asking) -> bool:
+    def is_failing(self, asking: Asking) -> bool:
         limit = asking.stop_after_failures
         return limit is not None and not self.has_finished and self.n_failed >= limit
 
@@ -84,33 +119,41 @@ def nothing_to_write(transaction: Transaction, bound: BoundSpace, asking: Asking
     if _dead_ones_count_on(transaction, asking):
         return None
     outlook = _Outlook.of(transaction, bound, asking)
-    if outlook.is_stopped(asking):
-        return Draw.STOPPED
+    refusal = _refusal(transaction, outlook, asking)
+    if refusal is not None:
+        state = _STATE_AFTER_REFUSAL.get(refusal, outlook.worker_state)
+        return refusal if state == outlook.worker_state else None
+    trials = bound.open_trials(transaction)
     if (
-        outlook.released is not None
+        trials.next_in_line(outlook.released, outlook.queued) is not None
         or outlook.may_draw(bound, asking)
-        or _oldest_to_retry(transaction, asking) is not None
+        or trials.oldest_to_retry(asking.max_attempts, asking.dead) is not None
     ):
         return None
-    if not transaction.value("any_may_come_back", max_attempts=asking.max_attempts):
+    if not trials.any_may_come_back(asking.max_attempts):
         return Draw.EXHAUSTED
-    return Draw.WAIT if outlook.worker_state == "waiting" and not _enough_wait(transaction, asking) else None
+    is_to_wait = outlook.worker_state == "waiting" and not _enough_wait(transaction, bound, asking)
+    return Draw.WAIT if is_to_wait else None
 
 
 def claim(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim | Draw | None:
     """Serve a worker; None if all positions that one transaction may look at were drawn before."""
     _presume_lost(transaction, asking)
     outlook = _Outlook.of(transaction, bound, asking)
-    if outlook.is_stopped(asking):
-        return Draw.STOPPED
-    if outlook.released is not None:
-        claimed = _claim_again(transaction, asking, outlook.released)
+    refusal = _refusal(transaction, outlook, asking)
+    if refusal is not None:
+        _enter(transaction, asking, _STATE_AFTER_REFUSAL.get(refusal))
+        return refusal
+    trials = bound.open_trials(transaction)
+    waiting = trials.next_in_line(outlook.released, outlook.queued)
+    if waiting is not None:
+        claimed = _claim_again(transaction, asking, waiting)
     elif outlook.may_draw(bound, asking):
         claimed = _claim_new(transaction, bound, asking, outlook)
-    elif (retried := _oldest_to_retry(transaction, asking)) is not None:
+    elif (retried := trials.oldest_to_retry(asking.max_attempts, asking.dead)) is not None:
         claimed = _claim_again(transaction, asking, retried)
     else:
-        return _nothing(transaction, asking)
+        return _nothing(transaction, bound, asking)
     if claimed and outlook.worker_state != "working":
         transaction.change("set_worker_working", worker=asking.worker)
     return claimed
@@ -130,12 +173,35 @@ def remaining(transaction: Transaction, bound: BoundSpace, max_trials: int | Non
     undrawn = bound.space.n_trials - _number(transaction, "cursor", space=bound.id)
     if max_trials is not None:
         undrawn = min(undrawn, max(0, max_trials - _number(transaction, "n_drawn")))
-    return undrawn + _number(transaction, "count_open", max_attempts=max_attempts)
+    return undrawn + bound.open_trials(transaction).count(max_attempts)
+
+
+def _refusal(transaction: Transaction, outlook: _Outlook, asking: Asking) -> Draw | None:
+    """Why the worker gets no trial, whichever there are."""
+    if outlook.is_stopped:
+        return Draw.STOPPED
+    if outlook.is_failing(asking):
+        return Draw.FAILING
+    if prospects.is_out_of_time(transaction, asking.time_left_s, asking.trial_time_s):
+        return Draw.OUT_OF_TIME
+    if outlook.is_paused:
+        return Draw.PAUSED
+    if asking.failing_since is not None:
+        return prospects.probation(transaction, asking.worker, asking.failing_since)
+    return None
+
+
+def _enter(transaction: Transaction, asking: Asking, state: str | None) -> None:
+    if state == "left":
+        transaction.change("set_worker_left", worker=asking.worker, now=time.time())
+    elif state == "waiting":
+        transaction.change("set_worker_waiting", worker=asking.worker)
 
 
 def _dead_ones_count_on(transaction: Transaction, asking: Asking) -> bool:
     """Whether a dead worker is still entered as running a trial, or as waiting for one."""
-    return not _waiting(transaction).isdisjoint(asking.dead) or any(
+    waiting = {row["id"] for row in transaction.rows("waiting_workers")}
+    return not waiting.isdisjoint(asking.dead) or any(
         transaction.row("running_of_worker", worker=worker) for worker in asking.dead
     )
 
@@ -149,7 +215,7 @@ def _presume_lost(transaction: Transaction, asking: Asking) -> None:
                 number=trial["number"],
                 token=trial["token"],
                 now=time.time(),
-                error="its worker gave no sign of life for longer than the lease",
+                error=asking.obituaries.get(worker, NO_SIGN_OF_LIFE.format("its worker")),
             )
 
 
@@ -178,59 +244,33 @@ def _claim_new(
     return None
 
 
-def _oldest_to_retry(transaction: Transaction, asking: Asking) -> int | None:
-    """The oldest failed or lost trial with attempts left that nobody alive may hold."""
-    dead = json.dumps(list(asking.dead))
-    # Level by level of charged attempts: the indexes give the oldest of each, and there are few levels.
-    failed = [
-        transaction.value("oldest_failed", charged=charged)
-        for charged in _levels(transaction, "next_charge_of_failed", asking.max_attempts)
-    ]
-    lost = [
-        transaction.value("oldest_lost", charged=charged, dead=dead)
-        for charged in _levels(transaction, "next_charge_of_lost", asking.max_attempts)
-    ]
-    return min((int(number) for number in failed + lost if number is not None), default=None)
-
-
-def _levels(transaction: Transaction, query: str, max_attempts: int) -> list[int]:
-    levels: list[int] = []
-    while True:
-        charged = transaction.value(query, charged=levels[-1] if levels else -1)
-        if charged is None or int(charged) >= max_attempts:
-            return levels
-        levels.append(int(charged))
-
-
 def _claim_again(transaction: Transaction, asking: Asking, number: int) -> Claim | None:
-    transaction.change("keep_attempt", number=number)
+    transaction.change("keep_attempt", number=number, now=time.time())
     transaction.change(
         "claim_trial", number=number, token=asking.token, worker=asking.worker, now=time.time()
     )
     return claimed_before(transaction, asking)
 
 
-def _nothing(transaction: Transaction, asking: Asking) -> Draw:
-    if not transaction.value("any_may_come_back", max_attempts=asking.max_attempts):
+def _nothing(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Draw:
+    if not bound.open_trials(transaction).any_may_come_back(asking.max_attempts):
         return Draw.EXHAUSTED
     # A worker that waits keeps its accelerator from others, so no more of them wait than may be needed.
-    if _enough_wait(transaction, asking):
-        transaction.change("set_worker_left", worker=asking.worker, now=time.time())
-        return Draw.LEAVE
-    transaction.change("set_worker_waiting", worker=asking.worker)
-    return Draw.WAIT
+    is_to_leave = _enough_wait(transaction, bound, asking)
+    _enter(transaction, asking, "left" if is_to_leave else "waiting")
+    return Draw.LEAVE if is_to_leave else Draw.WAIT
 
 
-def _enough_wait(transaction: Transaction, asking: Asking) -> bool:
+def _enough_wait(transaction: Transaction, bound: BoundSpace, asking: Asking) -> bool:
     """Whether others that are seen to live wait for every trial whose holder is not: for one at least."""
-    others = _waiting(transaction) - {asking.worker}
-    holders = transaction.rows("holders_of_open_trials", max_attempts=asking.max_attempts)
-    doubtful = sum(holder["id"] not in asking.alive for holder in holders)
+    others = {
+        row["id"]
+        for row in transaction.rows("waiting_workers")
+        if row["id"] != asking.worker and row["branch"] in (None, bound.branch)
+    }
+    holders = bound.open_trials(transaction).holders(asking.max_attempts)
+    doubtful = sum(holder not in asking.alive for holder in holders)
     return len(others.intersection(asking.alive)) >= max(1, doubtful)
-
-
-def _waiting(transaction: Transaction) -> set[str]:
-    return {row["id"] for row in transaction.rows("waiting_workers")}
 
 
 def _number(transaction: Transaction, query: str, **parameters: str | int) -> int:

@@ -15,13 +15,13 @@ def end_if_held(transaction: Transaction, ending: Ending) -> None:
     """Record how an attempt ended.
 
     Raises:
-        ClaimLost: The trial was claimed by another worker.
+        ClaimLost: The trial was claimed by another worker, or cancelled.
     """
     if ending.outcome == "finished":
         is_held = _change(transaction, "finish_trial", ending, **_result(ending))
         consequence = "run_has_finished_one"
     elif ending.outcome == "released":
-        is_held = _change(transaction, "release_trial", ending)
+        is_held = _change(transaction, "release_trial", ending, error=storable(ending.error))
         consequence = None
     else:
         is_held = _change(
@@ -68,7 +68,7 @@ def _expect_outcome(transaction: Transaction, ending: Ending) -> None:
     if found != ending.outcome:
         raise ClaimLost(
             f"attempt {ending.attempt} is held no longer: "
-            "the trial was given up or claimed by another worker",
+            "the trial was given up, claimed by another worker, or cancelled",
             where=f"trial {ending.number}",
             mend="Nothing is to be done: whoever holds the trial now records it",
         )

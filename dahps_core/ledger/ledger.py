@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from dahps_core.combination import Value
-from dahps_core.ledger import claiming, opening, reading
-from dahps_core.ledger.connection import Database, Parameter, Transaction
+from dahps_core.ledger import claiming, opening
+from dahps_core.ledger.connection import Database, Transaction
 from dahps_core.ledger.ending import end_if_held, storable
 from dahps_core.ledger.folder import FILE_NAME, Locking, locking_of, make_folder, possible, refuse_mixing
+from dahps_core.ledger.obituaries import obituaries
 from dahps_core.ledger.search import Search
-from dahps_core.trial import Claim, Draw, Ending, TrialRecord, TrialState
+from dahps_core.ledger.steering import LedgerSteering
+from dahps_core.trial import Claim, Draw, Ending
 
 PATIENCE_S = 600.0
 
 
-class Ledger:
+class Ledger(LedgerSteering):
     """A folder on shared storage that many workers on many hosts draw trials from.
 
     Promises:
@@ -35,14 +38,12 @@ class Ledger:
 
     Attributes:
         folder: The folder that holds `ledger.db`, heartbeats and checkpoints.
-        search: What it is a ledger of, with the ledger's seed and the space that new trials are drawn from.
+        search: What it is a ledger of, with the ledger's seed.
+        space: What this object draws new trials from: the search's space, or one branch of it (`only`).
     """
 
     def __init__(self, folder: Path, database: Database, search: Search, bound: claiming.BoundSpace) -> None:
-        self.folder = folder
-        self.search = search
-        self._database = database
-        self._bound = bound
+        super().__init__(folder, database, search, bound)
         self._waiting: set[str] = set()
 
     @classmethod
@@ -51,6 +52,7 @@ class Ledger:
         folder: Path | str,
         search: Search,
         *,
+        only: Mapping[str, Value] | None = None,
         on_change: Literal["refuse", "extend"] = "refuse",
         locking: Locking = "fcntl",
         create: bool = True,
@@ -61,6 +63,8 @@ class Ledger:
         Args:
             folder: Made with its parents.
             search: What is to be searched; a seed of None takes the ledger's.
+            only: Key -> the value, or a list of those, that combinations must have for this ledger object to
+                draw and serve their trials; None: all of them.
             on_change: "extend" adds a changed space to those that the ledger searches.
             locking: How the users of a ledger keep each other out, for good: "fcntl" by the storage's
                 byte-range locks; "folder", for storage whose locks do not hold between hosts, by a folder.
@@ -70,6 +74,7 @@ class Ledger:
 
         Raises:
             SearchChangedError: The ledger holds another search.
+            ConfigurationError: `only` names a key or a value that the space has not.
             NotALedgerError: Something else stands in its place.
             LockingChangedError: It was made with the other way of locking.
             LedgerDamagedError: Its file is damaged, or gone from a folder where a search has been.
@@ -83,7 +88,7 @@ class Ledger:
         database = Database(
             folder / FILE_NAME, patience_s=patience_s, locking=locking, create=create, was_there=not create
         )
-        bound = opening.join(database, search, create=create, extend=on_change == "extend")
+        bound = opening.join(database, search, only, create=create, extend=on_change == "extend")
         return cls(folder, database, *bound)
 
     @classmethod
@@ -92,10 +97,6 @@ class Ledger:
         folder = possible(folder)
         database = Database(folder / FILE_NAME, patience_s=patience_s, locking=locking_of(folder) or "fcntl")
         return cls(folder, database, *opening.bind_to_newest(database))
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._database.close()
 
     def __enter__(self) -> Ledger:
         return self
@@ -107,7 +108,19 @@ class Ledger:
         """The folder of a trial's checkpoints, the same for all its attempts; made by who needs it."""
         return self.folder / "checkpoints" / str(number)
 
-    def register(self, run: str, host: str, pid: int, job: str | None, run_folder: str | None = None) -> str:
+    def enter_run(self, run: str, folder: str | None) -> None:
+        """Enter a multirun before any of its workers has started: queued ones may be stopped as well."""
+        self._database.write(lambda writing: writing.change("insert_run", run=run, folder=storable(folder)))
+
+    def register(
+        self,
+        run: str,
+        host: str,
+        pid: int,
+        job: str | None,
+        run_folder: str | None = None,
+        log: str | None = None,
+    ) -> str:
         """Enter a worker of a multirun.
 
         Args:
@@ -116,6 +129,8 @@ class Ledger:
             pid: Its process there.
             job: The batch system's name for it.
             run_folder: Where the multirun's trials write.
+            log: The files that its job logs to, one a line: what the batch system says there of a worker that
+                was killed goes into the records of its trials.
 
         Returns:
             The worker's id.
@@ -125,21 +140,35 @@ class Ledger:
         def enter(transaction: Transaction) -> None:
             transaction.change("insert_run", run=run, folder=storable(run_folder))
             transaction.change(
-                "insert_worker", worker=worker, run=run, host=host, pid=pid, job=job, now=time.time()
+                "insert_worker",
+                worker=worker,
+                run=run,
+                host=host,
+                pid=pid,
+                job=job,
+                log=storable(log),
+                branch=self._bound.branch,
+                now=time.time(),
             )
 
         self._database.write(enter)
         return worker
 
-    def retire(self, worker: str) -> None:
-        """The worker asks no more; a trial that it still holds is released.
+    def retire(self, worker: str, reason: str | None = None) -> None:
+        """The worker asks no more; a trial that it still holds is released, for this reason.
 
         It can hold one if it was interrupted after `claim` had written, and before it returned.
         """
 
         def leave(transaction: Transaction) -> None:
             for trial in transaction.rows("running_of_worker", worker=worker):
-                transaction.change("release_trial", **dict(trial), now=time.time(), output_dir=None)
+                transaction.change(
+                    "release_trial",
+                    **dict(trial),
+                    now=time.time(),
+                    output_dir=None,
+                    error=storable(reason),
+                )
             transaction.change("set_worker_left", worker=worker, now=time.time())
 
         self._database.write(leave)
@@ -154,10 +183,13 @@ class Ledger:
         dead: Collection[str] = (),
         alive: Collection[str] = (),
         after: Ending | None = None,
+        time_left_s: float | None = None,
+        trial_time_s: float | None = None,
+        failing_since: int | None = None,
     ) -> Claim | Draw:
         """The next trial for a worker, or why it gets none.
 
-        Order of service: released trials, new ones, failed or lost ones; each oldest first.
+        Order of service: released trials, queued, new, failed or lost ones; each oldest first.
 
         Args:
             worker: As `register` returned it.
@@ -169,18 +201,38 @@ class Ledger:
             alive: Workers whose heartbeats were seen to change.
             after: How the worker's last attempt ended: recorded in the same transaction, since storage that
                 is slow is so for each.
+            time_left_s: Seconds until the worker's job ends: it leaves if no trial can end before; None:
+                unknown.
+            trial_time_s: Seconds that a trial takes; None: the median of the last finished ones.
+            failing_since: The number of the first trial of the worker's unbroken row of failures, if that is
+                long: it leaves if the multirun's trials on other hosts have finished since, and waits for the
+                first of them to end. None: no such row.
 
         Raises:
             ClaimLost: That attempt's trial was claimed by another worker; nothing was recorded or claimed.
         """
         token = secrets.token_hex(16)
-        asking = claiming.Asking(worker, token, max_trials, max_attempts, stop_after_failures, dead, alive)
+        asking = claiming.Asking(
+            worker,
+            token,
+            max_trials,
+            max_attempts,
+            stop_after_failures,
+            dead,
+            alive,
+            time_left_s,
+            trial_time_s,
+            failing_since,
+        )
         # A waiting worker asks again and again, so it only reads while nothing has changed.
         is_waiting = worker in self._waiting and after is None
         answer: Claim | Draw | None = self._poll(asking) if is_waiting else None
+        if answer is None:
+            asking = replace(asking, obituaries=obituaries(self._database, dead))
         while answer is None:
             answer, after = self._claim_once(asking, after), None
-        (self._waiting.add if answer is Draw.WAIT else self._waiting.discard)(worker)
+        is_to_wait = answer in (Draw.WAIT, Draw.PAUSED)
+        (self._waiting.add if is_to_wait else self._waiting.discard)(worker)
         return answer
 
     def _poll(self, asking: claiming.Asking) -> Draw | None:
@@ -211,7 +263,7 @@ class Ledger:
             output_dir: Where the attempt wrote.
 
         Raises:
-            ClaimLost: The trial was claimed by another worker.
+            ClaimLost: The trial was claimed by another worker, or cancelled.
         """
         self.end_if_held(_ending(claim, "finished", output_dir, result=result, metric=metric))
 
@@ -223,64 +275,13 @@ class Ledger:
         """The attempt died without an answer, as its own worker saw; as `finish_if_held` raises."""
         self.end_if_held(_ending(claim, "died", output_dir, error=error))
 
-    def release_if_held(self, claim: Claim, *, output_dir: str | None) -> None:
-        """The attempt was interrupted, and is not counted; as `finish_if_held` raises."""
-        self.end_if_held(_ending(claim, "released", output_dir))
+    def release_if_held(self, claim: Claim, *, output_dir: str | None, error: str | None = None) -> None:
+        """The attempt was interrupted, for some reason, and is not counted; as `finish_if_held` raises."""
+        self.end_if_held(_ending(claim, "released", output_dir, error=error))
 
     def end_if_held(self, ending: Ending) -> None:
         """The attempt ended in one of these ways; as `finish_if_held` raises."""
         self._database.write(partial(end_if_held, ending=ending))
-
-    def is_held(self, claim: Claim) -> bool:
-        """Whether a write in the claim's name would be accepted now."""
-        return bool(self._value("is_held", number=claim.number, token=claim.token))
-
-    def watched_workers(self) -> list[str]:
-        """Whose heartbeats an idle worker observes: who holds a running or lost trial, and who waits."""
-        return self._database.read(lambda reading: [row["id"] for row in reading.rows("watched_workers")])
-
-    @property
-    def n_drawn(self) -> int:
-        """How many trials were ever claimed; their numbers are dense from 0."""
-        return int(self._value("n_drawn") or 0)
-
-    def remaining(self, max_trials: int | None, max_attempts: int) -> int:
-        """How many trials are not over, by the limits that `claim` is given; 0 when the search has ended.
-
-        Of a space that overlaps with another one of the ledger, trials that were drawn from the other
-        one are counted until the cursor has passed over them.
-        """
-        return self._database.read(
-            lambda reading: claiming.remaining(reading, self._bound, max_trials, max_attempts)
-        )
-
-    def counts(self) -> dict[TrialState, int]:
-        """How many trials are in each state, at one moment."""
-        return self._database.read(reading.counts)
-
-    def trials(self, first: int = 0) -> Iterator[TrialRecord]:
-        """All trials from a number on, with their last attempts; read by pages, so that no writer waits."""
-        return reading.trials(self._database, first)
-
-    def best(self) -> TrialRecord | None:
-        """The finished trial with the best metric; NaN and None never win, ties go to the lower number."""
-        return self._database.read(lambda transaction: reading.best(transaction, self.search.direction))
-
-    def workers(self, run: str) -> list[reading.WorkerRecord]:
-        """The workers of a multirun, in the order of their coming."""
-        return self._database.read(lambda transaction: reading.workers(transaction, run))
-
-    def run_folders(self) -> list[Path]:
-        """Where the trials of its multiruns write, as far as that is known."""
-        found = self._database.read(lambda transaction: transaction.rows("run_folders"))
-        return [Path(row["folder"]) for row in found]
-
-    def run(self, run: str) -> reading.RunRecord:
-        """How a multirun went so far."""
-        return self._database.read(lambda transaction: reading.run(transaction, run))
-
-    def _value(self, query: str, **parameters: Parameter) -> Parameter:
-        return self._database.read(lambda reading: reading.value(query, **parameters))
 
 
 def _ending(claim: Claim, outcome: str, output_dir: str | None, **told: Any) -> Ending:

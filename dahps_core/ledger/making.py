@@ -16,10 +16,10 @@ from dahps_core.ledger.storage import damaged, not_a_ledger
 log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x44414850  # "DAHP", in the file's header
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SCHEMA = statements("schema.sql")
-_UPGRADES = {1: statements("upgrade_1.sql")}
+_UPGRADES = {1: statements("upgrade_1.sql"), 2: statements("upgrade_2.sql")}
 
 
 def make_tables(transaction: Transaction) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlite3 import Row
 from typing import Any
 
-from dahps_core.combination import canonical
+from dahps_core.combination import Value, canonical
 from dahps_core.errors import ConfigurationError, SearchChangedError
 from dahps_core.ledger.claiming import BoundSpace
 from dahps_core.ledger.connection import Database, Transaction
@@ -22,18 +22,29 @@ from dahps_core.ledger.making import is_empty, is_old, make_tables, upgrade
 from dahps_core.ledger.search import Search
 from dahps_core.ledger.storage import damaged, not_a_ledger, refusal
 from dahps_core.space import SearchSpace
+from dahps_core.space.pruning import allowed_by
 from dahps_core.strategies import STRATEGIES
 
 
-def join(database: Database, asked: Search, *, create: bool, extend: bool) -> tuple[Search, BoundSpace]:
+def join(
+    database: Database, asked: Search, only: Mapping[str, Value] | None, *, create: bool, extend: bool
+) -> tuple[Search, BoundSpace]:
     """Bind to a ledger that is made now, or holds the search that is asked for, or is extended to it.
 
+    Args:
+        database: The ledger's.
+        asked: What is searched, by all its workers together.
+        only: The branch that this one draws from; None: all of it.
+        create: Whether it is made where there is none.
+        extend: Whether a changed space is added to it.
+
     Returns:
-        The search with the ledger's seed, and the space that it draws from.
+        The search with the ledger's seed, and the space that is drawn from: the search's, or the branch.
 
     Raises:
         SearchChangedError: The ledger holds another search.
     """
+    branch = None if only is None else asked.space.only(only)
 
     # One writing transaction for all of it: of many processes that come at once, one makes the ledger.
     def join_or_make(transaction: Transaction) -> tuple[Search, int]:
@@ -51,11 +62,13 @@ def join(database: Database, asked: Search, *, create: bool, extend: bool) -> tu
         space_id = _space_id(transaction, asked.space)
         is_extended = extend or space_id is not None
         _refuse_changes(transaction, database.folder, kept, asked, space_may_differ=is_extended)
-        return kept, _add_space(transaction, asked.space) if space_id is None else space_id
+        if space_id is None:
+            space_id = _add_space(transaction, asked.space)
+        return kept, space_id if branch is None else _branch_id(transaction, branch)
 
     kept, space_id = database.write(join_or_make)
     search = replace(kept, space=asked.space)
-    return search, bound(search, space_id)
+    return search, bound(search if branch is None else replace(search, space=branch), space_id, only)
 
 
 def bind_to_newest(database: Database) -> tuple[Search, BoundSpace]:
@@ -107,11 +120,11 @@ def search_of(meta: Row | Mapping[str, Any], space: Row | Mapping[str, Any]) -> 
         raise damaged(f"its search cannot be read: {error}") from error
 
 
-def bound(search: Search, space_id: int) -> BoundSpace:
-    """The search's space, in the order that its strategy and seed say."""
+def bound(search: Search, space_id: int, only: Mapping[str, Value] | None = None) -> BoundSpace:
+    """The search's space, in the order that its strategy and seed say; `only`: it is a branch of one."""
     assert search.seed is not None
     order = STRATEGIES[search.strategy](search.space.size, search.seed)
-    return BoundSpace(space_id, search.space, order)
+    return BoundSpace(space_id, search.space, order, None if only is None else allowed_by(only))
 
 
 def _kept(transaction: Transaction) -> tuple[Search, int]:
@@ -126,10 +139,20 @@ def _space_id(transaction: Transaction, space: SearchSpace) -> int | None:
     return None if found is None else int(found)
 
 
-def _add_space(transaction: Transaction, space: SearchSpace) -> int:
-    definition = json.dumps(space.definition())
-    transaction.change("insert_space", digest=space.digest(), definition=definition, now=time.time())
-    return int(transaction.rows("newest_space")[0]["id"])
+def _branch_id(transaction: Transaction, branch: SearchSpace) -> int:
+    found = _space_id(transaction, branch)
+    return _add_space(transaction, branch, is_branch=True) if found is None else found
+
+
+def _add_space(transaction: Transaction, space: SearchSpace, *, is_branch: bool = False) -> int:
+    transaction.change(
+        "insert_space",
+        digest=space.digest(),
+        definition=json.dumps(space.definition()),
+        now=time.time(),
+        is_branch=int(is_branch),
+    )
+    return int(transaction.value("space_by_digest", digest=space.digest()) or 0)
 
 
 def _refuse_changes(

@@ -54,15 +54,15 @@ SELECT strategy, direction, metric, seed, locking FROM meta;
 
 -- name: insert_space
 -- A space to be searched.
-INSERT INTO space (digest, definition, added_at) VALUES (:digest, :definition, :now);
+INSERT INTO space (digest, definition, added_at, is_branch) VALUES (:digest, :definition, :now, :is_branch);
 
 -- name: space_by_digest
 -- Whether this space is searched already.
 SELECT id FROM space WHERE digest = :digest;
 
 -- name: newest_space
--- The space that was added last.
-SELECT id, digest, definition FROM space ORDER BY id DESC LIMIT 1;
+-- The space that was added last; a branch of one is none.
+SELECT id, digest, definition FROM space WHERE NOT is_branch ORDER BY id DESC LIMIT 1;
 
 -- name: cursor
 -- How many positions of a space were drawn or passed over.
@@ -73,12 +73,13 @@ SELECT cursor FROM space WHERE id = :space;
 UPDATE space SET cursor = :cursor WHERE id = :space;
 
 -- name: insert_run
--- A multirun, with the first of its workers.
+-- A multirun, with the first of its workers or before them.
 INSERT INTO run (id, folder) VALUES (:run, :folder) ON CONFLICT (id) DO NOTHING;
 
 -- name: insert_worker
 -- A process that will ask for trials; once, though the answer may get lost.
-INSERT INTO worker (id, run, host, pid, job, started_at) VALUES (:worker, :run, :host, :pid, :job, :now)
+INSERT INTO worker (id, run, host, pid, job, log, branch, started_at)
+VALUES (:worker, :run, :host, :pid, :job, :log, :branch, :now)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: set_worker_working
@@ -98,8 +99,8 @@ UPDATE worker SET state = 'left', ended_at = :now WHERE id = :worker AND state <
 UPDATE worker SET state = 'left', ended_at = :now WHERE id = :worker AND state = 'waiting';
 
 -- name: waiting_workers
--- Who waits for what may come back.
-SELECT id FROM worker WHERE state = 'waiting';
+-- Who waits for what may come back, and the only space whose trials it takes.
+SELECT id, branch FROM worker WHERE state = 'waiting';
 
 -- name: holders_of_open_trials
 -- Who holds a trial that may come back: once for each trial.
@@ -117,19 +118,86 @@ SELECT id FROM worker WHERE state = 'waiting';
 
 -- name: workers
 -- The workers of one multirun, in the order of their coming.
-SELECT id, run, host, pid, job, state, started_at, ended_at FROM worker WHERE run = :run ORDER BY started_at, id;
+SELECT id, run, host, pid, job, log, state, started_at, ended_at FROM worker WHERE run = :run ORDER BY started_at, id;
 
 -- name: n_drawn
 -- How many trials there are: numbers are dense.
 SELECT coalesce(max(number), -1) + 1 FROM trial;
 
+-- name: worker_counts
+-- Workers by state.
+SELECT state, count(*) AS n FROM worker GROUP BY state;
+
 -- name: outlook
 -- All that a claim has to know where nothing went wrong, in one statement.
 SELECT (SELECT number FROM trial WHERE state = 'released' ORDER BY number LIMIT 1) AS released,
+       (SELECT number FROM trial WHERE state = 'queued' ORDER BY number LIMIT 1) AS queued,
        (SELECT coalesce(max(number), -1) + 1 FROM trial) AS n_drawn,
        (SELECT cursor FROM space WHERE id = :space) AS cursor,
-       worker.state AS worker_state, run.has_finished, run.n_failed
+       EXISTS (SELECT 1 FROM pause) AS is_paused,
+       worker.state AS worker_state, run.is_stopped, run.has_finished, run.n_failed
 FROM worker JOIN run ON run.id = worker.run WHERE worker.id = :worker;
+
+-- name: pause
+-- The search is paused, from the first time that a person says so.
+INSERT INTO pause (id, since) VALUES (1, :now) ON CONFLICT (id) DO NOTHING;
+
+-- name: resume
+-- The search goes on.
+DELETE FROM pause;
+
+-- name: is_paused
+-- Whether a person has the search paused.
+SELECT EXISTS (SELECT 1 FROM pause);
+
+-- name: stop_runs
+-- The workers of one multirun, or of all that there are, end; what was said before stays said.
+UPDATE run SET is_stopped = 1, is_to_release = max(is_to_release, :is_to_release)
+WHERE :run IS NULL OR id = :run;
+
+-- name: is_to_release
+-- Whether a worker is to release what it runs.
+SELECT is_to_release FROM run WHERE id = (SELECT run FROM worker WHERE id = :worker);
+
+-- name: last_durations
+-- How long the last finished trials took, among the newest ones: thousands may run, or have failed.
+SELECT ended_at - started_at AS seconds FROM trial
+WHERE state = 'finished' AND number > (SELECT max(number) FROM trial) - :looked_through
+ORDER BY number DESC LIMIT :limit;
+
+-- name: outcomes_elsewhere
+-- How trials stand that other hosts' workers of a multirun have drawn, from a number on.
+SELECT trial.state FROM trial JOIN worker ON worker.id = trial.worker
+WHERE number BETWEEN :since AND :since + :looked_through
+  AND worker.run = (SELECT run FROM worker WHERE id = :worker)
+  AND worker.host <> (SELECT host FROM worker WHERE id = :worker);
+
+-- name: silent_holders
+-- Those among some workers who run trials, with what is known of their jobs.
+SELECT DISTINCT worker.id, host, pid, job, log FROM trial JOIN worker ON worker.id = trial.worker
+WHERE trial.state = 'running' AND trial.worker IN (SELECT value FROM json_each(:dead));
+
+-- name: released_trials
+-- The head of the queue.
+SELECT number, combination FROM trial WHERE state = 'released' ORDER BY number;
+
+-- name: queued_trials
+-- Next in the queue.
+SELECT number, combination FROM trial WHERE state = 'queued' ORDER BY number;
+
+-- name: trials_to_retry
+-- The tail of the queue: failed trials with attempts left, and lost ones whose holder is known to be dead.
+SELECT number, combination FROM trial WHERE state IN ('failed', 'died') AND charged < :max_attempts
+UNION ALL
+SELECT number, combination FROM trial
+WHERE state = 'lost' AND charged < :max_attempts AND worker IN (SELECT value FROM json_each(:dead))
+ORDER BY number;
+
+-- name: trials_that_may_come_back
+-- Who holds which trial that may come back.
+SELECT worker AS id, combination FROM trial WHERE state = 'running'
+UNION ALL
+SELECT worker, combination FROM trial WHERE state = 'lost' AND charged < :max_attempts;
 
 -- name: running_of_worker
 -- The running trials that a worker holds, with their tokens.
@@ -137,7 +205,7 @@ SELECT number, token FROM trial WHERE state = 'running' AND worker = :worker;
 
 -- name: run
 -- How a multirun went so far.
-SELECT has_finished, n_failed FROM run WHERE id = :run;
+SELECT has_finished, n_failed, is_stopped FROM run WHERE id = :run;
 
 -- name: run_folders
 -- Where the trials of all multiruns write.
@@ -184,6 +252,7 @@ SELECT EXISTS (SELECT 1 FROM trial WHERE state = 'running')
 -- How many trials run, or may run again.
 SELECT (SELECT count(*) FROM trial WHERE state = 'running')
      + (SELECT count(*) FROM trial WHERE state = 'released')
+     + (SELECT count(*) FROM trial WHERE state = 'queued')
      + (SELECT count(*) FROM trial WHERE state IN ('failed', 'died') AND charged < :max_attempts)
      + (SELECT count(*) FROM trial WHERE state = 'lost' AND charged < :max_attempts);
 
@@ -196,16 +265,54 @@ VALUES (:number, :space, :position, :combination, :digest, :repetition, 'running
 ON CONFLICT (digest, repetition) DO NOTHING;
 
 -- name: keep_attempt
--- The last attempt makes room for the next one.
+-- The last attempt, if there is one in the trial's row, makes room; one that still runs is cancelled.
 INSERT INTO attempt (trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error)
-SELECT number, attempts, token, worker, started_at, ended_at, state, output_dir, error
-FROM trial WHERE number = :number;
+SELECT number, attempts, token, worker, started_at, coalesce(ended_at, :now),
+       CASE state WHEN 'running' THEN 'cancelled' ELSE state END, output_dir, error
+FROM trial WHERE number = :number AND token IS NOT NULL;
 
 -- name: claim_trial
--- A released, failed or lost trial runs again, under a new token.
+-- A released, queued, failed or lost trial runs, under a new token.
 UPDATE trial SET state = 'running', attempts = attempts + 1, charged = charged + 1, token = :token,
                  worker = :worker, started_at = :now, ended_at = NULL, output_dir = NULL, error = NULL
-WHERE number = :number AND state IN ('released', 'failed', 'died', 'lost');
+WHERE number = :number AND state IN ('released', 'queued', 'failed', 'died', 'lost');
+
+-- name: cancel_trial
+-- Any state but finished -> cancelled, by a person; its last attempt is kept elsewhere.
+UPDATE trial SET state = 'cancelled', token = NULL, worker = NULL, started_at = NULL, ended_at = NULL,
+                 output_dir = NULL, error = NULL
+WHERE number = :number AND state NOT IN ('finished', 'cancelled');
+
+-- name: queue_trial
+-- failed, died, lost or cancelled -> queued, by a person, who pardons what was charged; its last attempt is kept
+-- elsewhere.
+UPDATE trial SET state = 'queued', pardoned = pardoned + charged, charged = 0, token = NULL, worker = NULL,
+                 started_at = NULL, ended_at = NULL, output_dir = NULL, error = NULL
+WHERE number = :number AND state IN ('failed', 'died', 'lost', 'cancelled');
+
+-- name: enqueue_trial
+-- A new trial, queued by a person; nothing if the same combination and repetition was drawn before.
+INSERT INTO trial (number, space, combination, digest, repetition, state, attempts, charged)
+VALUES (:number, :space, :combination, :digest, :repetition, 'queued', 0, 0)
+ON CONFLICT (digest, repetition) DO NOTHING;
+
+-- name: count_enqueued
+-- Trials that the cursor has to pass over.
+UPDATE space SET n_enqueued = n_enqueued + :n WHERE id = :space;
+
+-- name: trial_of_combination
+-- The trial of a combination and repetition.
+SELECT number, state FROM trial WHERE digest = :digest AND repetition = :repetition;
+
+-- name: state_of_trial
+-- Where a trial stands.
+SELECT state FROM trial WHERE number = :number;
+
+-- name: failed_trials
+-- All trials whose last attempt came to nothing.
+SELECT number FROM trial WHERE state IN ('failed', 'died')
+UNION ALL
+SELECT number FROM trial WHERE state = 'lost' ORDER BY number;
 
 -- name: claimed_trial
 -- A claim, by its token: of whom it is, and what for.
@@ -225,7 +332,7 @@ WHERE number = :number AND token = :token AND state IN ('running', 'lost');
 
 -- name: release_trial
 -- running or lost -> released, by its holder; the attempt is not charged.
-UPDATE trial SET state = 'released', ended_at = :now, output_dir = :output_dir, error = NULL, charged = charged - 1
+UPDATE trial SET state = 'released', ended_at = :now, output_dir = :output_dir, error = :error, charged = charged - 1
 WHERE number = :number AND token = :token AND state IN ('running', 'lost');
 
 -- name: presume_trial_lost
@@ -249,15 +356,24 @@ WITH unfinished AS (
     SELECT (SELECT count(*) FROM trial WHERE state = 'running') AS running,
            (SELECT count(*) FROM trial WHERE state IN ('failed', 'died') AND state = 'failed') AS failed,
            (SELECT count(*) FROM trial WHERE state = 'released') AS released,
+           (SELECT count(*) FROM trial WHERE state = 'queued') AS queued,
+           (SELECT count(*) FROM trial WHERE state = 'cancelled') AS cancelled,
            (SELECT count(*) FROM trial WHERE state = 'lost')
            + (SELECT count(*) FROM trial WHERE state IN ('failed', 'died') AND state = 'died') AS lost
 )
-SELECT *, (SELECT coalesce(max(number), -1) + 1 FROM trial) - running - failed - released - lost AS finished
+SELECT *, (SELECT coalesce(max(number), -1) + 1 FROM trial)
+          - running - failed - released - queued - lost - cancelled AS finished
 FROM unfinished;
 
 -- name: trial_page
 -- Some trials with their last attempts, by number.
-SELECT trial.*, worker.host, worker.pid, worker.job FROM trial JOIN worker ON worker.id = trial.worker
+SELECT number, combination, repetition, trial.state, attempts, metric, metric_is_nan, result,
+       coalesce(trial.started_at, last.started_at) AS started_at, coalesce(trial.ended_at, last.ended_at) AS ended_at,
+       coalesce(trial.output_dir, last.output_dir) AS output_dir, coalesce(trial.error, last.error) AS error,
+       worker.host, worker.pid, worker.job
+FROM trial
+LEFT JOIN attempt AS last ON trial.token IS NULL AND last.trial = trial.number AND last.attempt = trial.attempts
+LEFT JOIN worker ON worker.id = coalesce(trial.worker, last.worker)
 WHERE number >= :first ORDER BY number LIMIT :limit;
 
 -- name: lowest_metric

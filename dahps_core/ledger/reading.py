@@ -26,6 +26,7 @@ class WorkerRecord:
     Attributes:
         run: The multirun that started it.
         job: The id of its batch job, if it has one.
+        log: The files that its job logs to, one a line, if they are known.
         state: "working", "waiting" or "left"; a worker that died without a word does not tell.
     """
 
@@ -34,6 +35,7 @@ class WorkerRecord:
     host: str
     pid: int
     job: str | None
+    log: str | None
     state: str
     started_at: float
     ended_at: float | None
@@ -47,11 +49,13 @@ class RunRecord:
         has_finished: Whether one of its trials finished.
         n_failed: How many of its attempts failed.
         first_failure: The first of them: the trial's number, and the error.
+        is_stopped: Whether a person ended its workers.
     """
 
     has_finished: bool
     n_failed: int
     first_failure: tuple[int, str] | None
+    is_stopped: bool
 
 
 def counts(transaction: Transaction) -> dict[TrialState, int]:
@@ -82,6 +86,12 @@ def best(transaction: Transaction, direction: str) -> TrialRecord | None:
     return record(transaction.rows("trial_page", first=number, limit=1)[0])
 
 
+def worker_counts(transaction: Transaction) -> dict[str, int]:
+    """How many workers work, wait and have left; those that died without a word are among the first two."""
+    found = {row["state"]: int(row["n"]) for row in transaction.rows("worker_counts")}
+    return {state: found.get(state, 0) for state in ("working", "waiting", "left")}
+
+
 def workers(transaction: Transaction, run: str) -> list[WorkerRecord]:
     """The workers of a multirun, in the order of their coming."""
     return [_worker(row) for row in transaction.rows("workers", run=run)]
@@ -91,10 +101,10 @@ def run(transaction: Transaction, run: str) -> RunRecord:
     """How a multirun went so far; one that no worker of is known has done nothing."""
     row = transaction.row("run", run=run)
     if row is None:
-        return RunRecord(has_finished=False, n_failed=0, first_failure=None)
+        return RunRecord(has_finished=False, n_failed=0, first_failure=None, is_stopped=False)
     failure = transaction.row("first_failure", run=run) if row["n_failed"] else None
     first = (failure["trial"], str(failure["error"])) if failure else None
-    return RunRecord(bool(row["has_finished"]), row["n_failed"], first)
+    return RunRecord(bool(row["has_finished"]), row["n_failed"], first, bool(row["is_stopped"]))
 
 
 def record(row: sqlite3.Row) -> TrialRecord:
@@ -120,7 +130,7 @@ def _record(row: sqlite3.Row) -> TrialRecord:
         metric=math.nan if row["metric_is_nan"] else row["metric"],
         result=None if row["result"] is None else json.loads(row["result"]),
         output_dir=row["output_dir"],
-        worker=f"{row['host']}:{row['pid']}" + (f" job {row['job']}" if row["job"] else ""),
+        worker=row["host"] and f"{row['host']}:{row['pid']}" + (f" job {row['job']}" if row["job"] else ""),
         started_at=row["started_at"],
         ended_at=row["ended_at"],
         error=row["error"],

@@ -15,7 +15,7 @@ from dahps_core.errors import ConfigurationError
 from dahps_core.ledger.folder import FILE_NAME, locking_of
 from dahps_core.ledger.ledger import Ledger
 from dahps_core.ledger.lock_folder import newest_database
-from dahps_core.ledger.salvaging import Row, Salvage, salvage, undrawn_from
+from dahps_core.ledger.salvaging import WITHOUT_ATTEMPT, Row, Salvage, salvage, undrawn_from
 from dahps_core.ledger.statements import statements
 
 _CARE = statements("care.sql")
@@ -64,7 +64,7 @@ def _copied(source: Path, folder: Path) -> Path:
 
 def _fill(found: Salvage, path: Path) -> list[str]:
     run = f"recovered-{secrets.token_hex(4)}"
-    unknown = {"id": secrets.token_hex(8), "run": run, "host": "?", "pid": 0, "job": None}
+    unknown = {"id": secrets.token_hex(8), "run": run, "host": "?", "pid": 0, "job": None, "log": None}
     unknown |= {"started_at": time.time(), "ended_at": None}
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
@@ -75,8 +75,9 @@ def _fill(found: Salvage, path: Path) -> list[str]:
             connection.execute(_CARE["put_run"], {"id": worker["run"], "folder": folders.get(worker["run"])})
             connection.execute(_CARE["put_worker"], worker)
         for space, _ in found.spaces:
-            connection.execute(_CARE["put_cursor"], {"id": space["id"], "cursor": space["cursor"]})
+            connection.execute(_CARE["put_space"], space)
         n_lost = _put_trials(connection, found, known, str(unknown["id"]))
+        connection.execute(_CARE["put_numbers_enqueued"])
         connection.execute(_CARE["put_summaries"])
         connection.execute("COMMIT")
     n_results = sum(trial["state"] == "finished" for trial in found.trials.values())
@@ -90,20 +91,23 @@ def _fill(found: Salvage, path: Path) -> list[str]:
 def _put_trials(connection: sqlite3.Connection, found: Salvage, known: set[str], unknown: str) -> int:
     earlier: dict[tuple[int, int], Row] = {(row["trial"], row["attempt"]): row for row in found.attempts}
     drawn = {(trial["digest"], trial["repetition"]) for trial in found.trials.values()}
-    missing = undrawn_from(found.spaces, drawn)
+    missing = undrawn_from(found.spaces, drawn, and_beyond=True)
     n_lost = 0
     for number in range(found.n_trials):
         trial = found.trials.get(number) or _to_be_run_again(number, next(missing)[0])
+        has_attempt = trial["state"] not in WITHOUT_ATTEMPT
         attempts = [
             earlier.get((number, attempt)) or _lost_attempt(number, attempt)
-            for attempt in range(1, trial["attempts"])
+            for attempt in range(1, trial["attempts"] + (not has_attempt))
         ]
         n_lost += sum(attempt["worker"] is None for attempt in attempts)
-        outcomes = [attempt["outcome"] for attempt in attempts] + [trial["state"]]
-        trial["charged"] = sum(outcome != "released" for outcome in outcomes)
+        outcomes = [attempt["outcome"] for attempt in attempts] + [trial["state"]] * has_attempt
+        n_charged = sum(outcome != "released" for outcome in outcomes)
+        trial["pardoned"] = min(trial["pardoned"], n_charged)
+        trial["charged"] = n_charged - trial["pardoned"]
         if trial["state"] == "running":
             trial |= {"state": "lost", "ended_at": time.time(), "error": _GONE}
-        for row in (trial, *attempts):
+        for row in (trial, *attempts) if has_attempt else attempts:
             row["worker"] = row["worker"] if row["worker"] in known else unknown
         connection.execute(_CARE["put_trial"], trial)
         for attempt in attempts:
@@ -119,6 +123,7 @@ def _to_be_run_again(number: int, drawn: Row) -> Row:
         "number": number,
         "state": "died",
         "attempts": 1,
+        "pardoned": 0,
         "token": secrets.token_hex(16),
         "started_at": now,
         "ended_at": now,

@@ -54,12 +54,14 @@ def salvage(path: Path) -> Salvage:
         connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
         searches, spaces = _searches(connection, path)
         by_id = {row["id"]: (row, order) for row, order in spaces}
-        n_trials = len({key for _, key in undrawn_from(spaces, set())})
+        drawn = {key for _, key in undrawn_from(spaces, set())}
+        most = min(len(drawn) + sum(row["n_enqueued"] for row, _ in spaces), path.stat().st_size // _SMALLEST)
         trials = {
             row["number"]: row
-            for row in _trials(connection, n_trials)
-            if not shapes.misfits(row, shapes.TRIAL) and _is_right(row, by_id)
+            for row in _trials(connection, most)
+            if not shapes.misfits(row, shapes.TRIAL) and row["number"] < most and _is_right(row, by_id)
         }
+        drawn.update((row["digest"], row["repetition"]) for row in trials.values())
         return Salvage(
             searches,
             spaces,
@@ -71,32 +73,38 @@ def salvage(path: Path) -> Salvage:
                 for row in _both_ways(connection, "salvage_attempts", shapes.ATTEMPT)
                 if row["outcome"] in _OUTCOMES
             ],
-            n_trials,
+            max(len(drawn), max(trials, default=-1) + 1),
         )
 
 
 def undrawn_from(
-    spaces: list[tuple[Row, BoundSpace]], known: set[tuple[str, int]]
+    spaces: list[tuple[Row, BoundSpace]], known: set[tuple[str, int]], *, and_beyond: bool = False
 ) -> Iterator[tuple[Row, tuple[str, int]]]:
-    """What the spaces' cursors have passed and is not among the known: a trial's row, with what is unique."""
+    """What the spaces' cursors have passed and is not among the known: a trial's row, with what is unique.
+
+    With `and_beyond` also, after that, what the cursors have not passed, as if a person had asked for it.
+    """
     seen = set(known)
-    for space, order in spaces:
-        for position in range(min(space["cursor"], order.space.n_trials)):
-            combination, repetition = order.trial_at(position)
-            key = (combination.digest(), repetition)
-            if key in seen:
-                continue
-            seen.add(key)
-            yield (
-                {
-                    "space": space["id"],
-                    "position": position,
-                    "combination": combination.to_json(),
-                    "digest": key[0],
-                    "repetition": repetition,
-                },
-                key,
-            )
+    for is_beyond in (False, True) if and_beyond else (False,):
+        for space, order in spaces:
+            cursor = min(space["cursor"], order.space.n_trials)
+            positions = range(cursor, order.space.n_trials) if is_beyond else range(cursor)
+            for position in positions:
+                combination, repetition = order.trial_at(position)
+                key = (combination.digest(), repetition)
+                if key in seen:
+                    continue
+                seen.add(key)
+                yield (
+                    {
+                        "space": space["id"],
+                        "position": None if is_beyond else position,
+                        "combination": combination.to_json(),
+                        "digest": key[0],
+                        "repetition": repetition,
+                    },
+                    key,
+                )
 
 
 def _searches(
@@ -165,10 +173,13 @@ def _is_right(row: Row, spaces: dict[int, tuple[Row, BoundSpace]]) -> bool:
 def _is_allowed(row: Row) -> bool:
     """Whether the schema would take the row of a trial: a damaged page knows of no CHECK."""
     is_finished = row["state"] == "finished"
+    has_attempt = row["state"] not in WITHOUT_ATTEMPT
     return (
-        row["state"] in ("running", "finished", *_OUTCOMES)
-        and 1 <= row["attempts"] < 2**31
-        and (row["state"] == "running") == (row["ended_at"] is None)
+        row["state"] in ("running", "finished", *WITHOUT_ATTEMPT, *_OUTCOMES)
+        and has_attempt <= row["attempts"] < 2**31
+        and all((row[column] is not None) == has_attempt for column in ("token", "worker", "started_at"))
+        and (row["state"] == "running" or not has_attempt) == (row["ended_at"] is None)
+        and row["pardoned"] >= 0
         and is_finished == (row["result"] is not None)
         and (is_finished or row["metric"] is None)
         and row["metric_is_nan"] in ((0, 1) if is_finished and row["metric"] is None else (0,))
@@ -176,4 +187,10 @@ def _is_allowed(row: Row) -> bool:
 
 
 #: Of an attempt that another one followed.
-_OUTCOMES = ("failed", "released", "died", "lost")
+_OUTCOMES = ("failed", "released", "died", "lost", "cancelled")
+
+#: States of trials all of whose attempts were followed by a person's word.
+WITHOUT_ATTEMPT = ("queued", "cancelled")
+
+#: A trial takes more bytes of a file than this: its digest alone does.
+_SMALLEST = 64

@@ -23,7 +23,11 @@ CREATE TABLE space (
     digest TEXT NOT NULL UNIQUE,
     definition TEXT NOT NULL,
     added_at REAL NOT NULL,
-    cursor INTEGER NOT NULL DEFAULT 0 CHECK (cursor >= 0)
+    cursor INTEGER NOT NULL DEFAULT 0 CHECK (cursor >= 0),
+    -- One branch of a space, for workers that draw from it alone: it is not what the ledger is a ledger of.
+    is_branch INTEGER NOT NULL DEFAULT 0 CHECK (is_branch IN (0, 1)),
+    -- How many trials a person asked for: they have no position, and the cursor passes over them.
+    n_enqueued INTEGER NOT NULL DEFAULT 0 CHECK (n_enqueued >= 0)
 );
 
 -- name: run
@@ -33,8 +37,18 @@ CREATE TABLE run (
     -- Where its trials write: there lies what a worker could not record.
     folder TEXT,
     has_finished INTEGER NOT NULL DEFAULT 0 CHECK (has_finished IN (0, 1)),
-    n_failed INTEGER NOT NULL DEFAULT 0 CHECK (n_failed >= 0)
+    n_failed INTEGER NOT NULL DEFAULT 0 CHECK (n_failed >= 0),
+    -- A person ended its workers: after their trials, or at once, releasing them.
+    is_stopped INTEGER NOT NULL DEFAULT 0 CHECK (is_stopped IN (0, 1)),
+    is_to_release INTEGER NOT NULL DEFAULT 0 CHECK (is_to_release BETWEEN 0 AND is_stopped)
 ) WITHOUT ROWID;
+
+-- name: pause
+-- One row while a person has the search paused, none otherwise.
+CREATE TABLE pause (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    since REAL NOT NULL
+);
 
 -- name: worker
 -- Every process that ever asked for trials.
@@ -44,6 +58,10 @@ CREATE TABLE worker (
     host TEXT NOT NULL,
     pid INTEGER NOT NULL,
     job TEXT,
+    -- The files that its job logs to, one a line.
+    log TEXT,
+    -- The only space whose trials it takes; NULL: it takes all.
+    branch INTEGER REFERENCES space,
     state TEXT NOT NULL DEFAULT 'working' CHECK (state IN ('working', 'waiting', 'left')),
     started_at REAL NOT NULL,
     ended_at REAL,
@@ -60,22 +78,27 @@ CREATE INDEX worker_waiting ON worker (id) WHERE state = 'waiting';
 
 -- name: trial
 -- One (combination, repetition) each, with its last attempt: most trials have one, and it costs no second row.
--- `attempts` counts executions, `charged` those that were not released. `state` is how the last attempt stands:
--- `died` was seen by its own worker, `lost` is what others made of a silent one, whose late finish still counts.
--- `token` is the last attempt's, and fences what is written in its name.
+-- `attempts` counts executions, `charged` those that were neither released nor pardoned by a person's retry.
+-- `state` is how the last attempt stands: `died` was seen by its own worker, `lost` is what others made of a silent
+-- one, whose late finish still counts. `token` is the last attempt's, and fences what is written in its name.
+-- What is `queued` or `cancelled` by a person has no attempt here: all that were made are in `attempt`.
 CREATE TABLE trial (
     number INTEGER PRIMARY KEY CHECK (number >= 0),
     space INTEGER NOT NULL REFERENCES space,
-    position INTEGER NOT NULL,
+    -- NULL: not drawn, but asked for by a person.
+    position INTEGER,
     combination TEXT NOT NULL,
     digest TEXT NOT NULL,
     repetition INTEGER NOT NULL CHECK (repetition >= 0),
-    state TEXT NOT NULL CHECK (state IN ('running', 'finished', 'failed', 'released', 'died', 'lost')),
-    attempts INTEGER NOT NULL CHECK (attempts >= 1),
-    charged INTEGER NOT NULL CHECK (charged BETWEEN 0 AND attempts),
-    token TEXT NOT NULL,
-    worker TEXT NOT NULL REFERENCES worker,
-    started_at REAL NOT NULL,
+    state TEXT NOT NULL CHECK (
+        state IN ('running', 'finished', 'failed', 'released', 'queued', 'died', 'lost', 'cancelled')
+    ),
+    attempts INTEGER NOT NULL CHECK (attempts >= 0),
+    charged INTEGER NOT NULL CHECK (charged >= 0),
+    pardoned INTEGER NOT NULL DEFAULT 0 CHECK (pardoned >= 0 AND charged + pardoned <= attempts),
+    token TEXT,
+    worker TEXT REFERENCES worker,
+    started_at REAL,
     ended_at REAL,
     output_dir TEXT,
     error TEXT,
@@ -85,7 +108,11 @@ CREATE TABLE trial (
     result TEXT,
     -- No combination is evaluated twice, whatever the strategy or an overlapping space says.
     UNIQUE (digest, repetition),
-    CHECK ((state = 'running') = (ended_at IS NULL)),
+    CHECK ((state IN ('queued', 'cancelled')) = (token IS NULL)),
+    CHECK ((token IS NULL) = (worker IS NULL)),
+    CHECK ((token IS NULL) = (started_at IS NULL)),
+    CHECK (token IS NULL OR attempts >= 1),
+    CHECK ((state IN ('running', 'queued', 'cancelled')) = (ended_at IS NULL)),
     -- Only an evaluation that ended well has an outcome.
     CHECK ((state = 'finished') = (result IS NOT NULL)),
     CHECK (state = 'finished' OR (metric IS NULL AND metric_is_nan = 0))
@@ -98,6 +125,14 @@ CREATE INDEX trial_running ON trial (worker) WHERE state = 'running';
 -- name: trial_released
 -- The head of the queue: released trials, oldest first.
 CREATE INDEX trial_released ON trial (number) WHERE state = 'released';
+
+-- name: trial_queued
+-- Next in the queue: what a person asked for, oldest first.
+CREATE INDEX trial_queued ON trial (number) WHERE state = 'queued';
+
+-- name: trial_cancelled
+-- How many a person took out.
+CREATE INDEX trial_cancelled ON trial (number) WHERE state = 'cancelled';
 
 -- name: trial_failed
 -- The tail of the queue: failed trials with attempts left that nobody can finish any more, oldest first.
@@ -122,7 +157,7 @@ CREATE TRIGGER trials_stay BEFORE DELETE ON trial
 BEGIN SELECT RAISE(ABORT, 'a trial is never deleted'); END;
 
 -- name: attempt
--- The attempts that others followed.
+-- The attempts that are over for good: others followed, or a person had the trial queued or cancelled.
 CREATE TABLE attempt (
     trial INTEGER NOT NULL REFERENCES trial,
     attempt INTEGER NOT NULL CHECK (attempt >= 1),
@@ -130,7 +165,7 @@ CREATE TABLE attempt (
     worker TEXT NOT NULL REFERENCES worker,
     started_at REAL NOT NULL,
     ended_at REAL NOT NULL,
-    outcome TEXT NOT NULL CHECK (outcome IN ('failed', 'released', 'died', 'lost')),
+    outcome TEXT NOT NULL CHECK (outcome IN ('failed', 'released', 'died', 'lost', 'cancelled')),
     output_dir TEXT,
     error TEXT,
     -- An attempt belongs to one execution: two claims of a trial can never be the same attempt.

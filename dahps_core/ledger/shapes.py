@@ -10,6 +10,7 @@ Shape: TypeAlias = "dict[str, tuple[type, ...]]"
 
 _NONE = type(None)
 _INTEGER = (int,)
+_INTEGER_OR_NOT = (int, _NONE)
 _REAL = (float, int)
 _TEXT = (str,)
 _TEXT_OR_NOT = (str, _NONE)
@@ -30,6 +31,8 @@ SPACE: Shape = {
     "definition": _TEXT,
     "added_at": _REAL,
     "cursor": _INTEGER,
+    "is_branch": _INTEGER,
+    "n_enqueued": _INTEGER,
 }
 RUN: Shape = {"id": _TEXT, "folder": _TEXT_OR_NOT, "has_finished": _INTEGER, "n_failed": _INTEGER}
 WORKER: Shape = {
@@ -38,6 +41,7 @@ WORKER: Shape = {
     "host": _TEXT,
     "pid": _INTEGER,
     "job": _TEXT_OR_NOT,
+    "log": _TEXT_OR_NOT,
     "state": _TEXT,
     "started_at": _REAL,
     "ended_at": _REAL_OR_NOT,
@@ -45,16 +49,17 @@ WORKER: Shape = {
 TRIAL: Shape = {
     "number": _INTEGER,
     "space": _INTEGER,
-    "position": _INTEGER,
+    "position": _INTEGER_OR_NOT,
     "combination": _TEXT,
     "digest": _TEXT,
     "repetition": _INTEGER,
     "state": _TEXT,
     "attempts": _INTEGER,
     "charged": _INTEGER,
-    "token": _TEXT,
-    "worker": _TEXT,
-    "started_at": _REAL,
+    "pardoned": _INTEGER,
+    "token": _TEXT_OR_NOT,
+    "worker": _TEXT_OR_NOT,
+    "started_at": _REAL_OR_NOT,
     "ended_at": _REAL_OR_NOT,
     "output_dir": _TEXT_OR_NOT,
     "error": _TEXT_OR_NOT,
@@ -73,8 +78,24 @@ ATTEMPT: Shape = {
     "output_dir": _TEXT_OR_NOT,
     "error": _TEXT_OR_NOT,
 }
-#: A trial with what is told of its worker.
-LISTED_TRIAL: Shape = TRIAL | {"host": _TEXT, "pid": _INTEGER, "job": _TEXT_OR_NOT}
+#: What readers are told of a trial, and of its last attempt's worker.
+LISTED_TRIAL: Shape = {
+    "number": _INTEGER,
+    "combination": _TEXT,
+    "repetition": _INTEGER,
+    "state": _TEXT,
+    "attempts": _INTEGER,
+    "metric": _REAL_OR_NOT,
+    "metric_is_nan": _INTEGER,
+    "result": _TEXT_OR_NOT,
+    "started_at": _REAL_OR_NOT,
+    "ended_at": _REAL_OR_NOT,
+    "output_dir": _TEXT_OR_NOT,
+    "error": _TEXT_OR_NOT,
+    "host": _TEXT_OR_NOT,
+    "pid": _INTEGER_OR_NOT,
+    "job": _TEXT_OR_NOT,
+}
 
 
 def misfits(row: Mapping[str, Any] | Any, shape: Shape) -> list[str]:

@@ -1,4 +1,4 @@
--- From schema 1 to 2: what is taken out before the tables are made anew, and put in afterwards.
+-- From schema 1: what is taken out before the tables are made anew, and put in afterwards.
 
 -- name: take_meta
 CREATE TEMP TABLE old_meta AS SELECT * FROM main.meta;
@@ -37,19 +37,22 @@ DROP TABLE main.meta;
 INSERT INTO main.meta SELECT id, created_at, strategy, direction, metric, seed, 'fcntl' FROM old_meta;
 
 -- name: put_spaces
-INSERT INTO main.space SELECT id, digest, definition, added_at, cursor FROM old_space;
+INSERT INTO main.space (id, digest, definition, added_at, cursor)
+SELECT id, digest, definition, added_at, cursor FROM old_space;
 
 -- name: put_runs
-INSERT INTO main.run
+INSERT INTO main.run (id, folder, has_finished, n_failed)
 SELECT run, NULL, max(coalesce(outcome = 'finished', 0)), total(coalesce(outcome IN ('failed', 'died'), 0))
 FROM old_worker LEFT JOIN old_attempt ON old_attempt.worker = old_worker.id GROUP BY run;
 
 -- name: put_workers
-INSERT INTO main.worker SELECT id, run, host, pid, job, state, started_at, ended_at FROM old_worker;
+INSERT INTO main.worker (id, run, host, pid, job, state, started_at, ended_at)
+SELECT id, run, host, pid, job, state, started_at, ended_at FROM old_worker;
 
 -- name: put_trials
 -- The last attempt's outcome says more than the state did: a lost trial without a holder had died.
-INSERT INTO main.trial
+INSERT INTO main.trial (number, space, position, combination, digest, repetition, state, attempts, charged, token,
+                        worker, started_at, ended_at, output_dir, error, metric, metric_is_nan, result)
 SELECT trial.number, space, position, combination, digest, repetition, coalesce(outcome, 'running'), attempts, charged,
        attempt.token, worker, started_at, ended_at, output_dir, error, metric, metric_is_nan, result
 FROM old_trial AS trial JOIN old_attempt AS attempt ON attempt.trial = trial.number AND attempt.attempt = trial.attempts;

@@ -141,7 +141,7 @@ class _Reading:
         # Before misspelt words are looked for: `defaults` may well be a value.
         in_node = [(name, self.names.pop(name)) for name in list(self.names) if self._text(name) is not None]
         self._adopt_misspelt("default", lambda found: found is None or isinstance(found, Mapping))
-        self._adopt_misspelt("cases", lambda found: isinstance(found, Mapping) and "key" not in found)
+        self._adopt_misspelt("cases", lambda found: isinstance(found, Mapping) and not self._has_key(found))
         if "default" in self.words:
             self.node.subtrees[None] = self.words["default"]
         for name, found in [*in_node, *self.names.items()]:
@@ -150,6 +150,9 @@ class _Reading:
             self._add_case(name, found, self.words["cases"][1])
         if self.knows_values:
             self._refuse_orphans()
+
+    def _has_key(self, found: Mapping[Any, Any]) -> bool:
+        return "key" in (entries(found, self.node.path, []) or ())  # its class may raise when it is asked
 
     def _listed_cases(self) -> Iterator[tuple[Any, Any]]:
         cases, path = self.words.get("cases", ({}, self.node.path))

@@ -13,6 +13,8 @@ from dahps_core.permutation import Permutation
 from dahps_core.space.config import read_config
 from dahps_core.space.differences import differences
 from dahps_core.space.path import Path, shown
+from dahps_core.space.place import Place
+from dahps_core.space.pruning import allowed_by, prune, refuse_unknown
 from dahps_core.space.tree import Node, Tree
 
 
@@ -78,6 +80,28 @@ class SearchSpace:
     def differences(self, other: SearchSpace) -> list[str]:
         """What `other` adds to this space, removes from it and changes in it, a readable line each."""
         return differences(self.definition(), other.definition())
+
+    def only(self, only: Mapping[str, Value]) -> SearchSpace:
+        """The branch of the combinations that have all of these keys, each with one of these values.
+
+        Args:
+            only: Key -> a value, or a list of several. Nothing is enumerated, whatever the branch's size.
+
+        Raises:
+            ConfigurationError: A key or a value stands nowhere in the space, or not all of them on one path.
+        """
+        allowed = allowed_by(only)
+        choices: dict[str, dict[str, Value]] = {}
+        for _, key, values in self.levels():
+            choices.setdefault(key, {}).update((canonical(value), value) for value in values)
+        refuse_unknown(allowed, choices)
+        decided = {key: texts for key, texts in allowed.items() if key not in self.common}
+        return SearchSpace(*prune(self._tree, self._root, decided), self.common, self.repetitions)
+
+    @property
+    def root(self) -> Place | None:
+        """Where a walk to a combination begins; None if the tree decides nothing."""
+        return None if self._root is None else Place(self._tree, self._root)
 
     @property
     def n_trials(self) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ledger_support import grid
 
+from dahps_core.batch import BatchJob
 from dahps_core.heartbeat import FOLDER_NAME, Observer
 from dahps_core.ledger import Ledger
 from dahps_core.worker import Job, Worker, WorkerOptions
@@ -38,7 +39,7 @@ def work(folder, locking, notes, name):
         return Job(lambda: evaluate(trial), output_dir=name)
 
     options = WorkerOptions(None, 3, None, heartbeat_s=HEARTBEAT_S, lease_s=LEASE_S, isolate=True)
-    Worker(Ledger.join(folder, SEARCH, locking=locking), "run", prepare, options, job=name).work()
+    Worker(Ledger.join(folder, SEARCH, locking=locking), "run", prepare, options, BatchJob(name)).work()
 
 
 def by_the_wall_clock(*arguments):

@@ -19,8 +19,8 @@ def grid(*values, **options):
     return Search(space_of(*values, **options), strategy="grid", seed=0)
 
 
-def register(ledger, run="run", host="host", pid=1, job=None):
-    return ledger.register(run=run, host=host, pid=pid, job=job)
+def register(ledger, run="run", host="host", pid=1, job=None, log=None):
+    return ledger.register(run=run, host=host, pid=pid, job=job, log=log)
 
 
 def ask(
@@ -33,6 +33,7 @@ def ask(
     dead=(),
     alive=(),
     after=None,
+    **known,
 ):
     return ledger.claim(
         worker,
@@ -42,6 +43,7 @@ def ask(
         dead=dead,
         alive=alive,
         after=after,
+        **known,
     )
 
 
@@ -96,7 +98,7 @@ def sql(folder, statement, *parameters):
 
 
 def fill(folder, n_trials, state):
-    """Trials of an earlier run from number 0 on, one attempt each, all by one worker."""
+    """Trials of an earlier run from number 0 on, one attempt each if any, all by one worker."""
     result, metric = ("0.5", 0.5) if state == "finished" else (None, None)
     sql(folder, "INSERT INTO run (id) VALUES ('earlier')")
     sql(folder, "INSERT INTO worker (id, run, host, pid, started_at) VALUES ('old', 'earlier', 'h', 1, 0)")
@@ -106,8 +108,14 @@ def fill(folder, n_trials, state):
         " INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts,"
         " charged, token, worker, started_at, ended_at, result, metric)"
         " SELECT i, 1, i, '{}', i, 0, ?, 1, 1, 'old' || i, 'old', 0, 0, ?, ? FROM n",
-        *(n_trials, "died" if state == "lost" else state, result, metric),
+        *(n_trials, "died" if state not in ("finished", "failed", "released") else state, result, metric),
     )
+    if state in ("queued", "cancelled"):
+        sql(
+            folder,
+            "UPDATE trial SET state = ?, token = NULL, worker = NULL, started_at = NULL, ended_at = NULL",
+            state,
+        )
 
 
 def assert_sound(folder):

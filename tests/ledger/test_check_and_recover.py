@@ -36,7 +36,7 @@ N_VALUES = 300
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
-    """A ledger of 234 trials in all states, with earlier attempts, two spaces and a few checkpoints."""
+    """A ledger of 240 trials in all states, with earlier attempts, three spaces and a few checkpoints."""
     folder = tmp_path_factory.mktemp("full") / "ledger"
     with Ledger.join(folder, grid(*range(200))) as ledger:
         worker, silent = register(ledger), register(ledger, run="other")
@@ -52,7 +52,23 @@ def full(tmp_path_factory):
             claim = claimed(ledger, worker, max_attempts=3)
             finish(ledger, claim, metric=claim.number / 7)
         claimed(ledger, worker)
+        retried, cancelled, *_ = [one.number for one in ledger.trials() if one.state is TrialState.FAILED]
+        ledger.retry(retried)
+        finish(ledger, claimed(ledger, worker), metric=retried / 7)
+        for x in (280, 281, 282, 283):
+            ledger.enqueue([{"x": x}])
+        claim = claimed(ledger, worker)
+        finish(ledger, claim, metric=claim.number / 7)
+        fail(ledger, claimed(ledger, worker))
+        claimed(ledger, worker)
+        ledger.cancel(cancelled, claim.number + 2)
+        ledger.retry(cancelled)
         Heart(folder, worker).beat()
+    with Ledger.join(folder, grid(*range(N_VALUES)), only={"x": [283, 290, 291]}) as ledger:
+        for x in (283, 290, 291):
+            claim = claimed(ledger, register(ledger))
+            assert claim.combination["x"] == x
+            finish(ledger, claim, metric=claim.number / 7)
     (folder / "checkpoints" / "3").mkdir(parents=True)
     (folder / "checkpoints" / "3" / "state").write_text("of 3")
     return folder
@@ -76,6 +92,7 @@ def run_to_the_end(folder):
     with Ledger.open(folder) as ledger:
         dead = [row[0] for row in sql(folder, "SELECT id FROM worker")]
         worker = register(ledger)
+        ledger.retry(*[one.number for one in ledger.trials() if one.state is TrialState.CANCELLED])
         while isinstance(draw := ask(ledger, worker, max_attempts=99, dead=dead), Claim):
             finish(ledger, draw)
         assert draw is Draw.EXHAUSTED
@@ -120,6 +137,10 @@ class TestCheck:
             ("UPDATE trial SET worker = 'nobody' WHERE number = 5", ["trial", "worker"]),
             ("DELETE FROM attempt", ["attempts"]),
             ("UPDATE attempt SET outcome = 'lost'", ["charged"]),
+            ("UPDATE trial SET pardoned = 0 WHERE pardoned > 0", ["charged", "pardoned"]),
+            ("UPDATE trial SET combination = '{\"x\": 999}' WHERE position IS NULL", ["none of its space"]),
+            ("UPDATE space SET n_enqueued = 0", ["space 2", "of 0 enqueued trials 4 are there"]),
+            ("UPDATE trial SET repetition = 1 WHERE position IS NULL AND state = 'failed'", ["none of its"]),
             ("UPDATE run SET has_finished = 0", ["run", "summary"]),
             ("UPDATE run SET n_failed = 99", ["run", "summary"]),
             ("UPDATE space SET cursor = 3", ["space", "cursor"]),
@@ -274,6 +295,13 @@ class TestRebuilding:
             "UPDATE trial SET ended_at = NULL WHERE number = 5",
             "UPDATE trial SET metric_is_nan = 7, metric = NULL WHERE number = 5",
             "UPDATE attempt SET outcome = 'finished'",
+            "UPDATE trial SET state = 'queued' WHERE number = 5",
+            "UPDATE trial SET token = NULL WHERE number = 5",
+            "UPDATE trial SET state = 'finished' WHERE state = 'cancelled'",
+            "UPDATE trial SET pardoned = -1 WHERE number = 5",
+            "UPDATE trial SET pardoned = 100 WHERE number = 5",
+            "UPDATE trial SET number = 10000000000 WHERE number = 5",
+            "UPDATE space SET n_enqueued = 10000000000",
         ],
     )
     def test_rows_that_no_schema_would_take_are_left(self, full, copied, capsys, damage):
@@ -303,10 +331,18 @@ class TestRebuilding:
         os.truncate(copied / FILE_NAME, int(size * share))
         recover_and_compare(copied, full, capsys)
 
+    def test_no_more_trials_are_looked_for_than_a_file_can_hold(self, full, copied, capsys):
+        break_it(copied, "UPDATE space SET n_enqueued = 10000000000")
+        with closing(sqlite3.connect(copied / FILE_NAME)) as connection:
+            root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'trial'").fetchone()[0]
+        damage_page(copied, root - 1, bytes(4096))
+        kept, _ = recover_and_compare(copied, full, capsys)
+        assert kept == {}
+
     def test_checkpoints_of_trials_that_could_be_read_are_linked(self, copied, capsys):
         break_it(copied, "DELETE FROM attempt")
         assert main(["recover", str(copied), "--into", str(copied.parent / "new")]) == 0
-        assert "234 of 234 trials could be read" in capsys.readouterr().out
+        assert "240 of 240 trials could be read" in capsys.readouterr().out
         assert (copied.parent / "new" / "checkpoints" / "3" / "state").read_text() == "of 3"
         assert main(["recover", str(copied), "--into", str(copied.parent / "new")]) == 1
         assert "is there already" in capsys.readouterr().err

@@ -227,7 +227,7 @@ class TestAnEndAndAClaimInOne:
         limits = {"max_attempts": 1, "stop_after_failures": 2}
         first = claimed(ledger, worker, **limits)
         second = claimed(ledger, worker, **limits, after=ending_of(first, "failed"))
-        assert ask(ledger, worker, **limits, after=ending_of(second, "failed")) is Draw.STOPPED
+        assert ask(ledger, worker, **limits, after=ending_of(second, "failed")) is Draw.FAILING
 
     def test_whoever_lost_its_claim_gets_no_other_by_it(self, ledger):
         zombie, other = register(ledger), register(ledger)
@@ -360,8 +360,8 @@ class TestStopping:
         for _ in range(2):
             fail(ledger, claimed(ledger, worker, stop_after_failures=3))
         lose(ledger, claimed(ledger, worker, stop_after_failures=3))
-        assert ask(ledger, worker, stop_after_failures=3) is Draw.STOPPED
-        assert ask(ledger, register(ledger), stop_after_failures=3) is Draw.STOPPED
+        assert ask(ledger, worker, stop_after_failures=3) is Draw.FAILING
+        assert ask(ledger, register(ledger), stop_after_failures=3) is Draw.FAILING
 
     def test_another_run_starts_counting_anew(self, ledger):
         fail(ledger, claimed(ledger, register(ledger, run="first")))
@@ -504,8 +504,8 @@ class TestTheSchemaRefuses:
             "UPDATE trial SET charged = -1 WHERE number = 1",
             "UPDATE trial SET charged = 2 WHERE number = 1",
             "UPDATE trial SET worker = 'nobody' WHERE number = 1",
-            "INSERT INTO trial SELECT 2, space, 9, combination, digest, repetition, 'released', 1, 0, 'new',"
-            " worker, 0, 1, NULL, NULL, NULL, 0, NULL FROM trial WHERE number = 1",
+            "INSERT INTO trial SELECT 2, space, 9, combination, digest, repetition, 'released', 1, 0, 0,"
+            " 'new', worker, 0, 1, NULL, NULL, NULL, 0, NULL FROM trial WHERE number = 1",
             "INSERT INTO attempt SELECT number, 1, token, worker, 0, NULL, 'lost', NULL, NULL FROM trial",
             "INSERT INTO attempt SELECT number, 1, token, worker, 0, 1, 'finished', NULL, NULL FROM trial",
             "INSERT INTO attempt SELECT number, x, token, worker, 0, 1, 'lost', NULL, NULL"

@@ -15,6 +15,11 @@ def every_kind_of_claim_and_answer(ledger):
         edge(ledger, claimed(ledger, worker, **knows))
     for limits in ({}, {"max_trials": 1}, {"max_trials": 1, "max_attempts": 1}):
         ask(ledger, other, **limits, **knows)
+    ledger.pause()
+    ask(ledger, other, **knows)
+    ledger.resume()
+    ledger.cancel(claimed(ledger, worker, **knows).number)
+    ledger.enqueue([{"x": 7}])
     ledger.best()
 
 
@@ -37,7 +42,7 @@ def steps_among(n_trials, state, folder, monkeypatch):
     return len(steps)
 
 
-@pytest.mark.parametrize("state", ["finished", "failed", "lost", "released"])
+@pytest.mark.parametrize("state", ["finished", "failed", "lost", "released", "queued", "cancelled"])
 def test_steps_of_a_claim(tmp_path, monkeypatch, state):
     few = steps_among(20, state, tmp_path / "few", monkeypatch)
     many = steps_among(20_000, state, tmp_path / "many", monkeypatch)

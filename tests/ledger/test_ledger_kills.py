@@ -11,6 +11,7 @@ from trap import set_trap
 from dahps_core.errors import LedgerError
 from dahps_core.heartbeat import Heart
 from dahps_core.ledger import Ledger
+from dahps_core.ledger.checking import breaches
 from dahps_core.trial import Claim, Draw, TrialState
 
 SEARCH = grid(*"abcdef")
@@ -48,42 +49,82 @@ def extend(scene, folder):
     return join(scene, folder, LARGER, on_change="extend")
 
 
-def claim_new(scene, folder):
-    return claimed(join(scene, folder), scene.worker)
+def come_back(scene, folder):
+    return join(scene, folder)
 
 
-def claim_released(scene, folder):
-    ledger = join(scene, folder)
+def claim_new(scene, ledger):
+    return claimed(ledger, scene.worker)
+
+
+def claim_released(scene, ledger):
     release(ledger, scene.held)
     return claimed(ledger, scene.worker)
 
 
-def claim_lost(scene, folder):
-    return claimed(join(scene, folder), scene.worker, max_trials=1, dead=[scene.silent])
+def claim_lost(scene, ledger):
+    return claimed(ledger, scene.worker, max_trials=1, dead=[scene.silent])
 
 
-def finish_and_claim(scene, folder):
-    return claimed(join(scene, folder), scene.worker, after=ending_of(scene.held))
+def finish_and_claim(scene, ledger):
+    return claimed(ledger, scene.worker, after=ending_of(scene.held))
 
 
-def wait(scene, folder):
-    return ask(join(scene, folder), scene.worker, max_trials=1, max_attempts=1)
+def wait(scene, ledger):
+    return ask(ledger, scene.worker, max_trials=1, max_attempts=1)
 
 
-def enter(scene, folder):
-    ledger = join(scene, folder)
-    Heart(folder, register(ledger)).beat()
+def enter(scene, ledger):
+    Heart(ledger.folder, register(ledger)).beat()
     return ledger
 
 
-def retire(scene, folder):
-    join(scene, folder).retire(scene.worker)
+def retire(scene, ledger):
+    ledger.retire(scene.worker)
     return True
 
 
+def pause(scene, ledger):
+    ledger.pause()
+    return True
+
+
+def resume(scene, ledger):
+    ledger.pause()
+    ledger.resume()
+    return True
+
+
+def stop(scene, ledger):
+    ledger.stop(now=True)
+    return True
+
+
+def cancel(scene, ledger):
+    return ledger.cancel(scene.held.number, scene.of_silent.number)
+
+
+def retry(scene, ledger):
+    ledger.retry(3)
+    return claimed(ledger, scene.worker)
+
+
+def retry_failed(scene, ledger):
+    return ledger.retry_failed()
+
+
+def enqueue(scene, ledger):
+    return ledger.enqueue([{"x": "f"}, {"x": "a"}]) and claimed(ledger, scene.worker)
+
+
+def draw_from_a_branch(scene, folder):
+    ledger = join(scene, folder, only={"x": ["e", "f"]})
+    return claimed(ledger, register(ledger))
+
+
 def edge(end):
-    def answer(scene, folder):
-        end(join(scene, folder), scene.held)
+    def answer(scene, ledger):
+        end(ledger, scene.held)
         return True
 
     answer.__name__ = end.__name__
@@ -91,9 +132,10 @@ def edge(end):
 
 
 EDGES = [edge(end) for end in (finish, fail, lose, release)]
+#: Those that join the ledger, and those of one that has joined.
+JOINING = [create, extend, come_back, draw_from_a_branch]
 ACTIONS = [
-    create,
-    extend,
+    *JOINING,
     claim_new,
     claim_released,
     claim_lost,
@@ -101,6 +143,13 @@ ACTIONS = [
     wait,
     enter,
     retire,
+    pause,
+    resume,
+    stop,
+    cancel,
+    retry,
+    retry_failed,
+    enqueue,
     *EDGES,
 ]
 
@@ -111,9 +160,10 @@ def scene(request, folder):
 
 
 def act(action, scene, folder, at, signal_number, done):
+    place = folder if action in JOINING else join(scene, folder)
     set_trap(at, signal_number)
     try:
-        done.send(bool(action(scene, folder)))
+        done.send(bool(action(scene, place)))
     except LedgerError as error:
         done.send(error)
 
@@ -130,7 +180,10 @@ def started(action, scene, folder, at, signal_number):
 def finish_the_search(folder, dead):
     """Evaluate all that is left, as a new worker does; each trial is finished once in the end."""
     with Ledger.open(folder) as ledger:
-        worker = register(ledger)
+        ledger.resume()
+        worker = register(ledger, run="the next")
+        if cancelled := [trial.number for trial in ledger.trials() if trial.state is TrialState.CANCELLED]:
+            ledger.retry(*cancelled)
         while isinstance(draw := ask(ledger, worker, max_attempts=9, dead=dead), Claim):
             finish(ledger, draw)
         assert draw is Draw.EXHAUSTED
@@ -157,6 +210,7 @@ def test_a_process_that_is_killed_at_any_step(scene, folder, action):
             assert trials[0].metric == 10.0
         if scene.locking == "fcntl":
             assert_sound(copy)
+        assert list(breaches(copy)) == []
         if child.exitcode == 0:
             assert answers.recv() is True
             break

@@ -1,4 +1,4 @@
-"""Any order of claims, answers, deaths and late answers, held against a model that fits on a page."""
+"""Any order of claims, answers, deaths, late answers and a person's words, held against a small model."""
 
 import shutil
 import tempfile
@@ -7,11 +7,12 @@ from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 from ledger_support import ask, assert_sound, fail, finish, grid, lose, register, release
 
-from dahps_core.errors import ClaimLost
+from dahps_core.errors import ClaimLost, ConfigurationError
 from dahps_core.ledger import Ledger
+from dahps_core.ledger.checking import breaches
 from dahps_core.trial import Claim, Draw, TrialState
 
 VALUES = ["a", "b", "c"]
@@ -23,6 +24,7 @@ EDGES = {"finished": finish, "failed": fail, "lost": lose, "released": release}
 class Trial:
     """A trial as the model has it."""
 
+    value: str
     state: str
     attempts: int
     charged: int
@@ -43,6 +45,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         self.waiting = set()
         self.living = set()
         self.dead = set()
+        self.is_paused = False
 
     @rule(target=workers)
     def come(self):
@@ -64,8 +67,9 @@ class LedgerAndModel(RuleBasedStateMachine):
             assert draw is expected
             return None
         assert isinstance(draw, Claim)
-        assert (draw.number, draw.combination["x"]) == (expected, VALUES[expected])
-        assert draw.attempt == self.begin(expected, draw.token, worker)
+        attempt = self.begin(expected, draw.token, worker)
+        assert (draw.number, draw.combination["x"]) == (expected, self.trials[expected].value)
+        assert draw.attempt == attempt
         return draw
 
     def expected(self, worker, dead, alive):
@@ -73,11 +77,14 @@ class LedgerAndModel(RuleBasedStateMachine):
         for trial in self.trials:
             if trial.state == "running" and trial.holder in dead:
                 trial.state = "lost"
+        if self.is_paused:
+            self.waiting.add(worker)
+            return Draw.PAUSED
         numbered = list(enumerate(self.trials))
-        released = [number for number, trial in numbered if trial.state == "released"]
-        if released:
-            return released[0]
-        if len(self.trials) < len(VALUES):
+        for state in ("released", "queued"):
+            if served := [number for number, trial in numbered if trial.state == state]:
+                return served[0]
+        if self.undrawn():
             return len(self.trials)
         open_ones = [(number, trial) for number, trial in numbered if trial.charged < MAX_ATTEMPTS]
         free = [
@@ -101,10 +108,13 @@ class LedgerAndModel(RuleBasedStateMachine):
         self.waiting.add(worker)
         return Draw.WAIT
 
+    def undrawn(self):
+        return [value for value in VALUES if value not in [trial.value for trial in self.trials]]
+
     def begin(self, number, token, worker):
         self.waiting.discard(worker)
         if number == len(self.trials):
-            self.trials.append(Trial("running", 0, 0, None, None))
+            self.trials.append(Trial(self.undrawn()[0], "running", 0, 0, None, None))
         trial = self.trials[number]
         trial.state, trial.token, trial.holder = "running", token, worker
         trial.attempts += 1
@@ -131,6 +141,43 @@ class LedgerAndModel(RuleBasedStateMachine):
             self.answers[claim.token] = outcome
         assert self.answers[claim.token] == outcome
 
+    @rule(pauses=st.booleans())
+    def pause_or_resume(self, pauses):
+        (self.ledger.pause if pauses else self.ledger.resume)()
+        self.is_paused = pauses
+
+    @precondition(lambda self: self.trials)
+    @rule(data=st.data())
+    def cancel(self, data):
+        number = data.draw(st.integers(0, len(self.trials) - 1))
+        self.say(self.ledger.cancel, number, {"finished"}, "cancelled")
+
+    @precondition(lambda self: self.trials)
+    @rule(data=st.data())
+    def retry(self, data):
+        number = data.draw(st.integers(0, len(self.trials) - 1))
+        if self.say(self.ledger.retry, number, {"finished", "running", "released"}, "queued"):
+            self.trials[number].charged = 0
+
+    def say(self, word, number, refused, state):
+        trial = self.trials[number]
+        try:
+            assert [was.value for was in word(number)] == [trial.state]
+        except ConfigurationError:
+            assert trial.state in refused
+            return False
+        assert trial.state not in refused
+        trial.state, trial.token, trial.holder = state, None, None
+        return True
+
+    @rule(value=st.sampled_from(VALUES))
+    def enqueue(self, value):
+        if value in self.undrawn():
+            self.trials.append(Trial(value, "queued", 0, 0, None, None))
+        (told,) = self.ledger.enqueue([{"x": value}])
+        assert self.trials[told.number].value == value
+        assert told.state.value == self.trials[told.number].state
+
     @invariant()
     def the_ledger_tells_what_the_model_holds(self):
         found = [(trial.state.value, trial.attempts) for trial in self.ledger.trials()]
@@ -141,6 +188,7 @@ class LedgerAndModel(RuleBasedStateMachine):
     def teardown(self):
         self.ledger.close()
         assert_sound(self.folder)
+        assert list(breaches(self.folder)) == []
         shutil.rmtree(self.folder)
 
 

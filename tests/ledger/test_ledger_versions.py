@@ -64,7 +64,7 @@ def test_an_upgraded_search_goes_on_to_its_end(old):
     with Ledger.open(old) as ledger:
         dead = [worker.id for run in ("first", "second") for worker in ledger.workers(run)]
         worker = register(ledger)
-        size = ledger.search.space.size
+        size = ledger.search.space.n_trials
         n_finished = len([trial for trial in ledger.trials() if trial.state.value == "finished"])
         for _ in range(size - n_finished):
             finish(ledger, claimed(ledger, worker, max_attempts=9, dead=dead))

@@ -195,6 +195,19 @@ class TestOthersFolders:
         assert_tells(error, folder / FILE_NAME, "daemon", "-rw-r--r--")
         assert f"{ADVICE} {folder}" in error.replace("'", ""), "the command can be copied"
 
+    @pytest.mark.parametrize(
+        "command", ["pause", "resume", "stop", "cancel 1", "retry 1", "retry --failed", "enqueue x=3"]
+    )
+    def test_who_may_only_read_says_nothing_to_the_search(self, place, command):
+        folder = folder_of(place / "hers", "daemon", 0o755)
+        User("daemon", umask=0o022).does(one_trial, folder)
+        name, *words = command.split()
+        complaint = BERT.does(dahps, name, folder, *words)
+        assert complaint.startswith(f"dahps: {folder}")
+        assert ": the storage refused: Permission denied (owner daemon" in complaint
+        assert ADVICE in complaint
+        assert status(folder)["paused"] is False
+
     def test_and_an_owner_without_a_name_is_told_by_number(self, place):
         folder = folder_of(place / "theirs", "daemon", 0o700)
         os.chown(folder, 61_235, 61_235)
@@ -216,6 +229,13 @@ class TestASharedFolder:
         assert [user.does(one_trial, shared / "search", locking) for user in (ANNE, BERT, ANNE, BERT)] == [
             *(0, 1, 2, 3)
         ]
+
+    def test_the_words_of_each_reach_the_workers_of_all(self, shared, locking):
+        ANNE.does(one_trial, shared, locking)
+        assert "paused" in ANNE.does(dahps, "pause", shared)
+        before = BERT.does(noticed, shared)
+        assert "resumed" in User("games", umask=0o077).does(dahps, "resume", shared)
+        assert ANNE.does(noticed, shared) not in (None, before)
 
     @pytest.mark.parametrize("umask", [0o002, 0o077])
     def test_users_see_each_other_live_and_die(self, place, shared, locking, umask):
@@ -251,6 +271,11 @@ class TestASharedFolder:
         assert_tells(error, shared / FOLDER_NAME, "daemon", "dr-xr-xr-x")
         with Ledger.open(shared) as ledger:
             assert ledger.n_drawn == 1
+
+
+def noticed(folder):
+    with Ledger.open(folder) as ledger:
+        return ledger.notice()
 
 
 def make_with_heartbeats(folder, locking):

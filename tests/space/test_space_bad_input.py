@@ -179,9 +179,10 @@ def test_anything_is_a_space_that_means_what_it_says_or_has_faults(config, posit
         {"root": RaisingMapping("len"), "common": RaisingMapping("get")},
         {"root": LEAF | {"values": [RaisingMapping("get")], "cases": RaisingMapping("iter")}},
         {"root": within_itself()},
+        {"root": LEAF | {"case": RaisingMapping("get")}},
         {"root": LEAF | {"key": "a b", "values": ["\0", {"'": 1}, 10**400, -0.0]}},
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_what_was_found_to_break_the_reader_does_so_no_more(config):
     with within(20):

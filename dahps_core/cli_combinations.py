@@ -1,0 +1,145 @@
+"""Combinations as a person types them: `key=value` each, and `key=value,value` for several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from dahps_core.combination import Combination, Value, canonical
+from dahps_core.errors import ConfigurationError, OverrideError
+from dahps_core.overrides import shown_overrides, to_overrides
+from dahps_core.space import SearchSpace
+from dahps_core.space.place import Place
+from dahps_core.space.pruning import named
+from dahps_core.space.words import nearest
+
+_NOTHING = "Nothing was queued"
+
+
+def typed_combinations(space: SearchSpace, words: Sequence[str]) -> Iterator[Combination]:
+    """The combinations that `key=value` words mean; each key that a combination has is given, in any order.
+
+    A value is written as in a Hydra override, or as it is. Those of `common` need not be given.
+
+    Raises:
+        ConfigurationError: A key is missing, unknown or given twice; a value is unknown or ambiguous.
+    """
+    typed = _typed(words)
+    used = set(typed).intersection(space.common)
+    for key in used:
+        _chosen(key, typed[key], [space.common[key]])
+    yield from _walked(_Walk(typed, tuple(space.common.items()), frozenset(used)), space.root)
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """How far a walk to combinations has come.
+
+    Attributes:
+        typed: Key -> the text that was given for it.
+        chosen: The keys and values of the path so far.
+        used: The keys among those given.
+    """
+
+    typed: Mapping[str, str]
+    chosen: tuple[tuple[str, Value], ...]
+    used: frozenset[str]
+
+    def on(self, key: str, value: Value) -> _Walk:
+        """A step further."""
+        return _Walk(self.typed, (*self.chosen, (key, value)), self.used | {key})
+
+
+def _typed(words: Sequence[str]) -> dict[str, str]:
+    typed: dict[str, str] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise ConfigurationError(f"{word!r} is not key=value", where="enqueue", mend=_NOTHING)
+        if key in typed:
+            mend = f"Write {key}={typed[key]},{text} for both. {_NOTHING}"
+            raise ConfigurationError(f"{key} is given twice", where="enqueue", mend=mend)
+        typed[key] = text
+    return typed
+
+
+def _walked(start: _Walk, root: Place | None) -> Iterator[Combination]:
+    # By a loop: a tree may be of any depth.
+    waiting = [(start, root)]
+    while waiting:
+        walk, place = waiting.pop()
+        if place is None:
+            _refuse_surplus(walk)
+            yield Combination(walk.chosen)
+            continue
+        if place.key not in walk.typed:
+            raise _missing(walk, place)
+        choices = _chosen(place.key, walk.typed[place.key], place.values)
+        waiting += [(walk.on(place.key, place.values[one]), place.below(one)) for one in reversed(choices)]
+
+
+def _refuse_surplus(walk: _Walk) -> None:
+    surplus = [key for key in walk.typed if key not in walk.used]
+    if surplus:
+        place = shown_overrides(dict(walk.chosen))
+        raise ConfigurationError(
+            f"{place} does not decide {', '.join(surplus)}", where="enqueue", mend=_NOTHING
+        )
+
+
+def _missing(walk: _Walk, place: Place) -> ConfigurationError:
+    near = nearest(place.key, [key for key in walk.typed if key not in walk.used])
+    meant = f" (did you mean it by {near}?)" if near else ""
+    return ConfigurationError(f"{place.key} is missing{meant}", where="enqueue", mend=_choices(place.values))
+
+
+def _choices(values: Sequence[Value]) -> str:
+    return f"Its values there are {named([_texts(value)[0] for value in values])}. {_NOTHING}"
+
+
+def _chosen(key: str, text: str, values: Sequence[Value]) -> list[int]:
+    """The choices that a text means: one, or several with commas between them."""
+    known = _by_text(values)
+    pieces = _pieces(text, known)
+    if pieces is None:
+        raise ConfigurationError(f"there is no {key}={text}", where="enqueue", mend=_choices(values))
+    for piece in pieces:
+        if len(known[piece]) > 1:
+            meanings = named([_texts(values[one])[0] for one in known[piece]])
+            mend = f"Write one of {meanings}. {_NOTHING}"
+            raise ConfigurationError(f"{key}={piece} can mean several values", where="enqueue", mend=mend)
+    return list(dict.fromkeys(known[piece][0] for piece in pieces))
+
+
+def _by_text(values: Sequence[Value]) -> dict[str, list[int]]:
+    """The choices that each text may mean: one, if it is how an override is written."""
+    first: dict[str, int] = {}
+    for choice, value in enumerate(values):
+        first.setdefault(canonical(value), choice)
+    known: dict[str, list[int]] = {}
+    for choice in first.values():
+        known.setdefault(_texts(values[choice])[1], []).append(choice)
+    return known | {_texts(values[choice])[0]: [choice] for choice in first.values()}
+
+
+def _texts(value: Value) -> tuple[str, str]:
+    """A value as an override is written, and as it is."""
+    plain = value if isinstance(value, str) else canonical(value)
+    with suppress(OverrideError):
+        return to_overrides({"x": value})[0].partition("=")[2], plain
+    return plain, plain  # one that Hydra cannot carry
+
+
+def _pieces(text: str, known: Collection[str]) -> list[str] | None:
+    """The known texts that this one is made of, with commas between them and in them; None if it is not."""
+    words = text.split(",")
+    # By what follows a comma, from the last one on; the longest text that is known first.
+    read: dict[int, list[str]] = {len(words): []}
+    for start in reversed(range(len(words))):
+        for end in range(len(words), start, -1):
+            piece = ",".join(words[start:end])
+            if end in read and piece in known:
+                read[start] = [piece, *read[end]]
+                break
+    return read.get(0)

@@ -1,0 +1,51 @@
+"""The file by which running workers learn that a person has said something: a look at it costs little."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from pathlib import Path
+
+from dahps_core.ledger.storage import fresh_stamp, refused
+
+FILE_NAME = "notices"
+
+#: A storage that stamps its files more coarsely than in seconds is not waited for.
+_LONGEST_S = 3.0
+_PAUSE_S = 0.002
+
+
+def notice(folder: Path) -> int | None:
+    """An opaque stamp, another one after each notice; None if there was none.
+
+    Raises:
+        OSError: The storage refused.
+    """
+    return fresh_stamp(folder / FILE_NAME)
+
+
+def give_notice(folder: Path) -> None:
+    """Let running workers ask the ledger what a person has said, which stands there already.
+
+    Raises:
+        LedgerUnavailableError: The storage refused.
+    """
+    path = folder / FILE_NAME
+    try:
+        before, end = notice(folder), time.monotonic() + _LONGEST_S
+        _replace(path)
+        while notice(folder) == before and time.monotonic() < end:  # two in one tick of the storage's clock
+            time.sleep(_PAUSE_S)
+            _replace(path)
+    except OSError as error:
+        also = ". What was said is recorded, but running workers learn of it only after their trials"
+        raise refused(path, error, also) from error
+
+
+def _replace(path: Path) -> None:
+    # Made anew, and not only touched: it may be another user's.
+    half = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    half.touch()
+    half.chmod(0o644)  # whatever the umask: other users' workers look at it by opening it
+    os.replace(half, path)

@@ -1,0 +1,106 @@
+"""What a ledger tells; see `Ledger`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from dahps_core.ledger import claiming, notices, reading
+from dahps_core.ledger.connection import Database, Parameter
+from dahps_core.ledger.search import Search
+from dahps_core.space import SearchSpace
+from dahps_core.trial import Claim, TrialRecord, TrialState
+
+
+class LedgerReader:
+    """The part of a ledger that writes nothing; each answer is one consistent view."""
+
+    def __init__(self, folder: Path, database: Database, search: Search, bound: claiming.BoundSpace) -> None:
+        self.folder = folder
+        self.search = search
+        self._database = database
+        self._bound = bound
+        self._notice: int | None = None
+
+    @property
+    def space(self) -> SearchSpace:
+        """What new trials are drawn from."""
+        return self._bound.space
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._database.close()
+
+    def is_held(self, claim: Claim) -> bool:
+        """Whether a write in the claim's name would be accepted now."""
+        return bool(self._value("is_held", number=claim.number, token=claim.token))
+
+    def is_to_release(self, worker: str) -> bool:
+        """Whether a person said that the worker's multirun ends at once, so that it releases what it runs."""
+        return bool(self._value("is_to_release", worker=worker))
+
+    def notice(self) -> int | None:
+        """An opaque stamp, another one whenever a person has paused, resumed, stopped or cancelled something.
+
+        One open and one fstat; where the storage refuses, the last stamp that was seen.
+        """
+        with suppress(OSError):
+            self._notice = notices.notice(self.folder)
+        return self._notice
+
+    def watched_workers(self) -> list[str]:
+        """Whose heartbeats an idle worker observes: who holds a running or lost trial, and who waits."""
+        found = self._database.read(lambda transaction: transaction.rows("watched_workers"))
+        return [row["id"] for row in found]
+
+    @property
+    def n_drawn(self) -> int:
+        """How many trials were ever drawn or asked for; their numbers are dense from 0."""
+        return int(self._value("n_drawn") or 0)
+
+    def remaining(self, max_trials: int | None, max_attempts: int) -> int:
+        """How many trials are not over, by the limits that `claim` is given; 0 when the search has ended.
+
+        Trials that were drawn from another, overlapping space of the ledger, or asked for by a person, are
+        counted as undrawn until the cursor has passed over them.
+        """
+        return self._database.read(
+            lambda transaction: claiming.remaining(transaction, self._bound, max_trials, max_attempts)
+        )
+
+    def counts(self) -> dict[TrialState, int]:
+        """How many trials are in each state, at one moment."""
+        return self._database.read(reading.counts)
+
+    def trials(self, first: int = 0) -> Iterator[TrialRecord]:
+        """All trials from a number on, with their last attempts; read by pages, so that no writer waits."""
+        return reading.trials(self._database, first)
+
+    def best(self) -> TrialRecord | None:
+        """The finished trial with the best metric; NaN and None never win, ties go to the lower number."""
+        return self._database.read(lambda transaction: reading.best(transaction, self.search.direction))
+
+    def workers(self, run: str) -> list[reading.WorkerRecord]:
+        """The workers of a multirun, in the order of their coming."""
+        return self._database.read(lambda transaction: reading.workers(transaction, run))
+
+    def worker_counts(self) -> dict[str, int]:
+        """How many workers there are of each state: working, waiting, left."""
+        return self._database.read(reading.worker_counts)
+
+    def is_paused(self) -> bool:
+        """Whether a person has the search paused."""
+        return bool(self._value("is_paused"))
+
+    def run_folders(self) -> list[Path]:
+        """Where the trials of its multiruns write, as far as that is known."""
+        found = self._database.read(lambda transaction: transaction.rows("run_folders"))
+        return [Path(row["folder"]) for row in found]
+
+    def run(self, run: str) -> reading.RunRecord:
+        """How a multirun went so far."""
+        return self._database.read(lambda transaction: reading.run(transaction, run))
+
+    def _value(self, query: str, **parameters: Parameter) -> Parameter:
+        return self._database.read(lambda transaction: transaction.value(query, **parameters))
