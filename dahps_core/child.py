@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import multiprocessing
 import os
@@ -11,11 +10,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from dahps_core import kernel
 from dahps_core.combination import Value
 from dahps_core.errors import DahpsError
 
@@ -24,7 +24,6 @@ SIGNAL_GRACE_S = 2.0
 #: Seconds that a child may take to leave after its answer: libraries flush what they hold at exit.
 EXIT_GRACE_S = 10.0
 _JOB_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,16 @@ class Answer:
     """How an attempt ended.
 
     Attributes:
-        result: What it returned, where `error` is None.
+        outcome: As in `Ending`: "died" if it was ended from outside (SIGKILL), which says nothing of it.
+        result: What it returned, if it finished.
         metric: The objective in the result.
         error: The traceback, or how the process died.
-        is_lost: Whether the attempt was ended from outside (SIGKILL), which tells nothing of the trial.
     """
 
+    outcome: str
     result: Value = None
     metric: float | None = None
     error: str | None = None
-    is_lost: bool = False
 
 
 def answer_of(function: Callable[[], tuple[Value, float | None]]) -> Answer:
@@ -49,8 +48,8 @@ def answer_of(function: Callable[[], tuple[Value, float | None]]) -> Answer:
     try:
         result, metric = function()
     except (Exception, SystemExit) as error:
-        return Answer(error=reason(error))
-    return Answer(result, metric)
+        return Answer("failed", error=reason(error))
+    return Answer("finished", result, metric)
 
 
 def reason(error: BaseException) -> str:
@@ -63,14 +62,17 @@ def reason(error: BaseException) -> str:
 class Child:
     """A forked process that evaluates one attempt; it inherits warm imports and starts in milliseconds.
 
-    It leads a process group of its own, which is killed when the attempt is over, and it dies with its
-    worker: an orphan would write into the checkpoint of a trial that another worker runs by then.
+    It leads a process group of its own, which is killed when the attempt is over, and so is what has left the
+    group. It dies with its worker: an orphan would write into the checkpoint of a trial that another worker
+    runs by then. A context manager, after which no process of the attempt is left.
 
     Args:
         function: As in `answer_of`; runs in the child.
     """
 
     def __init__(self, function: Callable[[], tuple[Value, float | None]]) -> None:
+        kernel.adopt_orphans()
+        self._others = kernel.children()
         context = multiprocessing.get_context("fork")
         self._reaping = threading.Lock()
         self._is_over = False
@@ -84,24 +86,29 @@ class Child:
         pidfd_open = getattr(os, "pidfd_open", None)
         self._ended = pidfd_open(self._process.pid) if pidfd_open else os.dup(self._process.sentinel)
 
-    def wait(self, limit_s: float | None = None) -> Answer:
-        """Wait for the attempt's end; whatever ends the wait, no process of the attempt is left.
+    def __enter__(self) -> Child:
+        return self
 
-        Args:
-            limit_s: After so many seconds it is killed, and has failed.
+    def __exit__(self, *exception: object) -> None:
+        self._leave_nothing()
+
+    def wait(self, timeout_s: float | None = None, others: Sequence[Any] = ()) -> bool:
+        """Wait for the attempt's end, or for so many seconds, or until one of the others can be read.
+
+        Returns:
+            Whether the attempt has ended.
         """
+        ready = wait([self._answers, self._ended, *others], timeout_s)
+        return self._answers in ready or self._ended in ready
+
+    def end(self) -> Answer:
+        """How the attempt ended; if it has not, it is killed now."""
         try:
-            has_ended = wait([self._answers, self._ended], limit_s)
-            answer = self._received() if has_ended else _timed_out(limit_s)
-            if answer and has_ended:
+            answer = self._received() if self.wait(0) else None
+            if answer:
                 wait([self._ended], EXIT_GRACE_S)
         finally:
-            with self._reaping:
-                self._kill_group()
-                self._process.join()
-                self._is_over = True
-            self._answers.close()
-            os.close(self._ended)
+            self._leave_nothing()
         return answer or self._death()
 
     def kill(self) -> None:
@@ -109,6 +116,17 @@ class Child:
         with self._reaping:
             if not self._is_over:  # else its number may be another process's by now
                 self._kill_group()
+
+    def _leave_nothing(self) -> None:
+        with self._reaping:
+            if self._is_over:
+                return
+            self._kill_group()
+            self._process.join()
+            kernel.kill_strays(self._others)
+            self._is_over = True
+        self._answers.close()
+        os.close(self._ended)
 
     def _kill_group(self) -> None:
         assert self._process.pid
@@ -128,25 +146,24 @@ class Child:
     def _death(self) -> Answer:
         code = self._process.exitcode or 0
         if code >= 0:
-            return Answer(error=f"the trial's process ended with exit code {code} and without a result")
+            return Answer(
+                "failed", error=f"the trial's process ended with exit code {code} and without a result"
+            )
         if -code in _JOB_SIGNALS:
             # Sent to the whole job, most likely: let our own copy arrive, and its handler decide.
             time.sleep(SIGNAL_GRACE_S)
-        is_lost = -code == signal.SIGKILL
-        hint = ": out of memory?" if is_lost else ""
+        is_killed = -code == signal.SIGKILL
+        hint = ": out of memory?" if is_killed else ""
         name = next((one.name for one in signal.Signals if one == -code), "real-time")
         return Answer(
-            error=f"the trial's process was killed by signal {-code} ({name}){hint}", is_lost=is_lost
+            "died" if is_killed else "failed",
+            error=f"the trial's process was killed by signal {-code} ({name}){hint}",
         )
-
-
-def _timed_out(limit_s: float | None) -> Answer:
-    return Answer(error=f"the trial ran for longer than its time limit of {limit_s:g} s, and was killed")
 
 
 def _run(function: Callable[[], tuple[Value, float | None]], answers: Connection, worker: int) -> None:
     os.setpgid(0, 0)
-    _die_with(worker)
+    kernel.die_with(worker)
     _forget_handlers()
     answer = answer_of(function)
     sys.stdout.flush()
@@ -154,22 +171,21 @@ def _run(function: Callable[[], tuple[Value, float | None]], answers: Connection
     answers.send_bytes(json.dumps(vars(answer)).encode())
 
 
-def _die_with(worker: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != worker:  # it died before we asked to be told
-        os._exit(1)
-
-
 def _forget_handlers() -> None:
     # The launcher's and the worker's handlers requeue the job or release the claim: that is the worker's
-    # affair, and must happen once. What ends a process by default still does; a launcher's own signal
-    # (SIGUSR2 for submitit) would too, so that one is heard and does nothing.
-    defaults: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    # affair, and must happen once. SLURM sends its signals to all processes of a job: where the worker
+    # hears one, the trial does not die of it, and has time to save what it needs.
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if callable(signal.getsignal(number)):
-            signal.signal(number, defaults.get(number, _heard))
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _heard)
+    # The trial's own processes are ended by SIGTERM: a pool or a data loader would wait for them in vain.
+    os.register_at_fork(after_in_child=_end_by_sigterm)
 
 
 def _heard(number: int, frame: object) -> None:
     pass
+
+
+def _end_by_sigterm() -> None:
+    if signal.getsignal(signal.SIGTERM) is _heard:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

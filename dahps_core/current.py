@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dahps_core.combination import Combination
+
+
+class Flag:
+    """A yes or no that a process shares with those that it forks; no at first."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 1)
+
+    def set(self) -> None:
+        """From now on it is yes, for all of them."""
+        self._memory[0] = 1
+
+    def __bool__(self) -> bool:
+        return bool(self._memory[0])
 
 
 @dataclass(frozen=True)
@@ -26,6 +41,21 @@ class Trial:
     repetition: int
     combination: Combination
     _checkpoint_dir: Path
+    _is_preempted: Flag = field(default_factory=Flag, repr=False, compare=False)
+
+    @property
+    def preempted(self) -> bool:
+        """Whether the worker was told to end: by the scheduler, by the end of its job's time, by a person.
+
+        Training code may ask after each step: it has the grace period to save a checkpoint and to leave, by
+        SystemExit or any other exception, and is killed afterwards. The attempt is released in each case,
+        and the next one finds the checkpoint. A result that is returned counts.
+        """
+        return bool(self._is_preempted)
+
+    def preempt(self) -> None:
+        """Tell the code that evaluates this trial, here or in a forked process, to leave."""
+        self._is_preempted.set()
 
     @property
     def checkpoint_dir(self) -> Path:

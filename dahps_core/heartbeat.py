@@ -57,22 +57,21 @@ class Heart:
             self._path.unlink(missing_ok=True)
 
     @contextmanager
-    def beating(self, every_s: float, after_a_gap: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def beating(self, every_s: float, look: Callable[[bool], None] = lambda gap: None) -> Iterator[None]:
         """Beat now and every so many seconds, in a thread that has ended when the block has.
 
         Args:
             every_s: Seconds between two beats.
-            after_a_gap: Called by that thread when the heart beats again after more than a lease: the
-                process was stopped, or the storage gone.
+            look: Called by that thread after each beat; told whether it was the first one after more than a
+                lease: the process was stopped, or the storage gone.
         """
         # Not an Event: where the C library is old, its wait lasts as long as the wall clock says.
         ended, end = Pipe(duplex=False)
 
         def beat_until_ended() -> None:
-            self.beat()
+            look(self.beat())
             while not ended.poll(every_s):
-                if self.beat():
-                    after_a_gap()
+                look(self.beat())
 
         thread = threading.Thread(target=beat_until_ended, name="heartbeat", daemon=True)
         thread.start()

@@ -9,93 +9,31 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import signal
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
 
 from dahps_core import unrecorded
-from dahps_core.child import Answer, Child, answer_of, reason
-from dahps_core.combination import Value
-from dahps_core.current import Trial, evaluating
-from dahps_core.errors import ClaimLost, ConfigurationError, LedgerError, LedgerUnavailableError
+from dahps_core.batch import BatchJob
+from dahps_core.current import Trial
+from dahps_core.errors import ClaimLost, LedgerError, LedgerUnavailableError
+from dahps_core.evaluation import Evaluation, Job
 from dahps_core.heartbeat import Heart, Observer
+from dahps_core.interruption import Interruption
 from dahps_core.ledger import Ledger
-from dahps_core.metric import read_result
-from dahps_core.overrides import shown_overrides
+from dahps_core.ranks import Leader
 from dahps_core.trial import Claim, Draw, Ending
+from dahps_core.worker_options import WorkerOptions
+
+__all__ = ["Job", "Worker", "WorkerOptions"]
 
 log = logging.getLogger(__name__)
 
-#: The longest pause in seconds between two questions of a worker that has nothing to do.
-MAX_IDLE_S = 5.0
+#: The longest pause in seconds between two questions of a worker that waits for a trial; there are few such.
+MAX_IDLE_S = 0.5
 
-#: The longest that a program can wait, in seconds: poll counts milliseconds in 31 bits.
-_LONGEST_S = 24 * 86_400.0
-
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
-
-
-@dataclass(frozen=True)
-class WorkerOptions:
-    """How a worker works.
-
-    Attributes:
-        max_trials: How many trials the ledger may hold in all; None for as many as the space has.
-        max_attempts: How often a trial may be run that raises, or whose worker dies.
-        stop_after_failures: Stop when so many attempts of this run failed before one finished; None: never.
-        heartbeat_s: Seconds between two signs of life.
-        lease_s: Seconds without a sign of life after which a worker is held for dead.
-        isolate: Whether each trial runs in a process of its own.
-        trial_timeout_s: After so many seconds a trial is killed, and has failed; None: never.
-    """
-
-    max_trials: int | None
-    max_attempts: int
-    stop_after_failures: int | None
-    heartbeat_s: float
-    lease_s: float
-    isolate: bool
-    trial_timeout_s: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("max_trials", "max_attempts", "stop_after_failures"):
-            value = getattr(self, name)
-            if value is not None and not 1 <= value < 2**63:
-                raise ConfigurationError(f"{name} is {value}", mend="It must be at least 1, and below 2^63")
-        if self.trial_timeout_s is not None and not 0 < self.trial_timeout_s <= _LONGEST_S:
-            raise ConfigurationError(f"trial_timeout is {self.trial_timeout_s}", mend="Give seconds, or null")
-        if self.trial_timeout_s is not None and not self.isolate:
-            raise ConfigurationError(
-                "trial_timeout cannot end a trial that runs in the sweeper's own process",
-                mend="Use another launcher, such as hydra/launcher=submitit_local, or leave the option out",
-            )
-        if not 0 < self.heartbeat_s <= self.lease_s / 2 <= _LONGEST_S:
-            raise ConfigurationError(
-                f"a heartbeat of {self.heartbeat_s} s does not go with a lease of {self.lease_s} s",
-                mend="A lease must last two heartbeats at least, or workers are held for dead that are not",
-            )
-
-
-@dataclass(frozen=True)
-class Job:
-    """A trial made ready.
-
-    Attributes:
-        evaluate: Runs the user's function and returns what it returned.
-        output_dir: The folder for what the trial writes.
-    """
-
-    evaluate: Callable[[], Any]
-    output_dir: str
-
-
-class Terminated(BaseException):
-    """A signal told the worker to end: it gives its trial back and leaves."""
+#: With so many failures one after the other, a worker asks how others fare.
+_FAILURES_IN_A_ROW = 3
 
 
 class Worker:
@@ -106,8 +44,9 @@ class Worker:
         run: The multirun that the worker belongs to.
         prepare: Makes a trial ready; what it raises is the trial's failure.
         options: How to work.
-        job: The scheduler's name for the job that this process is, for people to read.
+        batch: The job that this process is.
         run_folder: Where the multirun's trials write.
+        leader: Of the job's other ranks, where there are any.
     """
 
     def __init__(
@@ -116,41 +55,79 @@ class Worker:
         run: str,
         prepare: Callable[[Trial], Job],
         options: WorkerOptions,
-        job: str | None = None,
+        batch: BatchJob | None = None,
         run_folder: str | None = None,
+        leader: Leader | None = None,
     ) -> None:
+        batch = batch or BatchJob()
+        self._leader = leader or Leader(BatchJob(), ledger.folder)
         self._ledger = ledger
-        self._prepare = prepare
         self._options = options
         self._id = ledger.register(
-            run=run, host=socket.gethostname(), pid=os.getpid(), job=job, run_folder=run_folder
+            run=run,
+            host=batch.host,
+            pid=os.getpid(),
+            job=batch.name,
+            run_folder=run_folder,
+            log=batch.log,
         )
+        # By this clock from here on: the other one may jump.
+        time_left_s = batch.time_left_s()
+        self._ends_at = None if time_left_s is None else time.monotonic() + time_left_s
         self._heart = Heart(ledger.folder, self._id, options.lease_s)
         self._observer = Observer(ledger.folder, options.lease_s)
+        self._interruption = Interruption()
+        self._evaluation = Evaluation(
+            ledger, self._id, prepare, options, self._heart, self._interruption, self._leader, batch.log
+        )
         self._idle_s = 0.0
+        self._next_look = 0.0
+        self._failing_row: list[int] = []
 
     def work(self) -> Draw:
-        """Work until there is nothing to do; returns why there is not."""
-        with _signals_raise(), self._heart:
-            try:
-                return self._work()
-            except LedgerUnavailableError:
-                raise  # it was waited for already; what the worker still holds comes back after its lease
-            except BaseException:
-                # Interrupted (Ctrl-C, SIGTERM, the launcher's own signal): the trial goes to the next worker.
-                self._ledger.retire(self._id)
-                raise
+        """Work until there is nothing to do; returns why there is not.
+
+        Whoever is told to end by a signal gives its trial back, and leaves by SystemExit or as the launcher's
+        own handler does.
+        """
+        with self._interruption.hearing_signals():
+            with self._heart:
+                draw = self._work_and_retire()
+            self._leader.end(self._interruption.reason or draw.value)
+            self._interruption.answer()
+        return draw
+
+    def _work_and_retire(self) -> Draw:
+        try:
+            draw = self._work()
+        except LedgerUnavailableError:
+            raise  # it was waited for already; what the worker still holds comes back after its lease
+        except BaseException as error:
+            # Interrupted (Ctrl-C): the trial goes to the next worker.
+            self._ledger.retire(self._id, f"{type(error).__name__}: its worker ended")
+            raise
+        self._ledger.retire(self._id, self._interruption.reason)
+        return draw
 
     def _work(self) -> Draw:
-        draw = self._draw()
-        while isinstance(draw, Claim) or draw is Draw.WAIT:
+        draw = Draw.STOPPED if self._interruption.reason else self._draw()
+        while not self._interruption.reason:
             if isinstance(draw, Claim):
-                draw = self._record_and_draw(self._attempt(draw))
-            else:
-                self._idle()
+                ending = self._evaluation.of(draw)
+                self._miss_lost_ranks()
+                draw = self._record_and_draw(ending)
+            elif draw in (Draw.WAIT, Draw.PAUSED):
+                self._idle(draw)
+                self._miss_lost_ranks()
                 draw = self._draw()
-        self._ledger.retire(self._id)
-        return draw
+            else:
+                return draw
+        return Draw.STOPPED
+
+    def _miss_lost_ranks(self) -> None:
+        if lost := self._leader.lost:
+            log.error("%s: this job can run no more trials.", lost)
+            self._interruption.tell(lost)
 
     def _draw(self, after: Ending | None = None) -> Claim | Draw:
         self._heart.beat()
@@ -162,22 +139,34 @@ class Worker:
             dead=self._observer.dead(),
             alive=self._observer.alive(),
             after=after,
+            time_left_s=None if self._ends_at is None else self._ends_at - time.monotonic(),
+            trial_time_s=self._options.trial_time_s,
+            failing_since=self._failing_since(),
         )
-        if draw is not Draw.WAIT:
+        if isinstance(draw, Claim):
             self._idle_s = 0.0
         return draw
 
-    def _idle(self) -> None:
-        # Only an idle worker watches the others: while there are new trials, nobody needs the lost ones.
-        self._observer.look(self._ledger.watched_workers())
-        self._idle_s = min(2 * self._idle_s or 0.1, self._options.heartbeat_s, MAX_IDLE_S)
-        time.sleep(self._idle_s)
+    def _failing_since(self) -> int | None:
+        return self._failing_row[0] if len(self._failing_row) >= _FAILURES_IN_A_ROW else None
+
+    def _idle(self, draw: Draw) -> None:
+        # Only an idle worker watches the others: while there are new trials, nobody needs the lost ones. And
+        # no more often than they give signs of life: there may be a thousand of them.
+        if time.monotonic() >= self._next_look:
+            self._observer.look(self._ledger.watched_workers())
+            self._next_look = time.monotonic() + self._options.heartbeat_s
+        # While the search is paused, all of them are idle.
+        longest_s = self._options.heartbeat_s if draw is Draw.PAUSED else MAX_IDLE_S
+        self._idle_s = min(2 * self._idle_s or 0.1, self._options.heartbeat_s, longest_s)
+        self._interruption.wait(self._idle_s)
 
     def _record_and_draw(self, ending: Ending) -> Claim | Draw:
+        self._note(ending)
         try:
             # On slow storage this may take longer than a lease: the trial is still held.
             with self._heart.beating(self._options.heartbeat_s):
-                draw = self._draw(after=ending)
+                return self._recorded_and_drawn(ending)
         except ClaimLost as lost:
             log.warning("%s The attempt's result was dropped.", lost)
             return self._draw()
@@ -188,65 +177,22 @@ class Worker:
             with suppress(LedgerError):  # interrupted, but it has ended
                 self._ledger.end_if_held(ending)
             raise
+
+    def _recorded_and_drawn(self, ending: Ending) -> Claim | Draw:
+        if not self._interruption.reason:
+            return self._draw(after=ending)
+        self._ledger.end_if_held(ending)
+        return Draw.STOPPED
+
+    def _note(self, ending: Ending) -> None:
         if ending.outcome == "finished":
+            self._failing_row.clear()
             log.info("#%d finished: %s", ending.number, ending.metric)
+        elif ending.outcome == "released":
+            log.warning("#%d released: %s", ending.number, ending.error)
         else:
+            self._failing_row.append(ending.number)
             log.error("#%d %s:\n%s", ending.number, ending.outcome, ending.error)
-        return draw
-
-    def _attempt(self, claim: Claim) -> Ending:
-        log.info("#%d : %s%s", claim.number, shown_overrides(claim.combination), _again(claim))
-        trial = Trial(
-            number=claim.number,
-            attempt=claim.attempt,
-            repetition=claim.repetition,
-            combination=claim.combination,
-            _checkpoint_dir=self._ledger.checkpoint_dir(claim.number),
-        )
-        with evaluating(trial):
-            return self._evaluated(claim, trial)
-
-    def _evaluated(self, claim: Claim, trial: Trial) -> Ending:
-        output_dir = None
-        try:
-            job = self._prepare(trial)
-        except Exception as error:
-            answer = Answer(error=reason(error))
-        else:
-            output_dir = job.output_dir
-            answer = self._isolated(claim, job) if self._options.isolate else self._in_process(job)
-        return Ending(
-            claim.number,
-            claim.attempt,
-            claim.token,
-            "finished" if answer.error is None else "died" if answer.is_lost else "failed",
-            answer.result,
-            answer.metric,
-            answer.error,
-            output_dir,
-        )
-
-    def _in_process(self, job: Job) -> Answer:
-        with self._heart.beating(self._options.heartbeat_s):
-            return answer_of(self._reader(job))
-
-    def _isolated(self, claim: Claim, job: Job) -> Answer:
-        self._ledger.close()  # a connection must not be carried over a fork
-        child = Child(self._reader(job))
-
-        def end_if_lost() -> None:
-            # Two processes would write into one checkpoint, and the result of this one is refused.
-            with suppress(LedgerError):
-                if not self._ledger.is_held(claim):
-                    log.warning("Trial %d was claimed by another worker: it ends here.", claim.number)
-                    child.kill()
-
-        # Only now: a process that is forked beside a thread may inherit a lock that nobody will open.
-        with self._heart.beating(self._options.heartbeat_s, end_if_lost):
-            return child.wait(self._options.trial_timeout_s)
-
-    def _reader(self, job: Job) -> Callable[[], tuple[Value, float | None]]:
-        return lambda: read_result(job.evaluate(), self._ledger.search.metric)
 
     def _keep_beside(self, ending: Ending) -> None:
         """What the ledger could not take goes beside the trial's own output."""
@@ -257,28 +203,3 @@ class Worker:
             return
         command = shlex.join(["dahps", "recover", str(self._ledger.folder), str(kept)])
         log.error("#%d could not be recorded. When the storage is back: %s", ending.number, command)
-
-
-def _again(claim: Claim) -> str:
-    return f" (attempt {claim.attempt})" if claim.attempt > 1 else ""
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears signals
-        return
-
-    def terminate(number: int, frame: object) -> None:
-        raise Terminated(number)
-
-    # What `nohup` has made to be ignored stays ignored.
-    heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, terminate) for number in heard}
-    try:
-        yield
-    except Terminated as terminated:
-        raise SystemExit(128 + terminated.args[0]) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -155,7 +155,7 @@ def test_the_best_trial_is_shown_whole_on_lines_of_printable_characters(value, t
         claim = ledger.claim(worker, max_trials=None, max_attempts=1, stop_after_failures=None)
         ledger.finish_if_held(claim, result=1.0, metric=1.0, output_dir="o" * 300 + "\x1b\n\ud800")
     *lines, combination, output_dir = run_main(capsys, "status", tmp_path / "0").splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert combination.isprintable()
     assert output_dir.strip() == "o" * 300 + "\\x1b\\n\\ud800"
     if isinstance(value, str) and value.isprintable() and not set(value) & set("'\"\\"):

@@ -1,10 +1,15 @@
 import faulthandler
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dahps_core.child import Child
@@ -32,6 +37,12 @@ def fail():
     raise ValueError("the loss is gone")
 
 
+def answer_of(function):
+    with Child(function) as child:
+        assert child.wait(60)
+        return child.end()
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
@@ -43,29 +54,46 @@ def fail():
     ],
 )
 def test_whatever_ends_an_attempt_is_told_and_spares_the_worker(function, words):
-    answer = Child(function).wait()
+    answer = answer_of(function)
     assert answer.result is None
     assert all(word in answer.error for word in words), answer.error
-    assert answer.is_lost == (function is killed), "only SIGKILL tells nothing of the trial"
+    assert answer.outcome == ("died" if function is killed else "failed"), (
+        "SIGKILL tells nothing of the trial"
+    )
 
 
 def test_a_result_larger_than_a_pipe_arrives_whole():
     result = {f"metric {number}": 1.0 for number in range(100_000)}
-    assert Child(lambda: (result, 1.0)).wait().result == result
+    assert answer_of(lambda: (result, 1.0)).result == result
+
+
+#: A process of the attempt's group, and one that has left it as daemons do.
+LEFT_BEHIND = {"child": 'touch "$0"; sleep 600', "daemon": 'setsid sh -c \'touch "$0"; sleep 600\' "$0" &'}
 
 
 @pytest.mark.parametrize("end", [lambda: (1.0, 1.0), leave_at_once])
-def test_processes_left_behind_neither_hold_the_worker_nor_survive(end, tmp_path):
-    pid_file = tmp_path / "pid"
+@pytest.mark.parametrize("how", LEFT_BEHIND)
+def test_processes_left_behind_neither_hold_the_worker_nor_survive(how, end, tmp_path):
+    mark = tmp_path / "left behind"
 
     def leave_one_behind():
-        if (pid := os.fork()) == 0:
-            signal.pause()
-        pid_file.write_text(str(pid))
+        if os.fork() == 0:
+            os.execv("/bin/sh", ["sh", "-c", LEFT_BEHIND[how], str(mark)])
+        wait_until(mark.exists, 30, "the process to be left behind")
         return end()
 
-    Child(leave_one_behind).wait()
-    wait_until(lambda: _is_gone(int(pid_file.read_text())), 10, "the end of the process left behind")
+    answer_of(leave_one_behind)
+    assert not processes_with(str(mark))
+
+
+def processes_with(word):
+    """The processes that have a word on their command line."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.fsencode(word) in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 def test_what_a_trial_changes_in_its_process_stays_there(tmp_path):
@@ -73,12 +101,28 @@ def test_what_a_trial_changes_in_its_process_stays_there(tmp_path):
         os.chdir(tmp_path)
         os.environ["CHANGED"] = "yes"
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        random.seed(0)
+        np.random.seed(0)
+        threading.Thread(target=signal.pause, daemon=True).start()
+        held.append(bytearray(100_000_000))
         return None, None
 
-    before = os.getcwd(), signal.getsignal(signal.SIGTERM)
-    Child(change).wait()
-    assert (os.getcwd(), signal.getsignal(signal.SIGTERM)) == before
-    assert "CHANGED" not in os.environ
+    held = []
+    before = state_of_this_process()
+    answer_of(change)
+    assert state_of_this_process() == before
+    assert held == []
+
+
+def state_of_this_process():
+    return (
+        os.getcwd(),
+        dict(os.environ),
+        [signal.getsignal(number) for number in signal.valid_signals()],
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        threading.active_count(),
+    )
 
 
 def test_a_trial_does_not_act_on_the_signals_of_its_worker():
@@ -90,11 +134,23 @@ def test_a_trial_does_not_act_on_the_signals_of_its_worker():
             os.kill(os.getpid(), signal.SIGUSR2)
             return float(len(heard)), None
 
-        answer = Child(get_the_signal).wait()
+        answer = answer_of(get_the_signal)
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert answer.error is None
     assert answer.result == 0
+
+
+def test_a_trial_can_end_its_own_processes():
+    def use_a_pool():
+        with get_context("fork").Pool(2) as pool:  # at its end it sends them SIGTERM, and waits for them
+            return sum(pool.map(abs, [-1, -2])), None
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        assert answer_of(use_a_pool).result == 3
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 WORKER = """
@@ -105,7 +161,8 @@ def hang():
     open(sys.argv[1], "w").write(str(os.getpid()))
     signal.pause()
 
-Child(hang).wait()
+with Child(hang) as child:
+    child.wait()
 """
 
 

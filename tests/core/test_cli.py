@@ -38,7 +38,17 @@ def test_status_for_programs(ledger, capsys):
     status = json.loads(capsys.readouterr().out)
     assert status["space_size"] == 4
     assert status["repetitions"] == 2
-    assert status["trials"] == {"running": 1, "finished": 2, "failed": 1, "released": 1, "lost": 0}
+    assert status["trials"] == {
+        "running": 1,
+        "finished": 2,
+        "failed": 1,
+        "released": 1,
+        "queued": 0,
+        "lost": 0,
+        "cancelled": 0,
+    }
+    assert status["workers"] == {"working": 1, "waiting": 0, "left": 0}
+    assert status["paused"] is False
     assert status["best"]["number"] == 0
     assert status["best"]["metric"] == 0.5
     assert (status["strategy"], status["direction"], status["seed"]) == ("grid", "maximize", 5)

@@ -10,7 +10,19 @@ import dahps_core
 CORE = Path(dahps_core.__file__).parent
 
 #: From the bottom up: a module imports only from those before it.
-ORDER = ["errors", "combination", "space", "trial", "strategies", "ledger", "doctor", "worker", "cli"]
+ORDER = [
+    "errors",
+    "combination",
+    "space",
+    "trial",
+    "strategies",
+    "ledger",
+    "doctor",
+    "batch",
+    "ranks",
+    "worker",
+    "cli",
+]
 
 NEVER = [
     # pattern, forbidden, why
@@ -21,6 +33,7 @@ NEVER = [
     ),
     ("[!l]*.py", {"sqlite3"}, "only the ledger knows SQL"),
     ("doctor/*.py", {"sqlite3"}, "only the ledger knows SQL"),
+    ("ranks/*.py", {"sqlite3", "pickle"}, "ranks speak JSON, and leave the ledger to the worker"),
     ("strategies/*.py", {"sqlite3", "time", "random", "secrets", "os"}, "a strategy is a pure function"),
     ("strategies/*.py", {"dahps_core.ledger"}, "a strategy is told what the ledger holds"),
     ("space/*.py", {"os", "pathlib", "io", "sqlite3", "logging"}, "the space does no I/O"),

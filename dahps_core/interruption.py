@@ -1,0 +1,130 @@
+"""What tells a worker to end, heard at any moment and answered when its trial was given back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
+from types import FrameType
+from typing import Any
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+#: Launchers take one of these for a job that is preempted or runs into its time limit.
+_LAUNCHERS = (signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Terminated(BaseException):
+    """A signal ended a training function that runs in the worker's own process."""
+
+
+_early: tuple[int, int] | None = None
+
+
+def note_signals() -> None:
+    """Note which signals come, whoever handles them, until a worker hears them or `noted_signals` is asked.
+
+    A launcher may ignore SIGTERM before its worker listens. Nor would it help to block the signal: another
+    thread, of a library, would take it.
+    """
+    global _early
+    if _early or threading.current_thread() is not threading.main_thread():
+        return
+    _early = os.pipe()
+    for end in _early:
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(_early[1], warn_on_full_buffer=False)
+
+
+def noted_signals() -> list[int]:
+    """Those that came since; no more are noted."""
+    global _early
+    if _early is None:
+        return []
+    ends, _early = _early, None
+    signal.set_wakeup_fd(-1)
+    noted = b""
+    with suppress(BlockingIOError):
+        noted = os.read(ends[0], 4096)
+    for end in ends:
+        os.close(end)
+    return list(noted)
+
+
+class Interruption:
+    """Whether a worker was told to end, by a signal or by a person; can be waited for like a pipe.
+
+    A signal only leaves a note, so that nothing that the worker writes is cut in two by it. The launcher's
+    own handler, which may put the job back into the queue, is called once, and last of all.
+
+    Attributes:
+        reason: Why the worker is to end; None while it is not.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._heard: list[int] = []
+        self._of_launcher: dict[int, Any] = {}
+        self._is_raising = False
+        self._readable, self._writable = os.pipe()
+        for end in (self._readable, self._writable):
+            os.set_blocking(end, False)
+
+    def fileno(self) -> int:
+        """Can be read as soon as somebody has told the worker to end."""
+        return self._readable
+
+    def tell(self, reason: str) -> None:
+        """Tell the worker to end; from any thread."""
+        self.reason = self.reason or reason
+        with suppress(BlockingIOError):
+            os.write(self._writable, b"!")
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep, but for this."""
+        wait([self._readable], timeout_s)
+
+    @contextmanager
+    def hearing_signals(self) -> Iterator[None]:
+        """Hear the signals that end a process, and those that the launcher has a handler for."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread hears signals
+            return
+        handlers = {number: signal.getsignal(number) for number in (*_ENDING, *_LAUNCHERS)}
+        self._of_launcher = {number: handlers[number] for number in _LAUNCHERS if callable(handlers[number])}
+        # What `nohup` has made to be ignored stays ignored.
+        heard = [number for number in _ENDING if handlers[number] is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._hear) for number in (*heard, *self._of_launcher)}
+        for number in noted_signals():
+            if number in heard:
+                self._hear(number, None)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """Let a signal end what runs in this process, by `Terminated`: there is no other process to end."""
+        self._is_raising = True
+        try:
+            yield
+        finally:
+            self._is_raising = False
+
+    def answer(self) -> None:
+        """Leave as the signals ask that were heard: by the launcher's own handler, or else at once."""
+        for number in self._heard:
+            if handler := self._of_launcher.pop(number, None):
+                handler(number, None)
+        if self._heard:
+            raise SystemExit(128 + self._heard[0])
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self._heard.append(number)
+        self.tell(f"{signal.Signals(number).name}: its worker was told to end")
+        if self._is_raising:
+            raise Terminated

@@ -1,0 +1,125 @@
+"""A rank that evaluates what its leader starts."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dahps_core.batch import BatchJob
+from dahps_core.child import Answer, Child, reason
+from dahps_core.combination import Combination
+from dahps_core.current import Trial, evaluating
+from dahps_core.errors import RanksError
+from dahps_core.ranks.channel import Channel, Message, readable
+from dahps_core.ranks.meeting import LIMIT_S, joined
+from dahps_core.ranks.place import in_place
+
+#: How much of an error the leader is told, in characters: its end, where the reason stands.
+_TOLD = 1_000_000
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+#: Makes a trial ready, and returns what evaluates it.
+Prepare = Callable[[Trial], Callable[[], Any]]
+
+
+def follow(batch: BatchJob, folder: Path, prepare: Prepare, limit_s: float = LIMIT_S) -> str:
+    """Evaluate each trial that the leader starts, in a child, until it says that there are no more.
+
+    Args:
+        batch: The job, as this rank sees it.
+        folder: The ledger's.
+        prepare: Makes a trial ready; what it raises is the attempt's failure.
+        limit_s: For how many seconds to look for the leader.
+
+    Returns:
+        Why there are no more trials.
+
+    Raises:
+        RanksError: The leader was not found, or is gone.
+    """
+    channel = joined(batch, folder, limit_s)
+    try:
+        with _leaving_signals_to_the_leader():
+            return _Follower(batch, channel, prepare).follow()
+    except ConnectionError as error:
+        raise RanksError(
+            f"rank 0 of this job is gone: {error}",
+            mend="Its log, or the scheduler's record of the job, says why",
+        ) from error
+    finally:
+        channel.close()
+
+
+class _Follower:
+    def __init__(self, batch: BatchJob, channel: Channel, prepare: Prepare) -> None:
+        self._batch = batch
+        self._channel = channel
+        self._prepare = prepare
+
+    def follow(self) -> str:
+        while (order := self._order())["do"] != "end":
+            # What is told of an attempt that has ended here already comes too late.
+            if order["do"] == "start":
+                answer = self._attempt(_trial(order["trial"]), order["port"])
+                error = answer.error and answer.error[-_TOLD:]
+                self._channel.send({"outcome": answer.outcome, "error": error})
+        return str(order["reason"])
+
+    def _order(self) -> Message:
+        readable([self._channel], None)  # for hours, where the leader waits for a trial
+        return self._channel.receive()
+
+    def _attempt(self, trial: Trial, port: int) -> Answer:
+        with evaluating(trial):
+            try:
+                evaluate = self._prepare(trial)
+            except Exception as error:
+                return Answer("failed", error=reason(error))
+            return self._evaluated(trial, evaluate, port)
+
+    def _evaluated(self, trial: Trial, evaluate: Callable[[], Any], port: int) -> Answer:
+        def without_result() -> tuple[None, None]:
+            evaluate()
+            return None, None
+
+        placed = in_place(without_result, self._batch, self._channel.there, port, [self._channel])
+        with Child(placed) as child:
+            while not child.wait(None, [self._channel]):
+                order = self._channel.receive()
+                if order["do"] == "preempt":
+                    trial.preempt()
+                else:
+                    break
+            return child.end()
+
+
+def _trial(record: Message) -> Trial:
+    return Trial(
+        number=record["number"],
+        attempt=record["attempt"],
+        repetition=record["repetition"],
+        combination=Combination(record["combination"].items()),
+        _checkpoint_dir=Path(record["checkpoint_dir"]),
+    )
+
+
+@contextmanager
+def _leaving_signals_to_the_leader() -> Iterator[None]:
+    """A scheduler signals all processes of a job: what follows is for the leader to say, in good order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+    before = {number: signal.signal(number, _heard) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _heard(number: int, frame: object) -> None:
+    pass

@@ -1,0 +1,60 @@
+"""How a worker works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dahps_core.errors import ConfigurationError
+
+#: The longest that a program can wait, in seconds: poll counts milliseconds in 31 bits.
+_LONGEST_S = 24 * 86_400.0
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How a worker works.
+
+    Attributes:
+        max_trials: How many trials the ledger may hold in all; None for as many as the space has.
+        max_attempts: How often a trial may be run that raises, or whose worker dies.
+        stop_after_failures: Stop when so many attempts of this run failed before one finished; None: never.
+        heartbeat_s: Seconds between two signs of life.
+        lease_s: Seconds without a sign of life after which a worker is held for dead.
+        isolate: Whether each trial runs in a process of its own.
+        trial_timeout_s: After so many seconds a trial is killed, and has failed; None: never.
+        trial_time_s: How long a trial takes, for a worker whose job's time is ending; None: as long as half
+            of the last ones took at most.
+        grace_s: How long a trial that is told to leave may go on.
+    """
+
+    max_trials: int | None
+    max_attempts: int
+    stop_after_failures: int | None
+    heartbeat_s: float
+    lease_s: float
+    isolate: bool
+    trial_timeout_s: float | None = None
+    trial_time_s: float | None = None
+    grace_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_trials", "max_attempts", "stop_after_failures"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value < 2**63:
+                raise ConfigurationError(f"{name} is {value}", mend="It must be at least 1, and below 2^63")
+        if self.trial_timeout_s is not None and not 0 < self.trial_timeout_s <= _LONGEST_S:
+            raise ConfigurationError(f"trial_timeout is {self.trial_timeout_s}", mend="Give seconds, or null")
+        if self.trial_timeout_s is not None and not self.isolate:
+            raise ConfigurationError(
+                "trial_timeout cannot end a trial that runs in its worker's own process",
+                mend="Use isolation=process, or leave the option out",
+            )
+        for name in ("trial_time_s", "grace_s"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= _LONGEST_S:
+                raise ConfigurationError(f"{name.removesuffix('_s')} is {value}", mend="Give seconds")
+        if not 0 < self.heartbeat_s <= self.lease_s / 2 <= _LONGEST_S:
+            raise ConfigurationError(
+                f"a heartbeat of {self.heartbeat_s} s does not go with a lease of {self.lease_s} s",
+                mend="A lease must last two heartbeats at least, or workers are held for dead that are not",
+            )

@@ -1,0 +1,194 @@
+"""What a batch system tells a process: by table, and by a real SLURM."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dahps_core.batch import BatchJob
+
+ROOT = Path(__file__).resolve().parents[2]
+
+STEP = {
+    "SLURM_JOB_ID": "17",
+    "SLURM_STEP_ID": "0",
+    "SLURM_PROCID": "3",
+    "SLURM_NTASKS": "4",
+    "SLURM_STEP_NUM_TASKS": "4",
+    "SLURM_STEP_TASKS_PER_NODE": "3,1",
+    "SLURM_NODEID": "1",
+    "SLURM_LOCALID": "0",
+}
+BATCH_SCRIPT = {"SLURM_JOB_ID": "17", "SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_LOCALID": "0"}
+LOCAL = {
+    "SUBMITIT_LOCAL_JOB_ID": "4711",
+    "SUBMITIT_LOCAL_NTASKS": "2",
+    "SUBMITIT_LOCAL_GLOBALID": "1",
+    "SUBMITIT_LOCAL_LOCALID": "1",
+}
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "none",
+    "TORCHELASTIC_RESTART_COUNT": "0",
+    "MASTER_ADDR": "n1",
+    "MASTER_PORT": "29500",
+    "RANK": "5",
+    "WORLD_SIZE": "8",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "4",
+}
+
+
+def place(environ):
+    job = BatchJob.from_environment(environ)
+    return job.rank, job.size, job.local_rank, job.local_size
+
+
+@pytest.mark.parametrize(
+    ("environ", "name", "expected"),
+    [
+        ({}, None, (0, 1, 0, 1)),
+        (STEP, "17", (3, 4, 0, 1)),
+        (STEP | {"SLURM_ARRAY_JOB_ID": "16", "SLURM_ARRAY_TASK_ID": "3"}, "16_3", (3, 4, 0, 1)),
+        (STEP | {"SLURM_STEP_TASKS_PER_NODE": "2(x2)", "SLURM_LOCALID": "1"}, "17", (3, 4, 1, 2)),
+        (STEP | {"SLURM_STEP_TASKS_PER_NODE": "1(x3),2", "SLURM_NODEID": "3"}, "17", (3, 4, 0, 2)),
+        (BATCH_SCRIPT, "17", (0, 1, 0, 1)),
+        (STEP | {"SLURM_STEP_ID": "4294967290"}, "17", (0, 1, 0, 1)),  # the shell of salloc
+        (STEP | {"SLURM_STEP_NUM_TASKS": "1"}, "17", (0, 1, 0, 1)),
+        (LOCAL, "4711", (1, 2, 1, 2)),
+        (TORCHRUN, None, (5, 8, 1, 4)),
+        (STEP | LOCAL, "4711", (1, 2, 1, 2)),
+        (STEP | LOCAL | {"SUBMITIT_LOCAL_NTASKS": "1", "SUBMITIT_LOCAL_GLOBALID": "0"}, "4711", (0, 1, 0, 1)),
+        (STEP | TORCHRUN, "17", (5, 8, 1, 4)),
+        ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, None, (0, 1, 0, 1)),
+    ],
+)
+def test_who_a_process_is_among_those_started_with_it(environ, name, expected):
+    assert place(environ) == expected
+    assert BatchJob.from_environment(environ).name == name
+
+
+@pytest.mark.parametrize(
+    ("environ", "other"),
+    [
+        (STEP, STEP | {"SLURM_JOB_ID": "18"}),
+        (STEP, STEP | {"SLURM_STEP_ID": "1"}),
+        (STEP, STEP | {"SLURM_RESTART_COUNT": "1"}),
+        (STEP, STEP | {"SLURM_CLUSTER_NAME": "another"}),
+        (LOCAL, LOCAL | {"SUBMITIT_LOCAL_JOB_ID": "4712"}),
+        (TORCHRUN, TORCHRUN | {"TORCHELASTIC_RESTART_COUNT": "1"}),
+        (TORCHRUN, TORCHRUN | {"MASTER_PORT": "29501"}),
+        (TORCHRUN | {"TORCHELASTIC_RUN_ID": "a/b"}, TORCHRUN | {"TORCHELASTIC_RUN_ID": "a-b"}),
+    ],
+)
+def test_each_start_has_a_key_of_its_own(environ, other):
+    assert BatchJob.from_environment(environ).key != BatchJob.from_environment(other).key
+
+
+@pytest.mark.parametrize(
+    ("environ", "other"),
+    [
+        (STEP, STEP | {"SLURM_PROCID": "0", "SLURM_NODEID": "0", "SLURMD_NODENAME": "n1"}),
+        (LOCAL, LOCAL | {"SUBMITIT_LOCAL_GLOBALID": "0"}),
+        (TORCHRUN, TORCHRUN | {"RANK": "2", "LOCAL_RANK": "2"}),
+    ],
+)
+def test_all_that_were_started_together_have_one_key(environ, other):
+    assert BatchJob.from_environment(environ).key == BatchJob.from_environment(other).key != ""
+
+
+NAMES = sorted(
+    {*STEP, *LOCAL, *TORCHRUN, "SLURM_JOB_END_TIME", "SLURM_JOB_START_TIME", "SLURM_RESTART_COUNT"}
+)
+NONSENSE = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"])) | st.sampled_from(
+    ["", "-1", "1e3", "٣", "9" * 5000, "2(x2)", "1(x0)", "../../etc", "0", "1", "4"]
+)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), NONSENSE))
+def test_nonsense_is_no_harm(environ):
+    job = BatchJob.from_environment(environ)
+    assert 0 <= job.rank < job.size
+    assert 0 <= job.local_rank < job.local_size <= job.size
+    assert (job.size > 1) == (job.key != "")
+    assert "/" not in job.key
+    assert len(job.key) < 200
+    assert job.time_left_s() is None or job.ends_at >= 1
+
+
+def test_when_the_job_ends_is_told_where_slurm_tells():
+    job = BatchJob.from_environment(
+        {"SLURM_JOB_START_TIME": "1700000000", "SLURM_JOB_END_TIME": "1700000600"}
+    )
+    assert (job.started_at, job.ends_at) == (1700000000, 1700000600)
+    assert job.time_left_s() < 0
+    for no_time in ({}, {"SLURM_JOB_END_TIME": "soon"}, {"SLURM_JOB_END_TIME": "4294967295"}):
+        assert BatchJob.from_environment(no_time).time_left_s() is None
+
+
+PRINT = "import dataclasses, json; from dahps_core.batch import BatchJob; " + (
+    "print(json.dumps(dataclasses.asdict(BatchJob.from_environment())))"
+)
+
+
+@pytest.fixture
+def python(slurm, monkeypatch):
+    path = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path).rstrip(os.pathsep))
+    return [sys.executable, "-c", PRINT]
+
+
+def told(text):
+    jobs = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return sorted(jobs, key=lambda job: (job["key"], job["rank"]))
+
+
+@pytest.mark.slurm
+def test_a_step_of_slurm_on_two_nodes(slurm, python):
+    jobs = told(slurm.run("srun", "-N2", "-n4", "--ntasks-per-node=2", "--time=5", *python))
+    assert [(job["rank"], job["size"], job["local_rank"], job["local_size"]) for job in jobs] == [
+        (0, 4, 0, 2),
+        (1, 4, 1, 2),
+        (2, 4, 0, 2),
+        (3, 4, 1, 2),
+    ]
+    assert len({job["key"] for job in jobs}) == 1
+    assert len({job["host"] for job in jobs}) == 2
+    assert {job["log"] for job in jobs} == {None}
+
+
+@pytest.mark.slurm
+def test_a_batch_script_and_its_steps(slurm, python):
+    script = slurm.folder / "script"
+    command = " ".join(f"'{word}'" for word in python)
+    script.write_text(f"#!/bin/sh\n{command}\nsrun {command}\nsrun -N1 -n2 --relative=1 {command}\n")
+    slurm.run(
+        "sbatch", "--wait", "-N2", "-n4", "--ntasks-per-node=2", "--array=3", "--output=log", str(script)
+    )
+    jobs = told(Path("log").read_text())
+    (alone,) = (job for job in jobs if job["size"] == 1)
+    assert alone["log"] == str(slurm.folder / "log")
+    steps = {size: [job for job in jobs if job["size"] == size] for size in (4, 2)}
+    for size, members in steps.items():
+        assert [job["rank"] for job in members] == list(range(size))
+        assert {job["local_size"] for job in members} == {2}
+    assert len({job["key"] for job in jobs}) == 3
+    assert {job["name"].partition("_")[2] for job in jobs} == {"3"}
+
+
+@pytest.mark.slurm
+def test_a_requeued_job_has_another_key(slurm, python):
+    script = slurm.folder / "script"
+    command = " ".join(f"'{word}'" for word in python)
+    script.write_text(
+        f"#!/bin/sh\nsrun {command}\n"
+        '[ "$SLURM_RESTART_COUNT" ] || { scontrol requeue $SLURM_JOB_ID; sleep 600; }\n'
+    )
+    slurm.run("sbatch", "--wait", "-n2", "--requeue", "--open-mode=append", "--output=log", str(script))
+    jobs = told(Path("log").read_text())
+    assert len(jobs) == 4
+    assert len({job["key"] for job in jobs}) == 2
+    assert len({job["name"] for job in jobs}) == 1
