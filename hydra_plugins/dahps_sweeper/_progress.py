@@ -20,7 +20,7 @@ class ProgressDisplay:
 
     Args:
         ledger: Read only.
-        total: How many trials the ledger is to hold in the end.
+        total: How many trials this multirun is to see to its end, together with others.
     """
 
     def __init__(self, ledger: Ledger, total: int) -> None:
@@ -49,19 +49,21 @@ class ProgressDisplay:
     ) -> None:
         self._bar.stop()
 
-    def update(self) -> None:
-        """Show what has changed: each new trial's overrides, and the counts."""
+    def update(self, left: int) -> None:
+        """Show what has changed: each new trial's overrides, and the counts; `left` trials are not over."""
         for trial in self._ledger.trials(self._next):
-            self._say(f"\t#{trial.number} : {shown_overrides(trial.combination)}")
+            self.say(f"\t#{trial.number} : {shown_overrides(trial.combination)}")
             self._next = trial.number + 1
         counts = self._ledger.counts()
         summary = summarized(counts, self._ledger.best())
-        self._bar.update(self._task, completed=counts[TrialState.FINISHED], summary=summary)
+        done = max(0, self._total - left)
+        self._bar.update(self._task, completed=done, summary=summary)
         if self._bar.disable and summary != self._shown:
-            log.info("%d/%d trials: %s", counts[TrialState.FINISHED], self._total, summary)
+            log.info("%d/%d trials: %s", done, self._total, summary)
             self._shown = summary
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """One line, above the bar where there is one."""
         if self._bar.disable:
             log.info(line)
         else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,30 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from dahps_core.errors import ConfigurationError, DahpsError
+from dahps_core.batch import BatchJob
+from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger, Search
 from dahps_core.overrides import to_overrides
+from dahps_core.space import SearchSpace
 from dahps_core.trial import TrialRecord
 from dahps_core.worker import WorkerOptions
-from hydra_plugins.dahps_sweeper._launch import Launch, wait_for_workers
+from hydra_plugins.dahps_sweeper._judging import judge, none_started
+from hydra_plugins.dahps_sweeper._launch import Launch
+from hydra_plugins.dahps_sweeper._launchers import place_of_workers
+from hydra_plugins.dahps_sweeper._letting_go import let_go, let_go_or_stop, stop, wait_until_submitted
+from hydra_plugins.dahps_sweeper._options import read_only, worker_options
 from hydra_plugins.dahps_sweeper._progress import ProgressDisplay, summarized
+from hydra_plugins.dahps_sweeper._scheduler import jobs_in_queue
 from hydra_plugins.dahps_sweeper._search import read_search
+from hydra_plugins.dahps_sweeper._submission import Submission
+from hydra_plugins.dahps_sweeper._waiting import Doubt, wait_for_workers
+from hydra_plugins.dahps_sweeper._watch import Watch
 from hydra_plugins.dahps_sweeper._worker_task import WorkerTask, worker_context
 
 log = logging.getLogger(__name__)
+
+#: The exit status of what a Ctrl-C has ended.
+INTERRUPTED = 130
 
 
 class Sweep:
@@ -41,105 +56,44 @@ class Sweep:
         self.config = config
         self.task_function = task_function
         self.options = config.hydra.sweeper
+        self.place = place_of_workers(config)
         self.run_id = secrets.token_hex(4)
 
     def run(self, arguments: list[str]) -> None:
         """Search, and write `optimization_results.yaml`; a user's mistake is told without a traceback."""
         try:
-            search = read_search(self.options, arguments, self.context)
-            options = self._worker_options()  # before a ledger is made that a mended command would not fit
-            self._compose_one(search)
-            sweep_dir = Path(self.config.hydra.sweep.dir)
-            sweep_dir.mkdir(parents=True, exist_ok=True)
-            OmegaConf.save(self.config, sweep_dir / "multirun.yaml")
-            with Ledger.join(
-                self.options.ledger,
-                search,
-                on_change=self.options.on_change.value,
-                locking=self.options.locking.value,
-                patience_s=self.options.patience,
-            ) as ledger:
-                self._work(ledger, options)
-                self._conclude(ledger, sweep_dir)
+            self._run(read_search(self.options, arguments, self.context))
         except DahpsError as error:
             raise CompactHydraException(str(error)) from error
-
-    def _compose_one(self, search: Search) -> None:
-        # A mistake that all trials share would be found by the jobs too, after hours in the queue.
-        self.context.config_loader.load_sweep_config(self.config, to_overrides(search.space[0]))
-
-    def _work(self, ledger: Ledger, options: WorkerOptions) -> None:
-        """Launch workers and wait for them, until this multirun's part in the search is over."""
-        in_process = not options.isolate
-        left = ledger.remaining(options.max_trials, options.max_attempts)
-        if not left:
-            log.info(
-                "Nothing is left to run in the ledger %s; raise max_trials (or max_attempts, "
-                "to run failed trials again), or give another",
-                ledger.folder,
-            )
-            return
-        n_workers = 1 if in_process else min(self.options.n_workers, left)
-        launch = Launch(self._launcher(ledger, options), n_workers)
-        log.info("Search of %d trials, ledger %s", self._total(ledger), ledger.folder)
-        if in_process:
-            launch.run()
-        else:
-            self._watch(launch, ledger, options)
-        self._judge(launch, ledger, options)
-
-    def _watch(self, launch: Launch, ledger: Ledger, options: WorkerOptions) -> None:
-        launch.start()
-        try:
-            with ProgressDisplay(ledger, self._total(ledger)) as progress:
-                wait_for_workers(launch, ledger, self.run_id, options, progress.update)
         except KeyboardInterrupt:
-            log.warning(
-                "Interrupted. Jobs that a cluster runs go on without this process; "
-                "run the same command again to add workers and to see the result."
-            )
-            raise
+            raise SystemExit(INTERRUPTED) from None
 
-    def _judge(self, launch: Launch, ledger: Ledger, options: WorkerOptions) -> None:
-        """Raise if this multirun could not do its part."""
-        run = ledger.run(self.run_id)
-        if run.first_failure and not run.has_finished:
-            number, error = run.first_failure
-            raise DahpsError(
-                f"all {run.n_failed} attempts of this multirun failed. "
-                f"The first one, of trial #{number}:\n{error}\n"
-                "Run the same command again when it is mended, to go on with the trials that are left"
-            )
-        if launch.error is None:
-            return
-        if not ledger.workers(self.run_id):
-            raise launch.error
-        log.warning("A worker ended badly: %s: %s", type(launch.error).__name__, launch.error)
-        if left := ledger.remaining(options.max_trials, options.max_attempts):
-            raise DahpsError(
-                f"this multirun's workers are gone, and {left} trials are left",
-                where=str(ledger.folder),
-                mend="Nothing that was recorded is lost: run the same command again to go on",
-            )
+    def _run(self, search: Search) -> None:
+        # All that can be refused is, before a ledger is made that a mended command would not fit.
+        options = worker_options(self.options, self.place)
+        only = read_only(self.options)
+        self._compose_one(search.space if only is None else search.space.only(only))
+        sweep_dir = Path(self.config.hydra.sweep.dir)
+        sweep_dir.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, sweep_dir / "multirun.yaml")
+        with Ledger.join(
+            self.options.ledger,
+            search,
+            on_change=self.options.on_change.value,
+            locking=self.options.locking.value,
+            patience_s=self.options.patience,
+            only=only,
+        ) as ledger:
+            task = self._worker_task(ledger, options, only)
+            if self._work(ledger, task):
+                self._conclude(ledger, sweep_dir)
 
-    def _worker_options(self) -> WorkerOptions:
-        options = self.options
-        if options.n_workers < 1:
-            raise ConfigurationError(f"n_workers is {options.n_workers}", mend="It must be at least 1")
-        if not options.patience >= 0:
-            raise ConfigurationError(f"patience is {options.patience}", mend="Give seconds")
-        return WorkerOptions(
-            max_trials=options.max_trials,
-            max_attempts=options.max_attempts,
-            stop_after_failures=options.stop_after_failures,
-            heartbeat_s=options.heartbeat,
-            lease_s=options.lease,
-            isolate=not _runs_in_this_process(self.config),
-            trial_timeout_s=options.trial_timeout,
-        )
+    def _compose_one(self, space: SearchSpace) -> None:
+        # A mistake that all trials share would be found by the jobs too, after hours in the queue.
+        self.context.config_loader.load_sweep_config(self.config, to_overrides(space[0]))
 
-    def _launcher(self, ledger: Ledger, options: WorkerOptions) -> Launcher:
-        task = WorkerTask(
+    def _worker_task(self, ledger: Ledger, options: WorkerOptions, only: dict[str, Any] | None) -> WorkerTask:
+        return WorkerTask(
             context=self.context,
             config=self.config,
             task_function=self.task_function,
@@ -149,13 +103,74 @@ class Sweep:
             run=self.run_id,
             locking=self.options.locking.value,
             patience_s=self.options.patience,
-        )
-        return Plugins.instance().instantiate_launcher(
-            hydra_context=worker_context(self.context, self.run_id), task_function=task, config=self.config
+            only=only,
+            sweepers_key=BatchJob.from_environment().key,
         )
 
+    def _work(self, ledger: Ledger, task: WorkerTask) -> bool:
+        """Launch workers and wait for them; whether this multirun's part in the search is over."""
+        limits = task.options.max_trials, task.options.max_attempts
+        left = ledger.remaining(*limits)
+        if not left:
+            log.info(
+                "Nothing is left to run in the ledger %s; raise max_trials (or max_attempts, "
+                "to run failed trials again), or give another",
+                ledger.folder,
+            )
+            return True
+        log.info("Search of %d trials, ledger %s", self._total(ledger), ledger.folder)
+        # Before a worker has started, so that jobs that are still queued can be stopped.
+        ledger.enter_run(self.run_id, os.path.abspath(self.config.hydra.sweep.dir))
+        submission = Submission(self.place.submitit_folder)
+        launch = self._launch(task, 1 if self.place.is_here else min(self.options.n_workers, left))
+        if self.options.detach:
+            return self._detach(launch, submission, ledger)
+        are_gone = self._wait(launch, submission, ledger, task.options)
+        judge(launch, ledger, self.run_id, ledger.remaining(*limits), are_gone=are_gone)
+        return True
+
+    def _launch(self, task: WorkerTask, n_workers: int) -> Launch:
+        def launcher() -> Launcher:
+            context = worker_context(self.context, self.run_id)
+            return Plugins.instance().instantiate_launcher(
+                hydra_context=context, task_function=task, config=self.config
+            )
+
+        return Launch([(launcher(), numbers) for numbers in self.place.launches(n_workers)])
+
+    def _detach(self, launch: Launch, submission: Submission, ledger: Ledger) -> bool:
+        launch.start()
+        wait_until_submitted(launch, submission)
+        n_submitted = len(submission.jobs())
+        if launch.error and not n_submitted:
+            raise none_started(launch.error) from launch.error
+        let_go(ledger, n_submitted, self._batches(submission))
+        return False
+
+    def _wait(self, launch: Launch, submission: Submission, ledger: Ledger, options: WorkerOptions) -> bool:
+        """Wait for the workers; whether their jobs are gone without a word."""
+        if self.place.is_here:
+            launch.run()
+            return False
+        launch.start()
+        try:
+            with ProgressDisplay(ledger, self._total(ledger)) as progress:
+                watch = Watch(ledger, self.run_id, options)
+                ask = partial(jobs_in_queue, submission.batches) if self.place.is_slurm else None
+                doubt = Doubt(ask, options.lease_s, progress.say)
+                return wait_for_workers(launch, watch, doubt, lambda: progress.update(watch.left))
+        except KeyboardInterrupt:
+            if self.place.is_slurm:
+                let_go_or_stop(ledger, self.run_id, self._batches(submission))
+            else:
+                stop(ledger, self.run_id)
+            raise
+
+    def _batches(self, submission: Submission) -> list[str]:
+        return submission.batches() if self.place.is_slurm else []
+
     def _total(self, ledger: Ledger) -> int:
-        n_trials = ledger.search.space.n_trials
+        n_trials = ledger.space.n_trials
         return n_trials if self.options.max_trials is None else min(n_trials, self.options.max_trials)
 
     def _conclude(self, ledger: Ledger, sweep_dir: Path) -> None:
@@ -177,8 +192,3 @@ def _results(best: TrialRecord | None) -> dict[str, Any]:
         "best_trial": best.number if best else None,
         "best_output_dir": best.output_dir if best else None,
     }
-
-
-def _runs_in_this_process(config: DictConfig) -> bool:
-    # Under Hydra's basic launcher trials run here, one after the other, so that a debugger works.
-    return str(config.hydra.launcher._target_).endswith(".BasicLauncher")

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import copy
 import os
+import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
@@ -13,9 +18,13 @@ from hydra.core.utils import configure_log, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from dahps_core.batch import BatchJob
 from dahps_core.current import Trial
+from dahps_core.errors import ConfigurationError
+from dahps_core.interruption import note_signals, noted_signals
 from dahps_core.ledger import Ledger, Locking, Search
 from dahps_core.overrides import to_overrides
+from dahps_core.ranks import Leader, follow
 from dahps_core.worker import Job, Worker, WorkerOptions
 
 
@@ -57,6 +66,8 @@ class WorkerTask:
         ledger: The ledger's folder.
         locking: As the ledger was made with.
         patience_s: How long to wait for a ledger that is locked, or that the storage does not give.
+        only: The branch to draw from; None for the whole space.
+        sweepers_key: Of the processes that the sweeper's own was started together with, if it was.
     """
 
     context: HydraContext
@@ -68,28 +79,62 @@ class WorkerTask:
     run: str
     locking: Locking
     patience_s: float
+    only: dict[str, Any] | None
+    sweepers_key: str
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Unpickled in its job: submitit ignores SIGTERM from now on, and the worker does not hear it yet.
+        self.__dict__.update(state)
+        note_signals()
 
     def __call__(self, worker_config: DictConfig) -> str:
-        """Work; returns why the worker stopped."""
-        job = HydraConfig.get().job.id
+        """Work, or follow a worker if this process is another rank of its job; returns why that ended."""
+        try:
+            return self._work()
+        finally:
+            noted_signals()
+
+    def _work(self) -> str:
+        batch = self._batch_of_ranks()
+        if batch.rank:
+            return follow(batch, Path(self.ledger), partial(self._prepare_to_follow, batch.rank))
+        leader = Leader(batch, Path(self.ledger))
         ledger = Ledger.join(
-            self.ledger, self.search, locking=self.locking, create=False, patience_s=self.patience_s
+            self.ledger,
+            self.search,
+            only=self.only,
+            locking=self.locking,
+            create=False,
+            patience_s=self.patience_s,
         )
         run_folder = os.path.abspath(self.config.hydra.sweep.dir)
-        worker = Worker(ledger, self.run, self.prepare, self.options, str(job), run_folder)
+        worker = Worker(ledger, self.run, self.prepare, self.options, batch, run_folder, leader)
         return worker.work().value
 
     def prepare(self, trial: Trial) -> Job:
         """Compose the trial's config, as Hydra's launchers do for a job."""
+        config = self._composed(trial)
+        return Job(evaluate=lambda: self._evaluate(config, self.context), output_dir=_output_dir(config))
+
+    def _prepare_to_follow(self, rank: int, trial: Trial) -> Callable[[], Any]:
+        """The same for a rank that follows: it writes beside rank 0, and is no job of its own."""
+        config = self._composed(trial)
+        with open_dict(config.hydra):
+            config.hydra.output_subdir = None
+            _log_beside(config.hydra.job_logging, rank)
+        context = replace(self.context, callbacks=Callbacks())
+        return lambda: self._evaluate(config, context)
+
+    def _composed(self, trial: Trial) -> DictConfig:
         config = self.context.config_loader.load_sweep_config(self.config, to_overrides(trial.combination))
         with open_dict(config.hydra):
             config.hydra.job.id = HydraConfig.get().job.id
             config.hydra.job.num = trial.number
-        return Job(evaluate=lambda: self._evaluate(config), output_dir=_output_dir(config))
+        return config
 
-    def _evaluate(self, config: DictConfig) -> Any:
+    def _evaluate(self, config: DictConfig, context: HydraContext) -> Any:
         job_return = run_job(
-            hydra_context=self.context,
+            hydra_context=context,
             task_function=self.task_function,
             config=config,
             job_dir_key="hydra.sweep.dir",
@@ -98,6 +143,36 @@ class WorkerTask:
         # The trial has pointed the log at its own folder.
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         return job_return.return_value
+
+    def _batch_of_ranks(self) -> BatchJob:
+        batch = _batch_job(self.config.hydra.launcher)
+        if batch.key == self.sweepers_key:
+            # The launcher runs its jobs where it runs itself: what was started together are sweepers.
+            return replace(batch, rank=0, size=1, local_rank=0, local_size=1)
+        if batch.size > 1 and not self.options.isolate:
+            raise ConfigurationError(
+                f"{batch.size} ranks of one job cannot evaluate a trial without processes of its own",
+                mend="Leave hydra.sweeper.isolation=none out",
+            )
+        return batch
+
+
+def _batch_job(launcher: DictConfig) -> BatchJob:
+    """The job, with the end that trials must keep to: what the launcher has asked for, where nobody tells."""
+    batch = BatchJob.from_environment()
+    limit_min, delay_s = (OmegaConf.select(launcher, key) for key in ("timeout_min", "signal_delay_s"))
+    ends_at = batch.ends_at
+    if ends_at is None and limit_min is not None:
+        ends_at = (batch.started_at or time.time()) + 60 * limit_min
+    # From then on the trials are told to leave.
+    return replace(batch, ends_at=None if ends_at is None else ends_at - (delay_s or 0))
+
+
+def _log_beside(job_logging: DictConfig, rank: int) -> None:
+    for handler in (OmegaConf.select(job_logging, "handlers") or {}).values():
+        raw = OmegaConf.to_container(handler)  # its name may be known only in the job
+        if isinstance(raw, dict) and "filename" in raw:
+            handler.filename = re.sub(r"(\.\w+)?$", rf".rank{rank}\1", str(raw["filename"]), count=1)
 
 
 def _output_dir(config: DictConfig) -> str:

@@ -37,6 +37,14 @@ class Locking(Enum):
     folder = "folder"
 
 
+class Isolation(Enum):
+    """Where a trial runs."""
+
+    auto = "auto"
+    process = "process"
+    none = "none"
+
+
 @dataclass
 class StrategyConf:
     """How the next combination is chosen."""
@@ -82,6 +90,14 @@ class DahpsSweeperConf:
     # Hydra's basic launcher runs one, in Hydra's own process.
     n_workers: int = 4
 
+    # Draw from one branch of the space alone: key -> a value, or a list of those that are allowed, such as
+    # {model: vit}. Multiruns with the same ledger can so have other launchers or resources for each branch.
+    only: Any = None
+
+    # Return as soon as the workers are submitted, and leave them to the batch system. Only for launchers
+    # whose jobs live on: submitit_slurm, submitit_local. No optimization_results.yaml is written then.
+    detach: bool = False
+
     # How often a trial is run that raises, or whose worker dies.
     max_attempts: int = 3
 
@@ -105,6 +121,18 @@ class DahpsSweeperConf:
 
     # Seconds after which a trial is killed and has failed, its heartbeat notwithstanding; null: never.
     trial_timeout: float | None = None
+
+    # Seconds that a trial takes: a worker whose job ends sooner draws none, and leaves. null: what the
+    # finished trials took tells.
+    trial_time: float | None = None
+
+    # Seconds that a trial has to save its state when its worker is told to end (preempted, cancelled, out of
+    # time), before it is killed; at most what the batch system grants.
+    grace: float = 20.0
+
+    # Where a trial runs: "process", in one of its own, so that a crash ends nothing but itself; "none", in
+    # its worker's; "auto": in one of its own, unless the launcher runs its jobs here (Hydra's basic one).
+    isolation: Isolation = Isolation.auto
 
     # What to do if the ledger holds another search space: "refuse", or "extend" it by this one.
     on_change: OnChange = OnChange.refuse

@@ -36,6 +36,7 @@ class App:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.script = APPS / "recorder.py"
         self.record = folder / "record.txt"
         self.ledger = folder / "dahps" / "recorder"
         self._sweeps = 0
@@ -50,9 +51,10 @@ class App:
             override("hydra.sweep.dir", sweep_dir),
             "hydra.sweeper.heartbeat=0.5",
             "hydra.sweeper.lease=3",
+            "hydra.sweeper.grace=1",  # SLURM's own is short here
             *overrides,
         ]
-        return [sys.executable, str(APPS / "recorder.py"), *arguments], sweep_dir
+        return [sys.executable, str(self.script), *arguments], sweep_dir
 
     def start(self, *overrides, **popen):
         command, sweep_dir = self.command(*overrides)

@@ -1,0 +1,65 @@
+"""The options of `hydra.sweeper`, checked before a ledger is made that a mended command would not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dahps_core.errors import ConfigurationError
+from dahps_core.worker import WorkerOptions
+from hydra_plugins.dahps_sweeper._launchers import Place
+
+
+def worker_options(options: DictConfig, place: Place) -> WorkerOptions:
+    """How the workers work.
+
+    Raises:
+        ConfigurationError: If an option cannot be meant.
+    """
+    if options.n_workers < 1:
+        raise ConfigurationError(f"n_workers is {options.n_workers}", mend="It must be at least 1")
+    if not options.patience >= 0:
+        raise ConfigurationError(f"patience is {options.patience}", mend="Give seconds")
+    if options.detach and place.submitit_folder is None:
+        raise ConfigurationError(
+            "detach=true: the workers of this launcher end with the process that started them",
+            mend="Use hydra/launcher=submitit_slurm or submitit_local, or leave the option out",
+        )
+    return WorkerOptions(
+        max_trials=options.max_trials,
+        max_attempts=options.max_attempts,
+        stop_after_failures=options.stop_after_failures,
+        heartbeat_s=options.heartbeat,
+        lease_s=options.lease,
+        isolate=_isolates(options.isolation.value, place),
+        trial_timeout_s=options.trial_timeout,
+        trial_time_s=options.trial_time,
+        grace_s=options.grace,
+    )
+
+
+def _isolates(isolation: str, place: Place) -> bool:
+    return not place.is_here if isolation == "auto" else isolation == "process"
+
+
+def read_only(options: DictConfig) -> dict[str, Any] | None:
+    """The branch that this multirun draws from: for some keys a value, or a list of those allowed.
+
+    Raises:
+        ConfigurationError: If it cannot be meant; whether the space has it is for the space to say.
+    """
+    try:
+        only = options.only
+        if OmegaConf.is_config(only):
+            only = OmegaConf.to_container(only, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigurationError(str(error), where="hydra.sweeper.only") from error
+    if only is not None and not isinstance(only, dict):
+        raise ConfigurationError(
+            f"{only!r} is no mapping",
+            where="hydra.sweeper.only",
+            mend="Write {key: value} or {key: [value, value]}, with keys and values of the search space",
+        )
+    return only

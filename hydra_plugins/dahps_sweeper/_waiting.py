@@ -1,0 +1,115 @@
+"""Waiting for the workers, without trusting the launcher to return."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from hydra_plugins.dahps_sweeper._launch import Launch
+from hydra_plugins.dahps_sweeper._watch import Watch
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at the ledger.
+POLL_S = 2.0
+#: Seconds that the launcher may take to notice that its workers are gone.
+RETURN_GRACE_S = 20.0
+#: Seconds between two questions to a scheduler, which serves all users of its cluster.
+ASK_EVERY_S = 60.0
+
+
+def wait_for_workers(launch: Launch, watch: Watch, doubt: Doubt, each_change: Callable[[], None]) -> bool:
+    """Wait until the launchers have returned, or no worker lives and none will come.
+
+    That no worker lives is no end by itself: jobs that were preempted, or have not started yet, wait in the
+    queue of the batch system. Where the search is over, jobs may outlive this.
+
+    Args:
+        launch: Started.
+        watch: Of the multirun.
+        doubt: About the multirun's jobs.
+        each_change: Called when the ledger has changed.
+
+    Returns:
+        Whether the jobs are gone, though the launchers know nothing of it, and the search is not over.
+    """
+    pause = threading.Event()
+    while True:
+        returned = launch.returned(POLL_S)
+        if watch.look():
+            each_change()
+        if returned and not launch.error:
+            return False
+        if watch.somebody_lives():
+            doubt.ends()
+        elif watch.is_over:
+            break
+        elif doubt.nobody_will_come(watch.left, returned):
+            return True
+        if returned:
+            pause.wait(POLL_S)
+    if not launch.returned(RETURN_GRACE_S):
+        log.info("The search has ended; workers that are still queued will leave as soon as they start.")
+    return False
+
+
+class Doubt:
+    """No worker lives, though trials are left: whether one will come.
+
+    Args:
+        jobs_in_queue: Asks the scheduler how many jobs of the multirun exist, by their states; it answers
+            None where it does not know. None without a batch system.
+        lease_s: For so long, or until it may be asked, nothing is doubted: jobs take their time to start
+            and to end.
+        say: Tells a person one line.
+    """
+
+    def __init__(
+        self,
+        jobs_in_queue: Callable[[], Counter[str] | None] | None,
+        lease_s: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self._jobs_in_queue = jobs_in_queue
+        self._patience_s = min(lease_s, ASK_EVERY_S)
+        self._say = say
+        self._said = ""
+        self._since: float | None = None
+        self._asked_at = float("-inf")
+
+    def ends(self) -> None:
+        """A worker lives."""
+        self._since = None
+        self._said = ""
+
+    def nobody_will_come(self, left: int, returned: bool) -> bool:
+        """Whether that is known; otherwise a person is told what the scheduler knows, once.
+
+        Args:
+            left: How many trials are left.
+            returned: Whether all launchers have returned, if only with an error.
+        """
+        if self._jobs_in_queue is None:
+            return returned
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        patience_s = 0.0 if returned else self._patience_s
+        if now < max(self._since + patience_s, self._asked_at + ASK_EVERY_S):
+            return False
+        self._asked_at = now
+        jobs = self._jobs_in_queue()
+        if jobs is None:
+            self._tell(left, "the scheduler does not tell of the jobs: waiting for the launcher")
+            return returned
+        if jobs:
+            self._tell(left, f"jobs: {', '.join(f'{count} {kind}' for kind, count in jobs.most_common())}")
+        return not jobs
+
+    def _tell(self, left: int, what: str) -> None:
+        line = f"No worker is alive, {left} {'trial is' if left == 1 else 'trials are'} left; {what}"
+        if line != self._said:
+            self._say(line)
+            self._said = line
