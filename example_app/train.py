@@ -1,6 +1,7 @@
 """Train a network on handwritten digits.
 
 One run:     python train.py
+By two:      torchrun --nproc-per-node=2 train.py
 The search:  python train.py -m hydra/launcher=submitit_local
 """
 
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from data import digits
+from ranks import together
 from training import fit
 
 
@@ -23,16 +25,17 @@ def train(cfg: DictConfig) -> float:
     torch.manual_seed(cfg.seed)
     training_set, validation_set = digits(cfg.data.image_size)
     model = build_model(cfg)
-    return fit(
-        model,
-        instantiate(cfg.optimizer, model.parameters()),
-        training_set,
-        validation_set,
-        epochs=cfg.epochs,
-        crop_size=cfg.data.crop_size,
-        batch_size=cfg.data.batch_size,
-        checkpoint=Path(cfg.checkpoint_dir) / "checkpoint.pt",
-    )
+    with together():
+        return fit(
+            model,
+            instantiate(cfg.optimizer, model.parameters()),
+            training_set,
+            validation_set,
+            epochs=cfg.epochs,
+            crop_size=cfg.data.crop_size,
+            batch_size=cfg.data.batch_size,
+            checkpoint=Path(cfg.checkpoint_dir) / "checkpoint.pt",
+        )
 
 
 def build_model(cfg: DictConfig) -> nn.Module:

@@ -1,15 +1,20 @@
-"""Training that can be stopped at any moment and goes on after the last whole epoch."""
+"""Training that can be stopped at any moment and goes on after the last whole epoch.
+
+Several processes train as one: with the same seed, each on its share of every batch.
+"""
 
 import logging
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from data import Digits, center_crop, random_crop
+from ranks import averaging, from_first, rank, share, size
 
 log = logging.getLogger(__name__)
 
@@ -31,29 +36,32 @@ def fit(
         The share of the validation set that the model classifies right after the last epoch.
     """
     epoch, accuracy = load_checkpoint(checkpoint, model, optimizer)
+    averaged = averaging(model)
     while epoch < epochs:
-        loss = train_epoch(model, optimizer, train, crop_size, batch_size)
+        loss = train_epoch(averaged, optimizer, train, crop_size, batch_size)
         accuracy = evaluate(model, validation, crop_size)
         epoch += 1
-        save_checkpoint(checkpoint, model, optimizer, epoch, accuracy)
-        log.info("epoch %d of %d: loss %.4f, validation accuracy %.4f", epoch, epochs, loss, accuracy)
+        if rank() == 0:
+            save_checkpoint(checkpoint, model, optimizer, epoch, accuracy)
+            log.info("epoch %d of %d: loss %.4f, validation accuracy %.4f", epoch, epochs, loss, accuracy)
     return accuracy
 
 
 def train_epoch(
     model: nn.Module, optimizer: Optimizer, train: Digits, crop_size: int, batch_size: int
 ) -> float:
-    """One pass over the training set in random order; returns the mean loss of an image."""
+    """One pass over the training set in random order; returns the mean loss of an image of this process."""
     model.train()
     total = 0.0
-    for batch in torch.randperm(len(train.labels)).split(batch_size):
+    order = share(torch.randperm(len(train.labels)))
+    for batch in order.split(max(batch_size // size(), 1)):
         logits = model(random_crop(train.images[batch], crop_size))
         loss = nn.functional.cross_entropy(logits, train.labels[batch])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         total += loss.item() * len(batch)
-    return total / len(train.labels)
+    return total / len(order)
 
 
 @torch.no_grad()
@@ -81,9 +89,10 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, epoch: i
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> tuple[int, float]:
     """Take up the state at `path`, if there is one; returns the epochs done and the accuracy after them."""
-    if not path.exists():
+    # Read once for all: on shared storage one host may not see yet what another has saved.
+    state: Any = from_first(lambda: torch.load(path, weights_only=True) if path.exists() else None)
+    if state is None:
         return 0, 0.0
-    state = torch.load(path, weights_only=True)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["random"])
