@@ -12,9 +12,11 @@ export SLURM_CONF ?= $(CURDIR)/.slurm/slurm.conf
 endif
 
 CLUSTER := $(PYTHON) tests/slurm/cluster.py
+# Such as --trials 40 --storm 30 --seed 7.
+CHAOS ?=
 DEMO := ../$(BIN)/python train.py -m hydra/sweeper=dahps
 
-.PHONY: help install demo demo-slurm test test-nfs bench bench-own lint slurm slurm-stop clean
+.PHONY: help install demo demo-slurm test test-nfs chaos bench bench-own lint slurm slurm-stop clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -39,14 +41,21 @@ test: install ## all tests; those that need SLURM run where sinfo answers
 test-nfs: install ## the ledger on a real NFS with two client kernels: minutes (Debian, as root)
 	DAHPS_REQUIRE_NFS=1 DAHPS_NFS_LONG=1 $(BIN)/python -m pytest tests/nfs
 
+chaos: install ## a search of 150 trials through a storm of two minutes, on a SLURM of its own (Debian, as root)
+	$(BIN)/python -m tests.slurm.chaos $(CHAOS)
+
 bench: bench-own ## what the ledger and the sweeper cost, beside others
 	$(BIN)/python tests/benchmarks/peers.py
+	$(BIN)/python tests/benchmarks/utilisation.py
+	$(BIN)/python tests/benchmarks/file_operations.py
 
 bench-own: install ## the same without the others, which install 1.6 GB in .benchmarks
 	$(BIN)/python tests/benchmarks/claims.py
 	$(BIN)/python tests/benchmarks/growth.py
 	$(BIN)/python tests/benchmarks/heartbeats.py
+	$(BIN)/python tests/benchmarks/isolation.py
 	$(BIN)/python tests/benchmarks/slurm_empty_trials.py
+	$(BIN)/python tests/benchmarks/utilisation.py --own
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff check

@@ -38,13 +38,13 @@ LONGEST_RUN_S = 150.0
 ROW = "{:>7}  {:<22}  {:>8}  {:>7}  {:>9}  {:>9}  {:>10}  {}"
 
 
-def python_with(requirements: tuple[str, ...]) -> str | None:
+def python_with(requirements: tuple[str, ...], environment: Path = ENVIRONMENT) -> str | None:
     """The Python to run a peer with, which is installed when it is missing; None if it cannot be."""
     if not requirements:
         return sys.executable
-    python = ENVIRONMENT / "bin" / "python"
+    python = environment / "bin" / "python"
     if not python.exists():
-        venv.create(ENVIRONMENT, with_pip=True)
+        venv.create(environment, with_pip=True)
     if not is_installed(python, requirements):
         print(f"installing {' '.join(requirements)}", flush=True)
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]

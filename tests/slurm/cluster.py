@@ -30,6 +30,7 @@ CPUS_PER_NODE = 4
 DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd")
 COMMANDS = ("mariadb-install-db", "sacctmgr", "sinfo", "sacct")
 PACKAGES = "slurm-wlm slurmdbd slurm-wlm-mysql-plugin mariadb-server munge"
+CONTROLLER = ("slurmctld", "-D")
 START_TIMEOUT_S = 60
 #: In the environment of every process of a cluster, so that `stop` finds them all, also after a crash.
 MARK = "DAHPS_TEST_CLUSTER"
@@ -91,6 +92,27 @@ class Cluster:
             and "JobID" in self._run("sacct", check=False)
         )
 
+    def end_daemon(self, *command: str, by: signal.Signals) -> None:
+        """End one daemon, named by the command that starts it, and wait until it is gone; the jobs go on."""
+        for pid in self._processes():
+            if arguments_of(pid) == list(command):
+                _signal(pid, by)
+                while parent_of(pid) is not None:
+                    time.sleep(0.01)
+
+    def start_daemon(self, *command: str, **environment: str) -> None:
+        """Start a daemon in the background."""
+        with (self.folder / "log" / f"{command[0]}.out").open("ab") as log:
+            subprocess.Popen(
+                command,
+                env={**self._environment, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
+            )
+
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         # Two starts at once would end each other's daemons as leftovers.
@@ -109,12 +131,12 @@ class Cluster:
         self._write_configuration(run)
         self._start_munge(run)
         self._start_mariadb(run)
-        self._daemon("slurmdbd", "-D", MYSQL_UNIX_PORT=f"{run}/mariadb.socket")
+        self.start_daemon("slurmdbd", "-D", MYSQL_UNIX_PORT=f"{run}/mariadb.socket")
         self._wait_for("slurmdbd", lambda: "Cluster" in self._run("sacctmgr", "show", "cluster", check=False))
         self._run("sacctmgr", "--immediate", "add", "cluster", "dahps")
-        self._daemon("slurmctld", "-D")
+        self.start_daemon(*CONTROLLER)
         for node in NODES:
-            self._daemon("slurmd", "-D", "-N", node)
+            self.start_daemon(*daemon_of(node))
         self._wait_for("slurm", self.is_up)
 
     def _make_run_folder(self) -> Path:
@@ -157,7 +179,7 @@ class Cluster:
             "log-file": self.folder / "log" / "munged.log",
         }
         # --force: it is content with a folder that others may write to, as a checkout may be.
-        self._daemon(
+        self.start_daemon(
             "munged", "--foreground", "--force", *(f"--{name}={path}" for name, path in files.items())
         )
         self._wait_for("munged", files["socket"].exists)
@@ -166,7 +188,7 @@ class Cluster:
         common = ["--no-defaults", "--user=root", f"--datadir={run}/folder/mariadb"]
         self._run("mariadb-install-db", *common, "--auth-root-authentication-method=socket")
         path = run / "mariadb.socket"
-        self._daemon("mariadbd", *common, "--skip-networking", f"--socket={path}")
+        self.start_daemon("mariadbd", *common, "--skip-networking", f"--socket={path}")
         self._wait_for("mariadbd", path.exists)
 
     def _run(self, *command: str, check: bool = True) -> str:
@@ -176,18 +198,6 @@ class Cluster:
             if check:
                 raise ClusterError(self._complaint)
         return done.stdout
-
-    def _daemon(self, *command: str, **environment: str) -> None:
-        with (self.folder / "log" / f"{command[0]}.out").open("ab") as log:
-            subprocess.Popen(
-                command,
-                env={**self._environment, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd="/",
-            )
 
     def _wait_for(self, daemon: str, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -229,8 +239,8 @@ class Cluster:
     def _processes(self) -> set[int]:
         """The daemons, the steps of jobs, and all that descends from them."""
         mark = os.fsencode(f"{MARK}={self.folder}")
-        parents = {pid: _parent(pid) for pid in map(int, filter(str.isdigit, os.listdir("/proc")))}
-        ours = {pid for pid in parents if mark in _environment(pid) and pid != os.getpid()}
+        parents = {pid: parent_of(pid) for pid in map(int, filter(str.isdigit, os.listdir("/proc")))}
+        ours = {pid for pid in parents if mark in environment_of(pid) and pid != os.getpid()}
         grown = True
         while grown:
             children = {pid for pid, parent in parents.items() if parent in ours} - ours
@@ -248,6 +258,11 @@ def check_preconditions() -> None:
         raise ClusterError(f"missing {', '.join(missing)}: on Debian, apt-get install {PACKAGES}")
 
 
+def daemon_of(node: str) -> tuple[str, ...]:
+    """The command that starts a node's daemon."""
+    return ("slurmd", "-D", "-N", node)
+
+
 def _free_ports(count: int) -> list[int]:
     # Below those that the kernel lends to outgoing connections, lest one takes a port before its daemon.
     ports: list[int] = []
@@ -260,7 +275,7 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _parent(pid: int) -> int | None:
+def parent_of(pid: int) -> int | None:
     """None for one that has ended, be it a zombie."""
     try:
         state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
@@ -269,9 +284,16 @@ def _parent(pid: int) -> int | None:
     return None if state == "Z" else int(parent)
 
 
-def _environment(pid: int) -> list[bytes]:
+def environment_of(pid: int) -> list[bytes]:
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def arguments_of(pid: int) -> list[str]:
+    try:
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[:-1]
     except OSError:
         return []
 
