@@ -18,12 +18,12 @@ from typing import Any
 from dahps_core import kernel
 from dahps_core.combination import Value
 from dahps_core.errors import DahpsError
+from dahps_core.signals import JOB_SIGNALS, heard
 
 #: Seconds in which a signal to the whole job, which ended the child, must reach the worker too.
 SIGNAL_GRACE_S = 2.0
 #: Seconds that a child may take to leave after its answer: libraries flush what they hold at exit.
 EXIT_GRACE_S = 10.0
-_JOB_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Child:
             return Answer(
                 "failed", error=f"the trial's process ended with exit code {code} and without a result"
             )
-        if -code in _JOB_SIGNALS:
+        if -code in JOB_SIGNALS:
             # Sent to the whole job, most likely: let our own copy arrive, and its handler decide.
             time.sleep(SIGNAL_GRACE_S)
         is_killed = -code == signal.SIGKILL
@@ -177,15 +177,11 @@ def _forget_handlers() -> None:
     # hears one, the trial does not die of it, and has time to save what it needs.
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if callable(signal.getsignal(number)):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _heard)
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else heard)
     # The trial's own processes are ended by SIGTERM: a pool or a data loader would wait for them in vain.
     os.register_at_fork(after_in_child=_end_by_sigterm)
 
 
-def _heard(number: int, frame: object) -> None:
-    pass
-
-
 def _end_by_sigterm() -> None:
-    if signal.getsignal(signal.SIGTERM) is _heard:
+    if signal.getsignal(signal.SIGTERM) is heard:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -139,7 +139,7 @@ class Evaluation:
 
     def _look(self, claim: Claim, child: Child | RankedChild, after_a_gap: bool) -> None:
         """At each beat: has the trial been claimed or cancelled, or its worker been told to end?"""
-        with suppress(LedgerError, OSError):  # a storage that is gone tells nothing: the next beat asks again
+        with suppress(LedgerError):  # a storage that is gone tells nothing: the next beat asks again
             notice = self._ledger.notice()
             if notice == self._notice and not after_a_gap:
                 return

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
+
+from dahps_core.signals import can_be_handled, handled
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 #: Launchers take one of these for a job that is preempted or runs into its time limit.
@@ -30,7 +31,7 @@ def note_signals() -> None:
     thread, of a library, would take it.
     """
     global _early
-    if _early or threading.current_thread() is not threading.main_thread():
+    if _early or not can_be_handled():
         return
     _early = os.pipe()
     for end in _early:
@@ -41,7 +42,7 @@ def note_signals() -> None:
 def noted_signals() -> list[int]:
     """Those that came since; no more are noted."""
     global _early
-    if _early is None:
+    if _early is None or not can_be_handled():
         return []
     ends, _early = _early, None
     signal.set_wakeup_fd(-1)
@@ -89,22 +90,15 @@ class Interruption:
     @contextmanager
     def hearing_signals(self) -> Iterator[None]:
         """Hear the signals that end a process, and those that the launcher has a handler for."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread hears signals
-            return
         handlers = {number: signal.getsignal(number) for number in (*_ENDING, *_LAUNCHERS)}
         self._of_launcher = {number: handlers[number] for number in _LAUNCHERS if callable(handlers[number])}
         # What `nohup` has made to be ignored stays ignored.
         heard = [number for number in _ENDING if handlers[number] is not signal.SIG_IGN]
-        before = {number: signal.signal(number, self._hear) for number in (*heard, *self._of_launcher)}
-        for number in noted_signals():
-            if number in heard:
-                self._hear(number, None)
-        try:
+        with handled((*heard, *self._of_launcher), self._hear):
+            for number in noted_signals():
+                if number in heard:
+                    self._hear(number, None)
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     @contextmanager
     def raising(self) -> Iterator[None]:

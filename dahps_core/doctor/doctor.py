@@ -25,6 +25,7 @@ from dahps_core.doctor.meeting import Meeting
 from dahps_core.doctor.member import STEP_LIMIT_S, Member
 from dahps_core.doctor.storage import facts, unavailable
 from dahps_core.errors import DahpsError, LedgerError, LedgerUnavailableError
+from dahps_core.signals import handled
 
 PROCESSES_ALONE = 4
 PROCESSES_PER_HOST = 2  # one writes while the other one reads what another host writes
@@ -59,7 +60,7 @@ def diagnose(options: Options) -> Diagnosis | None:
         )
     try:
         with (
-            _ending_cleanly(),
+            handled((signal.SIGTERM, signal.SIGHUP), _end),
             _gathered(options) as (party, while_waiting),
             _scratch(options, party) as scratch,
         ):
@@ -183,17 +184,6 @@ def _remove(folder: Path) -> None:
         time.sleep(0 if not os.path.lexists(folder) else 0.1)  # others may still be writing
 
 
-@contextmanager
-def _ending_cleanly() -> Iterator[None]:
-    """Turn the signals that end a process into exceptions, so that nothing stays behind."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, _end) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _end(number: int, frame: object) -> None:
+    """Turn a signal that ends a process into an exception, so that nothing stays behind."""
     raise SystemExit(128 + number)

@@ -105,10 +105,6 @@ class _Outlook:
     def of(cls, transaction: Transaction, bound: BoundSpace, asking: Asking) -> _Outlook:
         return cls(*transaction.rows("outlook", space=bound.id, worker=asking.worker)[0])
 
-    def is_failing(self, asking: Asking) -> bool:
-        limit = asking.stop_after_failures
-        return limit is not None and not self.has_finished and self.n_failed >= limit
-
     def may_draw(self, bound: BoundSpace, asking: Asking) -> bool:
         is_allowed = asking.max_trials is None or self.n_drawn < asking.max_trials
         return is_allowed and self.cursor < bound.space.n_trials
@@ -180,7 +176,7 @@ def _refusal(transaction: Transaction, outlook: _Outlook, asking: Asking) -> Dra
     """Why the worker gets no trial, whichever there are."""
     if outlook.is_stopped:
         return Draw.STOPPED
-    if outlook.is_failing(asking):
+    if prospects.is_failing(outlook.n_failed, asking.stop_after_failures, has_finished=outlook.has_finished):
         return Draw.FAILING
     if prospects.is_out_of_time(transaction, asking.time_left_s, asking.trial_time_s):
         return Draw.OUT_OF_TIME

@@ -14,6 +14,11 @@ _DURATIONS = 101
 _LOOKED_THROUGH = 5000
 
 
+def is_failing(n_failed: int, limit: int | None, *, has_finished: bool) -> bool:
+    """Whether a multirun ends since so many of its attempts failed, before one finished."""
+    return limit is not None and not has_finished and n_failed >= limit
+
+
 def is_out_of_time(transaction: Transaction, time_left_s: float | None, trial_time_s: float | None) -> bool:
     """Whether the worker's job ends before a trial would."""
     if time_left_s is None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +14,10 @@ from dahps_core.errors import RanksError
 from dahps_core.ranks.channel import Channel, Message, readable
 from dahps_core.ranks.meeting import LIMIT_S, joined
 from dahps_core.ranks.place import in_place
+from dahps_core.signals import JOB_SIGNALS, handled, heard
 
 #: How much of an error the leader is told, in characters: its end, where the reason stands.
 _TOLD = 1_000_000
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 #: Makes a trial ready, and returns what evaluates it.
 Prepare = Callable[[Trial], Callable[[], Any]]
@@ -43,7 +40,8 @@ def follow(batch: BatchJob, folder: Path, prepare: Prepare, limit_s: float = LIM
     """
     channel = joined(batch, folder, limit_s)
     try:
-        with _leaving_signals_to_the_leader():
+        # A scheduler signals all processes of a job: what follows is for the leader to say, in good order.
+        with handled(JOB_SIGNALS, heard):
             return _Follower(batch, channel, prepare).follow()
     except ConnectionError as error:
         raise RanksError(
@@ -105,21 +103,3 @@ def _trial(record: Message) -> Trial:
         combination=Combination(record["combination"].items()),
         _checkpoint_dir=Path(record["checkpoint_dir"]),
     )
-
-
-@contextmanager
-def _leaving_signals_to_the_leader() -> Iterator[None]:
-    """A scheduler signals all processes of a job: what follows is for the leader to say, in good order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears signals
-        return
-    before = {number: signal.signal(number, _heard) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _heard(number: int, frame: object) -> None:
-    pass

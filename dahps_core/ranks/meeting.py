@@ -77,13 +77,8 @@ def joined(batch: BatchJob, folder: Path, limit_s: float) -> Channel:
     while True:
         try:
             return _connected(path, batch)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-        ) as error:  # a file of a leader that is gone, perhaps
-            why = error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            why = error  # the file of a leader that is gone, perhaps
         if time.monotonic() > deadline:
             raise _not_found(path, why, limit_s)
         time.sleep(pause)

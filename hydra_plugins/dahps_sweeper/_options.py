@@ -50,12 +50,7 @@ def read_only(options: DictConfig) -> dict[str, Any] | None:
     Raises:
         ConfigurationError: If it cannot be meant; whether the space has it is for the space to say.
     """
-    try:
-        only = options.only
-        if OmegaConf.is_config(only):
-            only = OmegaConf.to_container(only, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise ConfigurationError(str(error), where="hydra.sweeper.only") from error
+    only = plain_option(options, "only")
     if only is not None and not isinstance(only, dict):
         raise ConfigurationError(
             f"{only!r} is no mapping",
@@ -63,3 +58,18 @@ def read_only(options: DictConfig) -> dict[str, Any] | None:
             mend="Write {key: value} or {key: [value, value]}, with keys and values of the search space",
         )
     return only
+
+
+def plain_option(options: DictConfig, name: str) -> Any:
+    """An option as plain Python, with all its interpolations resolved.
+
+    Raises:
+        ConfigurationError: One of them cannot be, or a value is missing.
+    """
+    try:
+        option = options[name]
+        if OmegaConf.is_config(option):
+            option = OmegaConf.to_container(option, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigurationError(str(error), where=f"hydra.sweeper.{name}") from error
+    return option

@@ -9,13 +9,13 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from dahps_core.errors import ConfigurationError, SearchSpaceError
 from dahps_core.ledger import Search
 from dahps_core.overrides import override_faults
 from dahps_core.space import SearchSpace
+from hydra_plugins.dahps_sweeper._options import plain_option
 
 
 def read_search(options: DictConfig, arguments: Sequence[str], context: HydraContext) -> Search:
@@ -45,12 +45,7 @@ def read_search(options: DictConfig, arguments: Sequence[str], context: HydraCon
 
 def _tree(options: DictConfig) -> Any:
     """The `search` option as plain Python; an empty space where there is none."""
-    try:
-        search = options.search
-        if OmegaConf.is_config(search):
-            return OmegaConf.to_container(search, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise ConfigurationError(str(error), where="hydra.sweeper.search") from error
+    search = plain_option(options, "search")
     if search is None:
         return {"root": None}
     return _imported(search) if isinstance(search, str) else search

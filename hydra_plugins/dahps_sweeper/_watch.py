@@ -8,6 +8,7 @@ from pathlib import Path
 from dahps_core.heartbeat import Observer
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.folder import FILE_NAME
+from dahps_core.ledger.prospects import is_failing
 from dahps_core.ledger.storage import fresh_stamp
 from dahps_core.worker import WorkerOptions
 
@@ -61,8 +62,7 @@ class Watch:
     def _is_ended(self) -> bool:
         """Whether a worker that still comes gets no trial, though some are left."""
         run, limit = self._ledger.run(self._run), self._options.stop_after_failures
-        is_failing = limit is not None and run.n_failed >= limit and not run.has_finished
-        return run.is_stopped or is_failing
+        return run.is_stopped or is_failing(run.n_failed, limit, has_finished=run.has_finished)
 
 
 class _Changes:

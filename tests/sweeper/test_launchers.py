@@ -4,7 +4,6 @@ import signal
 
 import pytest
 
-from dahps_core.overrides import to_overrides
 from tests.support import wait_until
 from tests.sweeper.conftest import override
 
@@ -150,7 +149,7 @@ class Handler(logging.NullHandler):
 def test_a_signal_that_comes_before_the_worker_can_hear_it_is_not_lost(app):
     # A job's log is made ready after submitit has begun to ignore SIGTERM, and before the worker starts.
     (app.folder / "early.py").write_text(SIGNAL_AT_THE_START)
-    mark = to_overrides({"+hydra.job_logging.handlers.early.mark": str(app.folder / "mark")})[0]
+    mark = override("+hydra.job_logging.handlers.early.mark", app.folder / "mark")
     handler = ["+hydra.job_logging.handlers.early.class=early.Handler", mark]
     outcome = app.sweep("x=range(3)", *LAUNCHERS["submitit_local"], *handler, "hydra.sweeper.n_workers=1")
     assert (app.folder / "mark").exists(), outcome.output

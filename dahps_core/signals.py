@@ -1,0 +1,32 @@
+"""The signals that a scheduler sends to a job, and handlers that hold for a while."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+#: To all processes of a job, most of them: to end it, or to announce its end.
+JOB_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def heard(number: int, frame: FrameType | None) -> None:
+    """A handler that does nothing; what a program that is started finds in its place is the default."""
+
+
+def can_be_handled() -> bool:
+    """Whether handlers can be set here: only the main thread hears signals."""
+    return threading.current_thread() is threading.main_thread()
+
+
+@contextmanager
+def handled(numbers: Iterable[int], handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Let `handler` hear these signals, where that can be, and whoever did before again afterwards."""
+    before = {number: signal.signal(number, handler) for number in numbers} if can_be_handled() else {}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
