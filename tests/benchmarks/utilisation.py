@@ -128,6 +128,9 @@ def swept(name: str, python: str) -> Sweep:
         command = [python, APP, "-m", *common, f"+record={record}", *SWEEPERS[name]]
         # Modules are compiled where a person installs them; a checkout's own are once, if they may be.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        # A slot is one CPU. Nothing here keeps a job to it, and numpy, which submitit imports, starts as many
+        # threads as the machine has CPUs: a third of what an interpreter's start costs.
+        environment["OMP_NUM_THREADS"] = "1"
         began = time.monotonic()
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
         ended = time.monotonic()
