@@ -12,6 +12,8 @@ export SLURM_CONF ?= $(CURDIR)/.slurm/slurm.conf
 endif
 
 CLUSTER := $(PYTHON) tests/slurm/cluster.py
+# Processes that run tests: more than cores, since many tests wait for SLURM, for a guest or for a lease.
+PROCESSES ?= 3
 # Such as --trials 40 --storm 30 --seed 7.
 CHAOS ?=
 DEMO := ../$(BIN)/python train.py -m hydra/sweeper=dahps
@@ -36,7 +38,7 @@ demo-slurm: install ## the same on SLURM: that of `make slurm`, or your own
 	cd example_app && $(DEMO) hydra/launcher=submitit_slurm hydra.launcher.timeout_min=30
 
 test: install ## all tests; those that need SLURM run where sinfo answers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES)
 
 test-nfs: install ## the ledger on a real NFS with two client kernels: minutes (Debian, as root)
 	DAHPS_REQUIRE_NFS=1 DAHPS_NFS_LONG=1 $(BIN)/python -m pytest tests/nfs

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "ledger"))
 from ledger_support import claimed, finish, grid, register
 
 from dahps_core.heartbeat import Heart
-from dahps_core.ledger import Ledger, lock_folder
+from dahps_core.ledger import Ledger, gate, lock_folder
 from dahps_core.worker import Job, Worker, WorkerOptions
 
 SEARCH = grid(*range(40))
@@ -59,6 +59,7 @@ def some_trials_at_once(folder, locking, how_many):
 
 def work(folder, locking, patience_s):
     """A worker whose trial #1 ends only when there is a file `go on` beside the ledger."""
+    gate.PATIENCE_S = 1.0  # a queue that does not move is soon left
 
     def evaluate(trial):
         say("started", trial.number)

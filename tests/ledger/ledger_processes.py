@@ -22,8 +22,11 @@ def switch_off_locks():
     connection.sqlite3.connect = lambda address, **options: connect(f"{address}&nolock=1", **options)
 
 
-def race(folder, search, barrier, duration_s, sabotage, results):
-    """Claim and finish as fast as it goes; tells the numbers that were finished, and what went wrong."""
+def race(folder, search, barrier, n_trials, duration_s, sabotage, results):
+    """Claim and finish as fast as it goes, until there are so many trials or so many seconds have passed.
+
+    Tells the numbers that were finished, and what went wrong.
+    """
     numbers, error = [], None
     try:
         with Ledger.join(folder, search, patience_s=PATIENCE_S) as ledger:
@@ -33,7 +36,7 @@ def race(folder, search, barrier, duration_s, sabotage, results):
             ledger.close()  # what is switched off shows in the next connection
             barrier.wait(PATIENCE_S)
             end = time.monotonic() + duration_s
-            while time.monotonic() < end:
+            while time.monotonic() < end and numbers[-1:] < [n_trials - 1]:
                 claim = claimed(ledger, worker)
                 finish(ledger, claim, metric=float(claim.number), result={"worker": worker})
                 numbers.append(claim.number)

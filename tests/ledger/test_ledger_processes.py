@@ -1,6 +1,7 @@
 """Real processes and real signals on one ledger."""
 
 import fcntl
+import math
 import multiprocessing
 import os
 import signal
@@ -53,11 +54,11 @@ def running(context, target, arguments):
                 child.join()
 
 
-def race(context, folder, n_processes, duration_s, sabotage=()):
+def race(context, folder, n_processes, n_trials=math.inf, duration_s=WAIT_S, sabotage=()):
     """Processes that claim and finish at once; returns the numbers that each finished, and all errors."""
     barrier, results = context.Barrier(n_processes), context.Queue()
     Ledger.join(folder, MANY).close()
-    arguments = [(folder, MANY, barrier, duration_s, sabotage, results)] * n_processes
+    arguments = [(folder, MANY, barrier, n_trials, duration_s, sabotage, results)] * n_processes
     with running(context, ledger_processes.race, arguments):
         told = [results.get(timeout=WAIT_S) for _ in range(n_processes)]
     return [numbers for numbers, _ in told], [error for _, error in told if error]
@@ -74,32 +75,36 @@ def assert_each_trial_once(folder, numbers_by_process, errors):
     assert sql(folder, "SELECT count(DISTINCT digest) FROM trial") == [(len(numbers),)]
 
 
-@pytest.mark.parametrize(("n_processes", "duration_s"), [(2, 2), (8, 2), (32, 3), (64, 6)])
+@pytest.mark.parametrize(("n_processes", "n_trials"), [(2, 400), (8, 400), (32, 640), (64, 960)])
 def test_as_fast_as_they_can_no_trial_twice_none_missing_nobody_starved(
-    processes, folder, n_processes, duration_s
+    processes, folder, n_processes, n_trials
 ):
-    numbers, errors = race(processes, folder, n_processes, duration_s)
+    numbers, errors = race(processes, folder, n_processes, n_trials)
     assert_each_trial_once(folder, numbers, errors)
-    shares = [len(each) for each in numbers]
-    assert min(shares) >= sum(shares) / n_processes / 2, sorted(shares)
+    assert all(numbers)
+    # On a busy machine some begin late, and come late for their turns: it is counted when all are there, and
+    # a quarter of a share is enough. Without the gate some get all, and others nothing.
+    begun = max(each[0] for each in numbers)
+    shares = [sum(number >= begun for number in each) for each in numbers]
+    assert min(shares) >= sum(shares) / n_processes / 4, sorted(shares)
 
 
 NO_LOCKS = (open_the_gate, switch_off_locks)
 
 
 def test_the_same_check_fails_when_locking_is_switched_off(processes, folder):
-    numbers, errors = race(processes, folder, 8, 2, sabotage=NO_LOCKS)
+    numbers, errors = race(processes, folder, 8, duration_s=2, sabotage=NO_LOCKS)
     with pytest.raises((AssertionError, LedgerUnavailableError)):
         assert_each_trial_once(folder, numbers, errors)
 
 
 def test_and_it_is_the_number_of_processes_that_makes_it_fail(processes, folder):
-    numbers, errors = race(processes, folder, 1, 0.5, sabotage=NO_LOCKS)
+    numbers, errors = race(processes, folder, 1, duration_s=0.5, sabotage=NO_LOCKS)
     assert_each_trial_once(folder, numbers, errors)
 
 
 def test_a_gate_that_lets_everybody_pass_is_as_safe(processes, folder):
-    numbers, errors = race(processes, folder, 8, 2, sabotage=(open_the_gate,))
+    numbers, errors = race(processes, folder, 8, duration_s=2, sabotage=(open_the_gate,))
     assert_each_trial_once(folder, numbers, errors)
 
 

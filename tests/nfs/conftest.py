@@ -47,7 +47,7 @@ def booted(folder, **options):
         yield lab
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_lab(lab_can_be_built, tmp_path_factory):
     with booted(tmp_path_factory.mktemp("lab")) as lab:
         yield lab
@@ -66,7 +66,7 @@ def ledger(lab, request):
     return LedgerInGuests(lab, request.node.name)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab_without_shared_locks(lab_can_be_built, tmp_path_factory):
     with booted(tmp_path_factory.mktemp("lab"), locks="local") as lab:
         yield lab

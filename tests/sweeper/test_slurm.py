@@ -21,7 +21,7 @@ def assert_each_ran_once(app, n_trials):
 
 
 def test_two_multiruns_at_once_run_each_trial_once(app, slurm):
-    command = ["x=range(20)", "y=a,b,c,d,e,f,g,h,i,j", *ON_SLURM, "hydra.sweeper.n_workers=16"]
+    command = ["x=range(20)", "y=a,b,c,d,e,f,g,h,i,j", *ON_SLURM, "hydra.sweeper.n_workers=8"]
     sweeps = [app.start(*command) for _ in range(2)]
     outcomes = [app.wait(sweep, timeout_s=300) for sweep in sweeps]
     assert [outcome.code for outcome in outcomes] == [0, 0], outcomes[0].output + outcomes[1].output
@@ -38,7 +38,7 @@ def test_multiruns_may_join_and_sweepers_may_die(app, slurm):
         "y=a,b,c,d,e,f,g,h,i,j",
         override("wait_for", gate),
         *ON_SLURM,
-        "hydra.sweeper.n_workers=16",
+        "hydra.sweeper.n_workers=8",
     ]
     first, second = (app.start(*command) for _ in range(2))
     wait_until(lambda: len(app.runs()) >= 8, 120, "trials of two multiruns")
