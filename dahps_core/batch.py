@@ -39,6 +39,9 @@ class BatchJob:
         local_size: The same on this machine alone.
         key: One name for all that were started together, and for nobody else, also when the job starts anew;
             can be a file's name. Empty for a process alone.
+        lineage: One name for the processes of rank 0 that a launcher starts in place of each other.
+        restarts: How often torchrun has started its processes anew.
+        array: One name for all tasks of the job array that the job is one of; None if it is of none.
         started_at: When the job started, in seconds since the epoch; None where nobody tells.
         ends_at: When the job must have ended, in seconds since the epoch; None where nobody tells.
         log: The files that the process's output goes to, one a line; None if to none.
@@ -51,6 +54,9 @@ class BatchJob:
     local_rank: int = 0
     local_size: int = 1
     key: str = ""
+    lineage: str | None = None
+    restarts: int = 0
+    array: str | None = None
     started_at: float | None = None
     ends_at: float | None = None
     log: str | None = None
@@ -64,6 +70,9 @@ class BatchJob:
             name=name,
             host=environ.get("SLURMD_NODENAME") or socket.gethostname(),
             **(tasks._asdict() if tasks else {}),
+            lineage=_lineage(environ) or (tasks.key if tasks else None),
+            restarts=_number(environ, "TORCHELASTIC_RESTART_COUNT") or 0,
+            array=_array(environ),
             started_at=_time(environ, "SLURM_JOB_START_TIME"),
             ends_at=_time(environ, "SLURM_JOB_END_TIME"),
             log=_log() if name else None,
@@ -142,6 +151,19 @@ def _name(environ: Mapping[str, str]) -> str | None:
         return local
     array, task = environ.get("SLURM_ARRAY_JOB_ID"), environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else environ.get("SLURM_JOB_ID") or None
+
+
+def _lineage(environ: Mapping[str, str]) -> str | None:
+    run = environ.get("TORCHELASTIC_RUN_ID")
+    if run in (None, "none"):
+        # An id that nobody has given: all processes of one torchrun have one parent.
+        run = None if run is None else f"{socket.gethostname()}.{os.getppid()}"
+    return run and f"torchrun-{run}-{_name(environ) or ''}"
+
+
+def _array(environ: Mapping[str, str]) -> str | None:
+    array = environ.get("SLURM_ARRAY_JOB_ID")
+    return array and f"array-{environ.get('SLURM_CLUSTER_NAME', '')}-{array}"
 
 
 def _time(environ: Mapping[str, str], name: str) -> float | None:

@@ -6,11 +6,13 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -18,10 +20,13 @@ from typing import Any
 from dahps_core import kernel
 from dahps_core.combination import Value
 from dahps_core.errors import DahpsError
+from dahps_core.history import History
 from dahps_core.signals import JOB_SIGNALS, heard
 
 #: Seconds in which a signal to the whole job, which ended the child, must reach the worker too.
 SIGNAL_GRACE_S = 2.0
+#: How many bytes of its reports are taken in at once.
+_MOST_AT_ONCE = 2**16
 #: Seconds that a child may take to leave after its answer: libraries flush what they hold at exit.
 EXIT_GRACE_S = 10.0
 
@@ -68,20 +73,27 @@ class Child:
 
     Args:
         function: As in `answer_of`; runs in the child.
+        history: Of the attempt: what the child reports is taken in here, and written when it asks for that.
     """
 
-    def __init__(self, function: Callable[[], tuple[Value, float | None]]) -> None:
+    def __init__(
+        self, function: Callable[[], tuple[Value, float | None]], history: History | None = None
+    ) -> None:
         kernel.adopt_orphans()
         self._others = kernel.children()
         context = multiprocessing.get_context("fork")
         self._reaping = threading.Lock()
         self._is_over = False
         self._answers, answers = context.Pipe(duplex=False)
-        self._process = context.Process(target=_run, args=(function, answers, os.getpid()))
+        self._history = history
+        self._reports, reports = socket.socketpair()
+        self._reports_end = False
+        self._process = context.Process(target=_run, args=(function, answers, history, reports, os.getpid()))
         sys.stdout.flush()
         sys.stderr.flush()
         self._process.start()
         answers.close()
+        reports.close()
         # Not `sentinel` where we can: it is a pipe, which processes that the trial left behind hold open.
         pidfd_open = getattr(os, "pidfd_open", None)
         self._ended = pidfd_open(self._process.pid) if pidfd_open else os.dup(self._process.sentinel)
@@ -95,11 +107,22 @@ class Child:
     def wait(self, timeout_s: float | None = None, others: Sequence[Any] = ()) -> bool:
         """Wait for the attempt's end, or for so many seconds, or until one of the others can be read.
 
+        Meanwhile its history is taken in.
+
         Returns:
             Whether the attempt has ended.
         """
-        ready = wait([self._answers, self._ended, *others], timeout_s)
-        return self._answers in ready or self._ended in ready
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = None if deadline is None else max(deadline - time.monotonic(), 0)
+            reports = [] if self._reports_end else [self._reports]
+            ready = wait([self._answers, self._ended, *reports, *others], left_s)
+            if self._reports in ready:
+                self._take_in_reports()
+            if self._answers in ready or self._ended in ready:
+                return True
+            if ready != [self._reports] or left_s == 0:
+                return False
 
     def end(self) -> Answer:
         """How the attempt ended; if it has not, it is killed now."""
@@ -125,8 +148,26 @@ class Child:
             self._process.join()
             kernel.kill_strays(self._others)
             self._is_over = True
+        while not self._reports_end and wait([self._reports], 0):
+            self._take_in_reports()
+        self._reports.close()
         self._answers.close()
         os.close(self._ended)
+
+    def _take_in_reports(self) -> None:
+        data = b""
+        with suppress(ConnectionError):  # it died before it had read an answer of ours
+            data = self._reports.recv(_MOST_AT_ONCE)
+        self._reports_end = not data
+        if not self._history:
+            return
+        n_flushes = self._history.take_in(data)
+        if self._is_over:
+            return  # what it told is recorded with its end
+        for _ in range(n_flushes):
+            word = self._history.flush_for_child()
+            with suppress(ConnectionError):
+                self._reports.sendall(word)
 
     def _kill_group(self) -> None:
         assert self._process.pid
@@ -161,10 +202,18 @@ class Child:
         )
 
 
-def _run(function: Callable[[], tuple[Value, float | None]], answers: Connection, worker: int) -> None:
+def _run(
+    function: Callable[[], tuple[Value, float | None]],
+    answers: Connection,
+    history: History | None,
+    reports: socket.socket,
+    worker: int,
+) -> None:
     os.setpgid(0, 0)
     kernel.die_with(worker)
     _forget_handlers()
+    if history:
+        history.tell(reports)
     answer = answer_of(function)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -179,9 +228,22 @@ def _forget_handlers() -> None:
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else heard)
     # The trial's own processes are ended by SIGTERM: a pool or a data loader would wait for them in vain.
-    os.register_at_fork(after_in_child=_end_by_sigterm)
+    # One that comes before the new process has forgotten our handler waits, or nobody would hear it.
+    os.register_at_fork(before=_hold_sigterm, after_in_parent=_let_sigterm_in, after_in_child=_end_by_sigterm)
+
+
+_held = threading.local()
+
+
+def _hold_sigterm() -> None:
+    _held.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _let_sigterm_in() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.before)
 
 
 def _end_by_sigterm() -> None:
     if signal.getsignal(signal.SIGTERM) is heard:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _let_sigterm_in()

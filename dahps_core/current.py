@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import mmap
+import operator
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from dahps_core import checkpoints
+from dahps_core.batch import BatchJob
 from dahps_core.combination import Combination
+from dahps_core.errors import ConfigurationError
+from dahps_core.history import History, HistoryFile
+from dahps_core.metric import read_number
+from dahps_core.trial import Report
 
 
 class Flag:
@@ -30,17 +40,23 @@ class Trial:
     """One trial, as the code that evaluates it sees it.
 
     Attributes:
-        number: Unique in the ledger, from 0; the same in every attempt.
+        number: Unique in the ledger, from 0; the same in every attempt. None outside of a search.
         attempt: 1 for the first execution.
         repetition: From 0; a seed for what should differ between evaluations of equal combinations.
         combination: The values to evaluate.
+        level: From 0; which of its evaluations with growing resources this is, for strategies that have such.
+        resource: How much of it to spend (epochs, say), if the strategy says so.
     """
 
-    number: int
+    number: int | None
     attempt: int
     repetition: int
     combination: Combination
     _checkpoint_dir: Path
+    level: int = 0
+    resource: int | float | None = None
+    #: None on a rank that records nothing: another one does.
+    _history: History | HistoryFile | None = field(default=None, repr=False, compare=False)
     _is_preempted: Flag = field(default_factory=Flag, repr=False, compare=False)
 
     @property
@@ -66,13 +82,79 @@ class Trial:
         self._checkpoint_dir.mkdir(exist_ok=True)
         return self._checkpoint_dir
 
+    def report(self, metric: float, step: int) -> None:
+        """Tell how well the training goes; where several ranks train, rank 0 is heard alone.
+
+        It costs no access to the storage. What was reported is in the ledger after the next `save_checkpoint`
+        and after the attempt's end, however that comes; a worker that is killed loses what came after the
+        last checkpoint, which the next attempt reports again.
+
+        Args:
+            metric: Any number; NaN and infinities are kept.
+            step: From 0, such as an epoch. Of several metrics at one step of an attempt the last one counts.
+
+        Raises:
+            MetricError: The metric is no number.
+            ConfigurationError: The step is none.
+        """
+        if self._history is not None:
+            number = read_number(metric, "the reported metric", "Report a number")
+            self._history.report(Report(_read_step(step), number))
+
+    def save_checkpoint(self, states: Any) -> None:
+        """Save what the next attempt goes on from, in place of what was saved before; rank 0's alone.
+
+        Whenever the process is killed, one of the two is there as a whole, and all that was reported before
+        it is in the ledger.
+
+        Args:
+            states: Tensors, state dicts and plain values, in lists, tuples and dicts, as for `torch.save`.
+
+        Raises:
+            ClaimLost: Another worker holds the trial by now; its checkpoint is not touched.
+            LedgerError: What was reported could not be recorded; the checkpoint before stays.
+        """
+        if self._history is not None:
+            checkpoints.save(states, self.checkpoint_dir / checkpoints.FILE_NAME, self._history.flush)
+
+    def load_checkpoint(self, *, map_location: Any = None, weights_only: bool = True) -> Any | None:
+        """What an earlier attempt has saved, or None if there is nothing; works on every rank.
+
+        Args:
+            map_location: Where tensors go, as for `torch.load`; None: to where they were.
+            weights_only: False reads any Python object, and runs what code a checkpoint brings along.
+
+        Raises:
+            CheckpointError: It cannot be loaded so.
+        """
+        path = self._checkpoint_dir / checkpoints.FILE_NAME
+        return checkpoints.load(path, map_location=map_location, weights_only=weights_only)
+
 
 _current: Trial | None = None
 
 
-def current_trial() -> Trial | None:
-    """The trial that this process evaluates, or None outside of a search."""
-    return _current
+def current_trial() -> Trial:
+    """The trial that this process evaluates.
+
+    Outside of a search it is a stand-in with number None, whose checkpoints and `history.jsonl` lie in the
+    run's own folder: Hydra's output folder, or else the current one.
+    """
+    return _current or _stand_in(_run_folder())
+
+
+@cache
+def _stand_in(folder: Path) -> Trial:
+    is_first = BatchJob.from_environment().rank == 0
+    history = HistoryFile(folder / "history.jsonl") if is_first else None
+    return Trial(None, 1, 0, Combination([]), folder / "checkpoints", _history=history)
+
+
+def _run_folder() -> Path:
+    # Asked for, and not imported: whoever runs an app of Hydra has.
+    hydra = sys.modules.get("hydra.core.hydra_config")
+    of_hydra = hydra and hydra.HydraConfig.initialized() and hydra.HydraConfig.get().runtime.get("output_dir")
+    return Path(of_hydra or Path.cwd())
 
 
 @contextmanager
@@ -84,3 +166,13 @@ def evaluating(trial: Trial) -> Iterator[Trial]:
         yield trial
     finally:
         _current = before
+
+
+def _read_step(step: int) -> int:
+    try:
+        number = operator.index(step)
+    except TypeError:
+        number = -1
+    if not 0 <= number < 2**63:
+        raise ConfigurationError(f"{step!r} is no step", where="report", mend="Count steps from 0")
+    return number

@@ -79,8 +79,16 @@ class MetricError(DahpsError):
     """A training function returned something that cannot rank a trial."""
 
 
+class CheckpointError(DahpsError):
+    """A checkpoint that cannot be loaded."""
+
+
 class RanksError(DahpsError):
     """The ranks of a job did not find each other, or have lost one of them."""
+
+
+class SearchExhausted(DahpsError):  # noqa: N818 - an event, as StopIteration is
+    """There is no combination to evaluate; the message says why."""
 
 
 class LedgerError(DahpsError):

@@ -67,6 +67,7 @@ class Interruption:
     def __init__(self) -> None:
         self.reason: str | None = None
         self._heard: list[int] = []
+        self._hears: tuple[int, ...] = ()
         self._of_launcher: dict[int, Any] = {}
         self._is_raising = False
         self._readable, self._writable = os.pipe()
@@ -94,7 +95,8 @@ class Interruption:
         self._of_launcher = {number: handlers[number] for number in _LAUNCHERS if callable(handlers[number])}
         # What `nohup` has made to be ignored stays ignored.
         heard = [number for number in _ENDING if handlers[number] is not signal.SIG_IGN]
-        with handled((*heard, *self._of_launcher), self._hear):
+        self._hears = (*heard, *self._of_launcher)
+        with handled(self._hears, self._hear):
             for number in noted_signals():
                 if number in heard:
                     self._hear(number, None)

@@ -8,6 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 # Of linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
@@ -43,6 +44,25 @@ def kill_strays(spared: set[int]) -> None:
                 os.kill(pid, signal.SIGKILL)
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def is_there(pid: int) -> bool:
+    """Whether this host has such a process, whosever it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def die_of(number: int) -> NoReturn:
+    """End this process by a signal's own way, from any thread, whoever handles the signal."""
+    # Python sets handlers in the main thread alone, which may be busy for ever.
+    ctypes.CDLL(None).signal(number, ctypes.c_void_p(0))
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)
 
 
 def _prctl(option: int, value: int) -> None:

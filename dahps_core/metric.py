@@ -16,6 +16,8 @@ from dahps_core.errors import MetricError
 #: How many names of a mapping a message lists.
 _NAMES_SHOWN = 10
 
+_MEND = "Return a number, or a mapping of names to numbers"
+
 
 def read_result(returned: Any, metric: str | None) -> tuple[Value, float | None]:
     """The result to keep and the objective in it.
@@ -31,20 +33,20 @@ def read_result(returned: Any, metric: str | None) -> tuple[Value, float | None]
     Raises:
         MetricError: If anything else was returned, or the mapping has no such name.
     """
-    what = "the training function's result"
+    what = "the trial's result"
     if returned is None:
         return None, None
     with _readable(what, returned):
         entries = [(key, value) for key, value in returned.items()] if isinstance(returned, Mapping) else None
     if entries is None:
-        number = _number(returned, what)
+        number = read_number(returned, what)
         return number, number
     result: dict[str, Value] = {}
     for key, value in entries:
         name = _name(key)
         if name in result:
             raise MetricError(f"two names of {what} read {_shortened(name)}", mend="Name them apart")
-        result[name] = _number(value, f"the metric {_shortened(name)}")
+        result[name] = read_number(value, f"the metric {_shortened(name)}")
     objective = result[_objective(result, metric)]
     assert isinstance(objective, float)
     return result, objective
@@ -62,19 +64,29 @@ def _objective(result: Mapping[str, Value], metric: str | None) -> str:
         names += f" and {len(result) - _NAMES_SHOWN} more"
     if metric is None:
         raise MetricError(
-            f"the training function returned a mapping ({names}), and nothing says which is the objective",
-            mend="Name it with hydra.sweeper.metric",
+            f"the trial's result is a mapping ({names}), and nothing says which is the objective",
+            mend="Name it with the option metric (hydra.sweeper.metric)",
         )
     if metric not in result:
         raise MetricError(
-            f"the training function's result has no {metric!r}, which is the objective; it has {names}",
-            mend="Return it, or name another with hydra.sweeper.metric",
+            f"the trial's result has no {metric!r}, which is the objective; it has {names}",
+            mend="Return it, or name another with the option metric (hydra.sweeper.metric)",
         )
     return metric
 
 
-def _number(value: Any, what: str) -> float:
-    with _readable(what, value):
+def read_number(value: Any, what: str, mend: str = _MEND) -> float:
+    """A number of whatever class as a float; NaN and infinities are kept.
+
+    Args:
+        value: Also a scalar of NumPy or PyTorch.
+        what: Its name in messages.
+        mend: How to mend it if it is none.
+
+    Raises:
+        MetricError: It is no number.
+    """
+    with _readable(what, value, mend):
         if not isinstance(value, Real):
             item = getattr(value, "item", None)  # NumPy's and PyTorch's way out of an array of one element
             with suppress(RuntimeError, ValueError):  # an array of several: refused below, as what it is
@@ -82,8 +94,7 @@ def _number(value: Any, what: str) -> float:
         if isinstance(value, Real):
             return _as_float(value)
     raise MetricError(
-        f"{what} is {_shortened(value)} of type {type(value).__name__}, not a number",
-        mend="Return a number, or a mapping of names to numbers",
+        f"{what} is {_shortened(value)} of type {type(value).__name__}, not a number", mend=mend
     )
 
 
@@ -95,14 +106,13 @@ def _as_float(value: Real) -> float:
 
 
 @contextmanager
-def _readable(what: str, value: object) -> Iterator[None]:
+def _readable(what: str, value: object, mend: str = _MEND) -> Iterator[None]:
     """What a training function returns may be of any class: whatever its methods raise is told."""
     try:
         yield
     except Exception as error:
         raise MetricError(
-            f"{what}, of type {type(value).__name__}, cannot be read ({_told(error)})",
-            mend="Return a number, or a mapping of names to numbers",
+            f"{what}, of type {type(value).__name__}, cannot be read ({_told(error)})", mend=mend
         ) from error
 
 

@@ -28,5 +28,5 @@ def handled(numbers: Iterable[int], handler: Callable[[int, FrameType | None], o
     try:
         yield
     finally:
-        for number, earlier in before.items():
+        for number, earlier in before.items() if can_be_handled() else ():
             signal.signal(number, earlier)

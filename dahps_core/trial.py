@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from dahps_core.combination import Combination, Value
 
@@ -55,6 +56,13 @@ class Claim:
     repetition: int
 
 
+class Report(NamedTuple):
+    """What an attempt tells of itself while it runs: a metric, any float, at a step from 0 on."""
+
+    step: int
+    metric: float
+
+
 @dataclass(frozen=True)
 class Ending:
     """How an attempt ended, as the holder of its claim says.
@@ -68,6 +76,7 @@ class Ending:
         metric: The objective in it; any float, or None without one.
         error: Why it did not finish; of a released one as well, if that is known.
         output_dir: Where it wrote.
+        reports: What it told of itself and the ledger does not hold yet.
     """
 
     number: int
@@ -78,6 +87,7 @@ class Ending:
     metric: float | None = None
     error: str | None = None
     output_dir: str | None = None
+    reports: tuple[Report, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dahps_core.errors import DahpsError
-from dahps_core.trial import Ending
+from dahps_core.trial import Ending, Report
 
 FILE_NAME = "dahps-unrecorded.json"
 #: The file's name once the ledger has taken it.
@@ -36,6 +36,7 @@ def read(path: Path) -> Ending:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         found.pop("ledger")
+        found["reports"] = tuple(Report(*report) for report in found.get("reports", ()))
         ending = Ending(**found)
     except OSError as error:
         raise DahpsError(f"cannot be read: {error.strerror}", where=str(path)) from error
@@ -54,5 +55,7 @@ def _is_possible(ending: Ending) -> bool:
         and ending.token.isascii()
         and isinstance(ending.output_dir, str | None)
         and (ending.metric is None or type(ending.metric) is float)
+        and all(type(step) is int and 0 <= step < 2**63 for step, _ in ending.reports)
+        and all(type(metric) is float for _, metric in ending.reports)
         and (has_failed or (ending.outcome == "finished" and ending.error is None))
     )

@@ -25,6 +25,7 @@ class WorkerOptions:
         trial_time_s: How long a trial takes, for a worker whose job's time is ending; None: as long as half
             of the last ones took at most.
         grace_s: How long a trial that is told to leave may go on.
+        keep_checkpoints: Of how many of the best finished trials checkpoints are kept; None: of all.
     """
 
     max_trials: int | None
@@ -36,12 +37,18 @@ class WorkerOptions:
     trial_timeout_s: float | None = None
     trial_time_s: float | None = None
     grace_s: float = 20.0
+    keep_checkpoints: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_trials", "max_attempts", "stop_after_failures"):
             value = getattr(self, name)
             if value is not None and not 1 <= value < 2**63:
                 raise ConfigurationError(f"{name} is {value}", mend="It must be at least 1, and below 2^63")
+        if self.keep_checkpoints is not None and not 0 <= self.keep_checkpoints < 2**63:
+            raise ConfigurationError(
+                f"keep_checkpoints is {self.keep_checkpoints}",
+                mend="Give a number of trials, 0 for none, or null for all",
+            )
         if self.trial_timeout_s is not None and not 0 < self.trial_timeout_s <= _LONGEST_S:
             raise ConfigurationError(f"trial_timeout is {self.trial_timeout_s}", mend="Give seconds, or null")
         if self.trial_timeout_s is not None and not self.isolate:

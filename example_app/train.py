@@ -5,14 +5,13 @@ By two:      torchrun --nproc-per-node=2 train.py
 The search:  python train.py -m hydra/launcher=submitit_local
 """
 
-from pathlib import Path
-
 import hydra
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
+from dahps_core import current_trial
 from data import digits
 from ranks import together
 from training import fit
@@ -34,7 +33,7 @@ def train(cfg: DictConfig) -> float:
             epochs=cfg.epochs,
             crop_size=cfg.data.crop_size,
             batch_size=cfg.data.batch_size,
-            checkpoint=Path(cfg.checkpoint_dir) / "checkpoint.pt",
+            trial=current_trial(),
         )
 
 

@@ -4,15 +4,13 @@ Several processes train as one: with the same seed, each on its share of every b
 """
 
 import logging
-import os
-import secrets
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from dahps_core import Trial
 from data import Digits, center_crop, random_crop
 from ranks import averaging, from_first, rank, share, size
 
@@ -28,22 +26,25 @@ def fit(
     epochs: int,
     crop_size: int,
     batch_size: int,
-    checkpoint: Path,
+    trial: Trial,
 ) -> float:
-    """Train until `epochs` epochs are done, those counted that the checkpoint already holds.
+    """Train until `epochs` epochs are done, those counted that the trial's checkpoint already holds.
 
     Returns:
         The share of the validation set that the model classifies right after the last epoch.
     """
-    epoch, accuracy = load_checkpoint(checkpoint, model, optimizer)
+    epoch, accuracy = load_checkpoint(trial, model, optimizer)
     averaged = averaging(model)
     while epoch < epochs:
         loss = train_epoch(averaged, optimizer, train, crop_size, batch_size)
         accuracy = evaluate(model, validation, crop_size)
         epoch += 1
         if rank() == 0:
-            save_checkpoint(checkpoint, model, optimizer, epoch, accuracy)
+            trial.report(accuracy, epoch)
+            save_checkpoint(trial, model, optimizer, epoch, accuracy)
             log.info("epoch %d of %d: loss %.4f, validation accuracy %.4f", epoch, epochs, loss, accuracy)
+        if epoch < epochs and from_first(lambda: trial.preempted):
+            raise SystemExit  # the next attempt goes on from here
     return accuracy
 
 
@@ -72,8 +73,10 @@ def evaluate(model: nn.Module, validation: Digits, crop_size: int) -> float:
     return (predicted == validation.labels).double().mean().item()
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, epoch: int, accuracy: float) -> None:
-    """Write all that the next epoch depends on."""
+def save_checkpoint(
+    trial: Trial, model: nn.Module, optimizer: Optimizer, epoch: int, accuracy: float
+) -> None:
+    """Save all that the next epoch depends on."""
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -81,16 +84,13 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, epoch: i
         "epoch": epoch,
         "accuracy": accuracy,
     }
-    # Renamed when it is whole: whoever is killed here leaves the checkpoint of the epoch before.
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    torch.save(state, unfinished)
-    os.replace(unfinished, path)
+    trial.save_checkpoint(state)
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> tuple[int, float]:
-    """Take up the state at `path`, if there is one; returns the epochs done and the accuracy after them."""
+def load_checkpoint(trial: Trial, model: nn.Module, optimizer: Optimizer) -> tuple[int, float]:
+    """Take up what an earlier attempt has saved; returns the epochs done and the accuracy after them."""
     # Read once for all: on shared storage one host may not see yet what another has saved.
-    state: Any = from_first(lambda: torch.load(path, weights_only=True) if path.exists() else None)
+    state: Any = from_first(trial.load_checkpoint)
     if state is None:
         return 0, 0.0
     model.load_state_dict(state["model"])

@@ -24,6 +24,10 @@ FROM trial WHERE number >= :first ORDER BY number LIMIT :limit;
 -- The earlier attempts of some trials.
 SELECT trial, attempt, outcome FROM attempt WHERE trial BETWEEN :first AND :last ORDER BY trial, attempt;
 
+-- name: unmade_attempts
+-- Attempts that told of themselves, and were never made.
+SELECT DISTINCT trial, attempt FROM report JOIN trial ON trial.number = report.trial WHERE attempt > attempts;
+
 -- name: repeated_tokens
 -- Tokens that fence more than one attempt.
 SELECT token FROM (SELECT token FROM trial WHERE token IS NOT NULL UNION ALL SELECT token FROM attempt)
@@ -73,6 +77,12 @@ SELECT * FROM attempt ORDER BY trial, attempt;
 -- name: salvage_attempts_from_the_end
 SELECT * FROM attempt ORDER BY trial DESC, attempt DESC;
 
+-- name: salvage_reports
+SELECT * FROM report ORDER BY trial, attempt, step;
+
+-- name: salvage_reports_from_the_end
+SELECT * FROM report ORDER BY trial DESC, attempt DESC, step DESC;
+
 -- name: put_space
 UPDATE space SET cursor = :cursor, is_branch = :is_branch WHERE id = :id;
 
@@ -93,6 +103,10 @@ VALUES (:number, :space, :position, :combination, :digest, :repetition, :state, 
 -- name: put_attempt
 INSERT INTO attempt (trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error)
 VALUES (:trial, :attempt, :token, :worker, :started_at, :ended_at, :outcome, :output_dir, :error);
+
+-- name: put_report
+INSERT INTO report (trial, attempt, step, metric, metric_is_nan)
+VALUES (:trial, :attempt, :step, :metric, :metric_is_nan) ON CONFLICT (trial, attempt, step) DO NOTHING;
 
 -- name: put_numbers_enqueued
 -- How many trials of each space a person asked for, counted anew.

@@ -107,6 +107,10 @@ def _of_the_whole(transaction: Transaction, locking: str) -> list[str]:
         f"run {row['id']}: its summary does not agree with its attempts"
         for row in rows(transaction, "wrong_runs")
     ]
+    found += [
+        f"trial {row['trial']}: holds the history of attempt {row['attempt']}, which was never made"
+        for row in rows(transaction, "unmade_attempts")
+    ]
     return found + _of_cursors(rows(transaction, "spaces"))
 
 

@@ -71,6 +71,7 @@ class Asking:
         time_left_s: Seconds until the worker's job ends; None: unknown.
         trial_time_s: Seconds that a trial takes; None: as the last finished ones.
         failing_since: The first trial of the worker's unbroken row of failures; None without one.
+        resume: The worker in whose place this one was started; None without one.
         obituaries: Dead worker -> why its trial is held for lost.
     """
 
@@ -84,6 +85,7 @@ class Asking:
     time_left_s: float | None = None
     trial_time_s: float | None = None
     failing_since: int | None = None
+    resume: str | None = None
     obituaries: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -141,7 +143,9 @@ def claim(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim 
         _enter(transaction, asking, _STATE_AFTER_REFUSAL.get(refusal))
         return refusal
     trials = bound.open_trials(transaction)
-    waiting = trials.next_in_line(outlook.released, outlook.queued)
+    waiting = _left_by(transaction, asking)
+    if waiting is None:
+        waiting = trials.next_in_line(outlook.released, outlook.queued)
     if waiting is not None:
         claimed = _claim_again(transaction, asking, waiting)
     elif outlook.may_draw(bound, asking):
@@ -192,6 +196,14 @@ def _enter(transaction: Transaction, asking: Asking, state: str | None) -> None:
         transaction.change("set_worker_left", worker=asking.worker, now=time.time())
     elif state == "waiting":
         transaction.change("set_worker_waiting", worker=asking.worker)
+
+
+def _left_by(transaction: Transaction, asking: Asking) -> int | None:
+    """The trial that the worker left in whose place this one was started, if it may run again."""
+    if asking.resume is None:
+        return None
+    found = transaction.value("trial_left_by", worker=asking.resume, max_attempts=asking.max_attempts)
+    return None if found is None else int(found)
 
 
 def _dead_ones_count_on(transaction: Transaction, asking: Asking) -> bool:

@@ -1,14 +1,15 @@
-"""How an attempt ends: the edges that leave `running`, each guarded by the claim's token."""
+"""What the holder of a claim writes, fenced by its token: the attempt's history, and how the attempt ends."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
+from collections.abc import Iterable
 
 from dahps_core.errors import ClaimLost
 from dahps_core.ledger.connection import Parameter, Transaction
-from dahps_core.trial import Ending
+from dahps_core.trial import Claim, Ending, Report
 
 
 def end_if_held(transaction: Transaction, ending: Ending) -> None:
@@ -30,8 +31,17 @@ def end_if_held(transaction: Transaction, ending: Ending) -> None:
         consequence = "count_failure"
     if not is_held:
         _expect_outcome(transaction, ending)
-    elif consequence:
+        return
+    if consequence:
         transaction.change(consequence, number=ending.number)
+    _put_reports(transaction, ending, ending.reports)
+
+
+def report_if_held(transaction: Transaction, claim: Claim, reports: Iterable[Report]) -> None:
+    """Record what an attempt told of itself; raises as `end_if_held` does."""
+    if not transaction.value("is_held", number=claim.number, token=claim.token):
+        raise _lost(claim)
+    _put_reports(transaction, claim, reports)
 
 
 def storable(text: str | None) -> str | None:
@@ -52,12 +62,19 @@ def _change(transaction: Transaction, edge: str, ending: Ending, **data: Paramet
 
 
 def _result(ending: Ending) -> dict[str, Parameter]:
-    is_nan = ending.metric is not None and math.isnan(ending.metric)
-    return {
-        "metric": None if is_nan or ending.metric is None else float(ending.metric),
-        "metric_is_nan": int(is_nan),
-        "result": json.dumps(ending.result),
-    }
+    return {**_metric(ending.metric), "result": json.dumps(ending.result)}
+
+
+def _metric(metric: float | None) -> dict[str, Parameter]:
+    is_nan = metric is not None and math.isnan(metric)
+    return {"metric": None if is_nan or metric is None else float(metric), "metric_is_nan": int(is_nan)}
+
+
+def _put_reports(transaction: Transaction, attempt: Claim | Ending, reports: Iterable[Report]) -> None:
+    for step, metric in reports:
+        transaction.change(
+            "put_report", number=attempt.number, attempt=attempt.attempt, step=step, **_metric(metric)
+        )
 
 
 def _expect_outcome(transaction: Transaction, ending: Ending) -> None:
@@ -66,9 +83,13 @@ def _expect_outcome(transaction: Transaction, ending: Ending) -> None:
         "outcome_of_attempt", number=ending.number, attempt=ending.attempt, token=ending.token
     )
     if found != ending.outcome:
-        raise ClaimLost(
-            f"attempt {ending.attempt} is held no longer: "
-            "the trial was given up, claimed by another worker, or cancelled",
-            where=f"trial {ending.number}",
-            mend="Nothing is to be done: whoever holds the trial now records it",
-        )
+        raise _lost(ending)
+
+
+def _lost(attempt: Claim | Ending) -> ClaimLost:
+    return ClaimLost(
+        f"attempt {attempt.attempt} is held no longer: "
+        "the trial was given up, claimed by another worker, or cancelled",
+        where=f"trial {attempt.number}",
+        mend="Nothing is to be done: whoever holds the trial now records it",
+    )

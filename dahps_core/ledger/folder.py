@@ -52,7 +52,7 @@ def refuse_mixing(folder: Path, locking: Locking) -> None:
         raise LockingChangedError(
             f"the ledger was made with locking={made_with}, and this command says {locking}",
             where=str(folder),
-            mend=f"Use hydra.sweeper.locking={made_with}, or another ledger folder",
+            mend=f"Use locking={made_with} (hydra.sweeper.locking), or another ledger folder",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,12 +13,12 @@ from typing import Any, Literal
 from dahps_core.combination import Value
 from dahps_core.ledger import claiming, opening
 from dahps_core.ledger.connection import Database, Transaction
-from dahps_core.ledger.ending import end_if_held, storable
+from dahps_core.ledger.ending import end_if_held, report_if_held, storable
 from dahps_core.ledger.folder import FILE_NAME, Locking, locking_of, make_folder, possible, refuse_mixing
 from dahps_core.ledger.obituaries import obituaries
 from dahps_core.ledger.search import Search
 from dahps_core.ledger.steering import LedgerSteering
-from dahps_core.trial import Claim, Draw, Ending
+from dahps_core.trial import Claim, Draw, Ending, Report
 
 PATIENCE_S = 600.0
 
@@ -120,6 +120,7 @@ class Ledger(LedgerSteering):
         job: str | None,
         run_folder: str | None = None,
         log: str | None = None,
+        batch: str | None = None,
     ) -> str:
         """Enter a worker of a multirun.
 
@@ -131,6 +132,7 @@ class Ledger(LedgerSteering):
             run_folder: Where the multirun's trials write.
             log: The files that its job logs to, one a line: what the batch system says there of a worker that
                 was killed goes into the records of its trials.
+            batch: A name of its batch job that stays when a launcher starts the job's processes anew.
 
         Returns:
             The worker's id.
@@ -146,6 +148,7 @@ class Ledger(LedgerSteering):
                 host=host,
                 pid=pid,
                 job=job,
+                batch=batch,
                 log=storable(log),
                 branch=self._bound.branch,
                 now=time.time(),
@@ -186,6 +189,7 @@ class Ledger(LedgerSteering):
         time_left_s: float | None = None,
         trial_time_s: float | None = None,
         failing_since: int | None = None,
+        resume: str | None = None,
     ) -> Claim | Draw:
         """The next trial for a worker, or why it gets none.
 
@@ -207,6 +211,8 @@ class Ledger(LedgerSteering):
             failing_since: The number of the first trial of the worker's unbroken row of failures, if that is
                 long: it leaves if the multirun's trials on other hosts have finished since, and waits for the
                 first of them to end. None: no such row.
+            resume: The worker in whose place this one was started: the trial that it left comes before all
+                others. None: there is none.
 
         Raises:
             ClaimLost: That attempt's trial was claimed by another worker; nothing was recorded or claimed.
@@ -223,6 +229,7 @@ class Ledger(LedgerSteering):
             time_left_s,
             trial_time_s,
             failing_since,
+            resume,
         )
         # A waiting worker asks again and again, so it only reads while nothing has changed.
         is_waiting = worker in self._waiting and after is None
@@ -250,6 +257,15 @@ class Ledger(LedgerSteering):
             return before or claiming.claim(transaction, self._bound, asking)
 
         return self._database.write(serve)
+
+    def record_history(self, claim: Claim, reports: Iterable[Report]) -> None:
+        """What the attempt told of itself so far; of several metrics at one step the last one counts.
+
+        Raises:
+            ClaimLost: The trial was claimed by another worker, or cancelled.
+        """
+        told = tuple(reports)
+        self._database.write(partial(report_if_held, claim=claim, reports=told))
 
     def finish_if_held(
         self, claim: Claim, *, result: Value, metric: float | None, output_dir: str | None

@@ -16,10 +16,10 @@ from dahps_core.ledger.storage import damaged, not_a_ledger
 log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x44414850  # "DAHP", in the file's header
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _SCHEMA = statements("schema.sql")
-_UPGRADES = {1: statements("upgrade_1.sql"), 2: statements("upgrade_2.sql")}
+_UPGRADES = {old: statements(f"upgrade_{old}.sql") for old in range(1, SCHEMA_VERSION)}
 
 
 def make_tables(transaction: Transaction) -> None:

@@ -164,9 +164,12 @@ def _refuse_changes(
         spaces = kept.space.differences(asked.space) or ["the space is another one"]
     if not settings and not spaces:
         return
-    ways = "Give another ledger folder (hydra.sweeper.ledger=FOLDER)"
+    ways = "Give another ledger folder (a script's path, or hydra.sweeper.ledger=FOLDER)"
     if not settings:
-        ways += ", or add the new space to this ledger (hydra.sweeper.on_change=extend)"
+        ways += (
+            ", or add the new space to this ledger "
+            "(a script's on_change='extend', or hydra.sweeper.on_change=extend)"
+        )
     if not transaction.value("any_finished"):
         ways += ", or remove this one: nothing has finished in it"
     lines = "".join(f"\n  {change}" for change in settings + spaces)

@@ -78,8 +78,8 @@ INSERT INTO run (id, folder) VALUES (:run, :folder) ON CONFLICT (id) DO NOTHING;
 
 -- name: insert_worker
 -- A process that will ask for trials; once, though the answer may get lost.
-INSERT INTO worker (id, run, host, pid, job, log, branch, started_at)
-VALUES (:worker, :run, :host, :pid, :job, :log, :branch, :now)
+INSERT INTO worker (id, run, host, pid, job, batch, log, branch, started_at)
+VALUES (:worker, :run, :host, :pid, :job, :batch, :log, :branch, :now)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: set_worker_working
@@ -119,6 +119,11 @@ SELECT id FROM worker WHERE state = 'waiting';
 -- name: workers
 -- The workers of one multirun, in the order of their coming.
 SELECT id, run, host, pid, job, log, state, started_at, ended_at FROM worker WHERE run = :run ORDER BY started_at, id;
+
+-- name: last_worker_of_batch
+-- The last worker that a batch job has had.
+SELECT id, run, host, pid, job, log, state, started_at, ended_at FROM worker
+WHERE batch = :batch ORDER BY started_at DESC, id LIMIT 1;
 
 -- name: n_drawn
 -- How many trials there are: numbers are dense.
@@ -192,6 +197,17 @@ UNION ALL
 SELECT number, combination FROM trial
 WHERE state = 'lost' AND charged < :max_attempts AND worker IN (SELECT value FROM json_each(:dead))
 ORDER BY number;
+
+-- name: trial_left_by
+-- The last trial that a worker left unfinished, and that may run again.
+SELECT number FROM (
+    SELECT number, started_at FROM trial WHERE state = 'released' AND worker = :worker
+    UNION ALL
+    SELECT number, started_at FROM trial
+    WHERE state IN ('failed', 'died') AND charged < :max_attempts AND worker = :worker
+    UNION ALL
+    SELECT number, started_at FROM trial WHERE state = 'lost' AND charged < :max_attempts AND worker = :worker
+) ORDER BY started_at DESC, number DESC LIMIT 1;
 
 -- name: trials_that_may_come_back
 -- Who holds which trial that may come back.
@@ -340,6 +356,16 @@ WHERE number = :number AND token = :token AND state IN ('running', 'lost');
 UPDATE trial SET state = 'lost', ended_at = :now, error = :error
 WHERE number = :number AND token = :token AND state = 'running';
 
+-- name: put_report
+-- What an attempt told of itself at a step; the last word counts.
+INSERT INTO report (trial, attempt, step, metric, metric_is_nan)
+VALUES (:number, :attempt, :step, :metric, :metric_is_nan)
+ON CONFLICT (trial, attempt, step) DO UPDATE SET metric = excluded.metric, metric_is_nan = excluded.metric_is_nan;
+
+-- name: history
+-- What the attempts of a trial told of themselves.
+SELECT * FROM report WHERE trial = :number ORDER BY attempt, step;
+
 -- name: outcome_of_attempt
 -- How an attempt ended, by its token.
 SELECT state FROM trial WHERE number = :number AND token = :token
@@ -376,13 +402,17 @@ LEFT JOIN attempt AS last ON trial.token IS NULL AND last.trial = trial.number A
 LEFT JOIN worker ON worker.id = coalesce(trial.worker, last.worker)
 WHERE number >= :first ORDER BY number LIMIT :limit;
 
--- name: lowest_metric
--- The best trial of a search that minimizes.
-SELECT number FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER BY metric, number LIMIT 1;
+-- name: lowest_metrics
+-- The best trials of a search that minimizes.
+SELECT number FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER BY metric, number LIMIT :limit;
 
--- name: highest_metric
--- The best trial of a search that maximizes.
-SELECT number FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER BY metric DESC, number LIMIT 1;
+-- name: highest_metrics
+-- The best trials of a search that maximizes.
+SELECT number FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER BY metric DESC, number LIMIT :limit;
+
+-- name: finished_among
+-- Those among some trials that are finished.
+SELECT number FROM trial WHERE state = 'finished' AND number IN (SELECT value FROM json_each(:numbers));
 
 -- name: first_failure
 -- The first failed attempt of a multirun: its trial's number, its error.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,13 +77,32 @@ class LedgerReader:
         """All trials from a number on, with their last attempts; read by pages, so that no writer waits."""
         return reading.trials(self._database, first)
 
+    def history(self, number: int) -> list[tuple[int, int, float]]:
+        """What a trial's attempts told of themselves: (attempt, step, metric), by attempt and step.
+
+        What an attempt told last may come later: at its checkpoints, and at its end.
+        """
+        return self._database.read(lambda transaction: reading.history(transaction, number))
+
     def best(self) -> TrialRecord | None:
         """The finished trial with the best metric; NaN and None never win, ties go to the lower number."""
         return self._database.read(lambda transaction: reading.best(transaction, self.search.direction))
 
+    def finished_beyond_best(self, numbers: Collection[int], n_best: int) -> list[int]:
+        """Those among some trials that are finished, and not among so many of the best."""
+        return self._database.read(
+            lambda transaction: reading.finished_beyond_best(
+                transaction, self.search.direction, numbers, n_best
+            )
+        )
+
     def workers(self, run: str) -> list[reading.WorkerRecord]:
         """The workers of a multirun, in the order of their coming."""
         return self._database.read(lambda transaction: reading.workers(transaction, run))
+
+    def last_worker_of_batch(self, batch: str | None) -> reading.WorkerRecord | None:
+        """The last worker that was registered with this name of a batch job, if there is one."""
+        return self._database.read(lambda transaction: reading.last_worker_of_batch(transaction, batch))
 
     def worker_counts(self) -> dict[str, int]:
         """How many workers there are of each state: working, waiting, left."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from dahps_core.combination import Combination
 from dahps_core.ledger.connection import Database, Transaction
-from dahps_core.ledger.shapes import LISTED_TRIAL, WORKER, Shape, misfits
+from dahps_core.ledger.shapes import LISTED_TRIAL, REPORT, WORKER, Shape, misfits
 from dahps_core.ledger.storage import damaged
 from dahps_core.trial import TrialRecord, TrialState
 
@@ -80,10 +80,32 @@ def _page(transaction: Transaction, first: int) -> list[sqlite3.Row]:
 
 def best(transaction: Transaction, direction: str) -> TrialRecord | None:
     """The finished trial with the best metric; NaN and None never win, ties go to the lower number."""
-    number = transaction.value("lowest_metric" if direction == "minimize" else "highest_metric")
-    if number is None:
-        return None
-    return record(transaction.rows("trial_page", first=number, limit=1)[0])
+    numbers = _best_numbers(transaction, direction, 1)
+    return record(transaction.rows("trial_page", first=numbers[0], limit=1)[0]) if numbers else None
+
+
+def finished_beyond_best(
+    transaction: Transaction, direction: str, numbers: Iterable[int], n_best: int
+) -> list[int]:
+    """Those among some trials that are finished, and not among so many of the best."""
+    finished = transaction.rows("finished_among", numbers=json.dumps(list(numbers)))
+    best = set(_best_numbers(transaction, direction, n_best))
+    return [row["number"] for row in finished if row["number"] not in best]
+
+
+def _best_numbers(transaction: Transaction, direction: str, n_best: int) -> list[int]:
+    query = "lowest_metrics" if direction == "minimize" else "highest_metrics"
+    return [row["number"] for row in transaction.rows(query, limit=n_best)]
+
+
+def history(transaction: Transaction, number: int) -> list[tuple[int, int, float]]:
+    """What a trial's attempts told of themselves: (attempt, step, metric), by attempt and step."""
+    rows = transaction.rows("history", number=number)
+    if any(misfits(row, REPORT) for row in rows):
+        raise damaged(f"trial {number}: nobody writes what stands in its history")
+    return [
+        (row["attempt"], row["step"], math.nan if row["metric_is_nan"] else row["metric"]) for row in rows
+    ]
 
 
 def worker_counts(transaction: Transaction) -> dict[str, int]:
@@ -95,6 +117,12 @@ def worker_counts(transaction: Transaction) -> dict[str, int]:
 def workers(transaction: Transaction, run: str) -> list[WorkerRecord]:
     """The workers of a multirun, in the order of their coming."""
     return [_worker(row) for row in transaction.rows("workers", run=run)]
+
+
+def last_worker_of_batch(transaction: Transaction, batch: str | None) -> WorkerRecord | None:
+    """The last worker that a batch job has had, if it had one."""
+    row = transaction.row("last_worker_of_batch", batch=batch)
+    return None if row is None else _worker(row)
 
 
 def run(transaction: Transaction, run: str) -> RunRecord:

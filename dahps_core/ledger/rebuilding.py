@@ -77,6 +77,7 @@ def _fill(found: Salvage, path: Path) -> list[str]:
         for space, _ in found.spaces:
             connection.execute(_CARE["put_space"], space)
         n_lost = _put_trials(connection, found, known, str(unknown["id"]))
+        connection.executemany(_CARE["put_report"], found.reports)
         connection.execute(_CARE["put_numbers_enqueued"])
         connection.execute(_CARE["put_summaries"])
         connection.execute("COMMIT")

@@ -39,6 +39,7 @@ class Salvage:
     workers: list[Row]
     trials: dict[int, Row]
     attempts: list[Row]
+    reports: list[Row]
     n_trials: int
 
 
@@ -72,6 +73,11 @@ def salvage(path: Path) -> Salvage:
                 row
                 for row in _both_ways(connection, "salvage_attempts", shapes.ATTEMPT)
                 if row["outcome"] in _OUTCOMES
+            ],
+            [
+                row
+                for row in _both_ways(connection, "salvage_reports", shapes.REPORT)
+                if row["trial"] in trials and _is_report(row, trials[row["trial"]]["attempts"])
             ],
             max(len(drawn), max(trials, default=-1) + 1),
         )
@@ -184,6 +190,12 @@ def _is_allowed(row: Row) -> bool:
         and (is_finished or row["metric"] is None)
         and row["metric_is_nan"] in ((0, 1) if is_finished and row["metric"] is None else (0,))
     )
+
+
+def _is_report(row: Row, attempts: int) -> bool:
+    """Whether the schema would take the row of a report."""
+    is_nan = row["metric"] is None
+    return 1 <= row["attempt"] <= attempts and row["step"] >= 0 and bool(row["metric_is_nan"] == is_nan)
 
 
 #: Of an attempt that another one followed.

@@ -58,6 +58,8 @@ CREATE TABLE worker (
     host TEXT NOT NULL,
     pid INTEGER NOT NULL,
     job TEXT,
+    -- Of the batch job as it was first started: the same when a launcher starts its processes anew; NULL: none.
+    batch TEXT,
     -- The files that its job logs to, one a line.
     log TEXT,
     -- The only space whose trials it takes; NULL: it takes all.
@@ -170,4 +172,16 @@ CREATE TABLE attempt (
     error TEXT,
     -- An attempt belongs to one execution: two claims of a trial can never be the same attempt.
     PRIMARY KEY (trial, attempt)
+) WITHOUT ROWID;
+
+-- name: report
+-- The history of each attempt: the metric that it told at a step, and the last word for each step.
+CREATE TABLE report (
+    trial INTEGER NOT NULL REFERENCES trial,
+    attempt INTEGER NOT NULL CHECK (attempt >= 1),
+    step INTEGER NOT NULL CHECK (step >= 0),
+    -- NaN is NULL here, as in `trial`.
+    metric REAL,
+    metric_is_nan INTEGER NOT NULL DEFAULT 0 CHECK (metric_is_nan = (metric IS NULL)),
+    PRIMARY KEY (trial, attempt, step)
 ) WITHOUT ROWID;

@@ -78,6 +78,13 @@ ATTEMPT: Shape = {
     "output_dir": _TEXT_OR_NOT,
     "error": _TEXT_OR_NOT,
 }
+REPORT: Shape = {
+    "trial": _INTEGER,
+    "attempt": _INTEGER,
+    "step": _INTEGER,
+    "metric": _REAL_OR_NOT,
+    "metric_is_nan": _INTEGER,
+}
 #: What readers are told of a trial, and of its last attempt's worker.
 LISTED_TRIAL: Shape = {
     "number": _INTEGER,

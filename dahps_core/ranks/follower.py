@@ -8,12 +8,12 @@ from typing import Any
 
 from dahps_core.batch import BatchJob
 from dahps_core.child import Answer, Child, reason
-from dahps_core.combination import Combination
 from dahps_core.current import Trial, evaluating
 from dahps_core.errors import RanksError
 from dahps_core.ranks.channel import Channel, Message, readable
 from dahps_core.ranks.meeting import LIMIT_S, joined
 from dahps_core.ranks.place import in_place
+from dahps_core.ranks.records import trial_of
 from dahps_core.signals import JOB_SIGNALS, handled, heard
 
 #: How much of an error the leader is told, in characters: its end, where the reason stands.
@@ -62,7 +62,7 @@ class _Follower:
         while (order := self._order())["do"] != "end":
             # What is told of an attempt that has ended here already comes too late.
             if order["do"] == "start":
-                answer = self._attempt(_trial(order["trial"]), order["port"])
+                answer = self._attempt(trial_of(order["trial"]), order["port"])
                 error = answer.error and answer.error[-_TOLD:]
                 self._channel.send({"outcome": answer.outcome, "error": error})
         return str(order["reason"])
@@ -93,13 +93,3 @@ class _Follower:
                 else:
                     break
             return child.end()
-
-
-def _trial(record: Message) -> Trial:
-    return Trial(
-        number=record["number"],
-        attempt=record["attempt"],
-        repetition=record["repetition"],
-        combination=Combination(record["combination"].items()),
-        _checkpoint_dir=Path(record["checkpoint_dir"]),
-    )

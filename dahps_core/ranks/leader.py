@@ -9,6 +9,7 @@ from dahps_core.batch import BatchJob
 from dahps_core.child import Child
 from dahps_core.combination import Value
 from dahps_core.current import Trial
+from dahps_core.history import History
 from dahps_core.ranks.channel import readable
 from dahps_core.ranks.meeting import LIMIT_S, Member, gathered
 from dahps_core.ranks.ranked_child import RankedChild
@@ -43,16 +44,22 @@ class Leader:
         self._lost += [member for member in self._members if member.channel in ready]
         return f"{', '.join(map(str, self._lost))} of this job is gone" if self._lost else None
 
-    def start(self, trial: Trial, function: Callable[[], tuple[Value, float | None]]) -> Child | RankedChild:
+    def start(
+        self,
+        trial: Trial,
+        function: Callable[[], tuple[Value, float | None]],
+        history: History | None = None,
+    ) -> Child | RankedChild:
         """Start an attempt on all ranks; what is returned stands for all their children.
 
         Args:
             trial: When it is preempted, it is so on all ranks.
             function: Runs in a child of this process; what it returns is the attempt's result.
+            history: As for a `Child`: what this rank reports is the attempt's history.
         """
         if self._batch.size == 1:
-            return Child(function)
-        return RankedChild(function, trial, self._batch, self._members, self._lost)
+            return Child(function, history)
+        return RankedChild(function, history, trial, self._batch, self._members, self._lost)
 
     def end(self, reason: str) -> None:
         """Tell the followers that there are no more trials, and why."""

@@ -13,9 +13,12 @@ from dahps_core.batch import BatchJob
 from dahps_core.child import Answer, Child
 from dahps_core.combination import Value
 from dahps_core.current import Trial
+from dahps_core.history import History
+from dahps_core.ranks.blame import blamed
 from dahps_core.ranks.channel import Message, readable
 from dahps_core.ranks.meeting import Member
 from dahps_core.ranks.place import in_place
+from dahps_core.ranks.records import record_of
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ class RankedChild:
 
     Args:
         function: As for a `Child`; its result is the attempt's.
+        history: The same; of rank 0 alone.
         trial: When it is preempted, it is so on all ranks.
         batch: The job, as rank 0 sees it.
         members: The followers.
@@ -43,6 +47,7 @@ class RankedChild:
     def __init__(
         self,
         function: Callable[[], tuple[Value, float | None]],
+        history: History | None,
         trial: Trial,
         batch: BatchJob,
         members: Sequence[Member],
@@ -56,10 +61,10 @@ class RankedChild:
         self._has_told_of_preemption = False
         self._is_killed = False
         port = _free_port()
-        self._tell({"do": "start", "trial": _record(trial), "port": port})
+        self._tell({"do": "start", "trial": record_of(trial), "port": port})
         channels = [member.channel for member in members]
         # As the last rank knows this host: that one is most likely on another.
-        self._child = Child(in_place(function, batch, channels[-1].here, port, channels))
+        self._child = Child(in_place(function, batch, channels[-1].here, port, channels), history)
 
     def __enter__(self) -> RankedChild:
         return self
@@ -115,9 +120,7 @@ class RankedChild:
         failures = self._failures + gone
         if not failures or self._trial.preempted:
             return answer
-        # A rank that was killed tells nothing of the trial; that the others lost it, neither.
-        outcome = "died" if any(failure.outcome == "died" for _, failure in failures) else "failed"
-        return Answer(outcome, error="\n\n".join(f"{who}: {failure.error}" for who, failure in failures))
+        return blamed(failures)
 
     def _end_others(self) -> None:
         self._tell({"do": "kill"})
@@ -149,16 +152,6 @@ class RankedChild:
             if not member.channel.sent(message):
                 self._busy.remove(member)
                 self._lost.append(member)
-
-
-def _record(trial: Trial) -> Message:
-    return {
-        "number": trial.number,
-        "attempt": trial.attempt,
-        "repetition": trial.repetition,
-        "combination": dict(trial.combination),
-        "checkpoint_dir": str(trial._checkpoint_dir),
-    }
 
 
 def _free_port() -> int:

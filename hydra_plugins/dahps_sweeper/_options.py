@@ -37,6 +37,7 @@ def worker_options(options: DictConfig, place: Place) -> WorkerOptions:
         trial_timeout_s=options.trial_timeout,
         trial_time_s=options.trial_time,
         grace_s=options.grace,
+        keep_checkpoints=options.keep_checkpoints,
     )
 
 

@@ -13,8 +13,6 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-_OUTSIDE = object()
-
 
 class Direction(Enum):
     """Which end of the metric is best."""
@@ -130,6 +128,10 @@ class DahpsSweeperConf:
     # time), before it is killed; at most what the batch system grants.
     grace: float = 20.0
 
+    # Of how many of the best finished trials the checkpoints are kept; 0: of none, null: of all. A trial that
+    # may still run keeps its own.
+    keep_checkpoints: int | None = None
+
     # Where a trial runs: "process", in one of its own, so that a crash ends nothing but itself; "none", in
     # its worker's; "auto": in one of its own, unless the launcher runs its jobs here (Hydra's basic one).
     isolation: Isolation = Isolation.auto
@@ -141,25 +143,25 @@ class DahpsSweeperConf:
 ConfigStore.instance().store(group="hydra/sweeper", name="dahps", node=DahpsSweeperConf, provider="dahps")
 
 
-def _of_trial(name: str, outside: Any = _OUTSIDE) -> Any:
+def _of_trial(name: str, *default: Any) -> Any:
     from dahps_core.current import current_trial
 
     trial = current_trial()
-    if trial is None:
-        if outside is _OUTSIDE:
-            raise ValueError(
-                f"${{dahps:{name}}} has no value outside of a trial; give one: ${{dahps:{name},VALUE}}"
-            )
-        return outside
     values = {
         "number": lambda: trial.number,
         "attempt": lambda: trial.attempt,
         "repetition": lambda: trial.repetition,
+        "level": lambda: trial.level,
+        "resource": lambda: trial.resource,
         "checkpoint_dir": lambda: str(trial.checkpoint_dir),
     }
     if name not in values:
         raise ValueError(f"${{dahps:{name}}}: a trial has no {name!r}, it has {', '.join(values)}")
-    return values[name]()
+    # A default may be null, so none is something else: and no mark of ours, which launchers pickle a copy of.
+    if default and trial.number is None:
+        return default[0]
+    value = values[name]()
+    return default[0] if default and value is None else value
 
 
 # The one function's name was another function's until OmegaConf 2.4, which warns of the older name.

@@ -303,7 +303,8 @@ def _is_safe(call):
     function = ast.unparse(call.func)
     constants = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
     if function == "torch.load":
-        return constants.get("weights_only") is True
+        # Where the user says so in so many words, and only there.
+        return constants.get("weights_only") is True or "weights_only=weights_only" in ast.unparse(call)
     is_by_name = function in ("__import__", "importlib.import_module") and call.args
     if is_by_name and isinstance(call.args[0], ast.Constant):
         return str(call.args[0].value).partition(".")[0] not in EXECUTING

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dahps_core.batch import BatchJob
+from tests.support import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,6 +101,37 @@ def test_all_that_were_started_together_have_one_key(environ, other):
     assert BatchJob.from_environment(environ).key == BatchJob.from_environment(other).key != ""
 
 
+@pytest.mark.parametrize(
+    ("environ", "later", "is_one"),
+    [
+        (TORCHRUN, TORCHRUN | {"TORCHELASTIC_RESTART_COUNT": "1", "MASTER_PORT": "29501"}, True),
+        (TORCHRUN | {"TORCHELASTIC_RUN_ID": "a"}, TORCHRUN, False),
+        ({"TORCHELASTIC_RUN_ID": "a"}, {"TORCHELASTIC_RUN_ID": "a", "TORCHELASTIC_RESTART_COUNT": "1"}, True),
+        ({"TORCHELASTIC_RUN_ID": "a"}, {"TORCHELASTIC_RUN_ID": "a", "SLURM_JOB_ID": "17"}, False),
+        (STEP, STEP | {"SLURM_PROCID": "0"}, True),
+        (STEP, STEP | {"SLURM_STEP_ID": "1"}, False),
+    ],
+)
+def test_what_a_launcher_starts_anew_is_of_one_lineage(environ, later, is_one):
+    first, second = BatchJob.from_environment(environ), BatchJob.from_environment(later)
+    assert None not in (first.lineage, second.lineage)
+    assert (first.lineage == second.lineage) is is_one
+    assert second.restarts == int(later.get("TORCHELASTIC_RESTART_COUNT", 0))
+
+
+def test_a_process_alone_is_of_no_lineage_and_no_array():
+    alone = BatchJob.from_environment({})
+    assert (alone.lineage, alone.restarts, alone.array) == (None, 0, None)
+
+
+def test_the_tasks_of_a_job_array_know_that_they_are_of_one():
+    array = {"SLURM_ARRAY_JOB_ID": "16", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "17"}
+    job = BatchJob.from_environment(array)
+    assert job.array is not None
+    assert job.array == BatchJob.from_environment(array | {"SLURM_ARRAY_TASK_ID": "4"}).array
+    assert job.array != BatchJob.from_environment(array | {"SLURM_ARRAY_JOB_ID": "15"}).array
+
+
 NAMES = sorted(
     {*STEP, *LOCAL, *TORCHRUN, "SLURM_JOB_END_TIME", "SLURM_JOB_START_TIME", "SLURM_RESTART_COUNT"}
 )
@@ -165,9 +197,8 @@ def test_a_batch_script_and_its_steps(slurm, python):
     script = slurm.folder / "script"
     command = " ".join(f"'{word}'" for word in python)
     script.write_text(f"#!/bin/sh\n{command}\nsrun {command}\nsrun -N1 -n2 --relative=1 {command}\n")
-    slurm.run(
-        "sbatch", "--wait", "-N2", "-n4", "--ntasks-per-node=2", "--array=3", "--output=log", str(script)
-    )
+    slurm.run("sbatch", "-N2", "-n4", "--ntasks-per-node=2", "--array=3", "--output=log", str(script))
+    wait_until(lambda: not slurm.squeue(), 60, "the end of the job")
     jobs = told(Path("log").read_text())
     (alone,) = (job for job in jobs if job["size"] == 1)
     assert alone["log"] == str(slurm.folder / "log")
@@ -187,7 +218,8 @@ def test_a_requeued_job_has_another_key(slurm, python):
         f"#!/bin/sh\nsrun {command}\n"
         '[ "$SLURM_RESTART_COUNT" ] || { scontrol requeue $SLURM_JOB_ID; sleep 600; }\n'
     )
-    slurm.run("sbatch", "--wait", "-n2", "--requeue", "--open-mode=append", "--output=log", str(script))
+    slurm.run("sbatch", "-n2", "--requeue", "--open-mode=append", "--output=log", str(script))
+    wait_until(lambda: not slurm.squeue(), 60, "the end of its second run")
     jobs = told(Path("log").read_text())
     assert len(jobs) == 4
     assert len({job["key"] for job in jobs}) == 2

@@ -153,6 +153,24 @@ def test_a_trial_can_end_its_own_processes():
         signal.signal(signal.SIGTERM, before)
 
 
+def test_a_process_of_a_trial_ends_by_a_sigterm_that_comes_as_it_begins():
+    has_begun = threading.Event()
+
+    def fork():
+        has_begun.set()
+        if (child := os.fork()) == 0:
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), None
+
+    # Registered before what a trial registers, it is called before that.
+    os.register_at_fork(after_in_child=lambda: has_begun.is_set() and os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        assert answer_of(fork).result == -signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 WORKER = """
 import os, signal, sys
 from dahps_core.child import Child

@@ -1,6 +1,8 @@
 """Which way imports run; see each rule's reason."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,9 @@ ORDER = [
     "doctor",
     "batch",
     "ranks",
+    "claims",
     "worker",
+    "script",
     "cli",
 ]
 
@@ -28,12 +32,13 @@ NEVER = [
     # pattern, forbidden, why
     (
         "**/*.py",
-        {"hydra", "omegaconf", "hydra_plugins", "torch"},
+        {"hydra", "omegaconf", "hydra_plugins"},
         "the core serves scripts that use none of them",
     ),
     ("[!l]*.py", {"sqlite3"}, "only the ledger knows SQL"),
     ("doctor/*.py", {"sqlite3"}, "only the ledger knows SQL"),
     ("ranks/*.py", {"sqlite3", "pickle"}, "ranks speak JSON, and leave the ledger to the worker"),
+    ("script/*.py", {"sqlite3", "pickle"}, "scripts leave the ledger to the ledger, and speak JSON"),
     ("strategies/*.py", {"sqlite3", "time", "random", "secrets", "os"}, "a strategy is a pure function"),
     ("strategies/*.py", {"dahps_core.ledger"}, "a strategy is told what the ledger holds"),
     ("space/*.py", {"os", "pathlib", "io", "sqlite3", "logging"}, "the space does no I/O"),
@@ -50,6 +55,10 @@ def imported(path):
             yield node.module
 
 
+def top(module):
+    return module.partition(".")[0]
+
+
 @pytest.mark.parametrize(("pattern", "forbidden", "why"), NEVER)
 def test_what_may_not_be_imported(pattern, forbidden, why):
     files = list(CORE.glob(pattern))
@@ -58,9 +67,19 @@ def test_what_may_not_be_imported(pattern, forbidden, why):
         f"{path.relative_to(CORE)} imports {name}: {why}"
         for path in files
         for name in imported(path)
-        if name in forbidden or name.partition(".")[0] in forbidden
+        if name in forbidden or top(name) in forbidden
     ]
     assert not breaches
+
+
+def test_torch_is_imported_by_what_serves_it_alone():
+    importing = [path.name for path in CORE.glob("**/*.py") if "torch" in map(top, imported(path))]
+    assert set(importing) <= {"checkpoints.py", "torch_utils.py"}
+
+
+def test_torch_is_not_imported_before_it_is_used():
+    code = "import sys, dahps_core.current, dahps_core.worker; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
 
 
 @pytest.mark.parametrize("module", ORDER)

@@ -60,7 +60,7 @@ def test_the_code_of_a_trial_knows_which_it_is(tmp_path, isolate):
 
     work(tmp_path, prepare, isolate=isolate)
     assert {trial.metric for trial in Ledger.open(tmp_path).trials()} == {1.0}
-    assert current_trial() is None
+    assert current_trial().number is None
 
 
 def test_all_attempts_of_a_trial_share_its_checkpoints(tmp_path):

@@ -13,7 +13,7 @@ def start_training(app: Path, folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def checkpoint(folder: Path) -> Any:
-    return torch.load(folder / "checkpoint.pt", weights_only=True)
+    return torch.load(folder / "checkpoints" / "checkpoint.pt", weights_only=True)
 
 
 def test_a_killed_run_that_is_run_again_ends_with_the_numbers_of_an_uninterrupted_one(
@@ -23,7 +23,7 @@ def test_a_killed_run_that_is_run_again_ends_with_the_numbers_of_an_uninterrupte
 
     victim = start_training(app, killed)
     deadline = time.monotonic() + 60
-    while not (killed / "checkpoint.pt").exists():
+    while not (killed / "checkpoints" / "checkpoint.pt").exists():
         assert victim.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -41,12 +41,15 @@ def test_a_killed_run_that_is_run_again_ends_with_the_numbers_of_an_uninterrupte
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_train_returns_the_validation_accuracy(seed: int, tmp_path: Path, app: Path) -> None:
+def test_train_returns_the_validation_accuracy(
+    seed: int, tmp_path: Path, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from hydra import compose, initialize_config_dir
 
     from train import train
 
-    overrides = [f"seed={seed}", f"checkpoint_dir='{tmp_path}'", "epochs=1"]
+    monkeypatch.chdir(tmp_path)
+    overrides = [f"seed={seed}", "epochs=1"]
     with initialize_config_dir(config_dir=str(app / "conf"), version_base="1.3"):
         accuracy = train(compose("config", overrides))
     assert type(accuracy) is float

@@ -1,5 +1,3 @@
-import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +6,10 @@ import torch
 from torch import nn
 
 import training
+from dahps_core import current_trial
 from data import Digits, digits
 from models import VisionTransformer
-from training import fit, load_checkpoint, save_checkpoint
+from training import fit
 
 
 class KilledError(Exception):
@@ -29,12 +28,15 @@ def start(seed: int) -> tuple[nn.Module, torch.optim.Optimizer]:
     return model, torch.optim.AdamW(model.parameters(), lr=1e-2)
 
 
-def train_to(epochs: int, checkpoint: Path, data: tuple[Digits, Digits], seed: int = 0) -> float:
-    return fit(*start(seed), *data, epochs=epochs, crop_size=8, batch_size=32, checkpoint=checkpoint)
+def train_to(epochs: int, folder: Path, data: tuple[Digits, Digits], seed: int = 0) -> float:
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        return fit(*start(seed), *data, epochs=epochs, crop_size=8, batch_size=32, trial=current_trial())
 
 
-def state(checkpoint: Path) -> Any:
-    return torch.load(checkpoint, weights_only=True)
+def state(folder: Path) -> Any:
+    return torch.load(folder / "checkpoints" / "checkpoint.pt", weights_only=True)
 
 
 def assert_same(one: Any, other: Any) -> None:
@@ -42,7 +44,7 @@ def assert_same(one: Any, other: Any) -> None:
 
 
 def test_training_learns(tmp_path: Path, data: tuple[Digits, Digits]) -> None:
-    assert train_to(6, tmp_path / "c.pt", data) > train_to(1, tmp_path / "d.pt", data) + 0.1
+    assert train_to(6, tmp_path / "c", data) > train_to(1, tmp_path / "d", data) + 0.1
 
 
 def test_a_seed_repeats_a_run_and_another_one_does_not(tmp_path: Path, data: tuple[Digits, Digits]) -> None:
@@ -56,69 +58,33 @@ def test_a_seed_repeats_a_run_and_another_one_does_not(tmp_path: Path, data: tup
 def test_a_run_stopped_within_an_epoch_ends_with_the_numbers_of_an_uninterrupted_one(
     tmp_path: Path, data: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uninterrupted = train_to(4, tmp_path / "whole.pt", data)
+    uninterrupted = train_to(4, tmp_path / "whole", data)
 
     def stop(*args: Any) -> float:
-        if (tmp_path / "stopped.pt").exists() and state(tmp_path / "stopped.pt")["epoch"] == 2:
+        if (tmp_path / "stopped" / "checkpoints").exists() and state(tmp_path / "stopped")["epoch"] == 2:
             raise KilledError  # the third epoch has trained already, but is not saved
         return evaluate(*args)
 
     evaluate = training.evaluate
     monkeypatch.setattr(training, "evaluate", stop)
     with pytest.raises(KilledError):
-        train_to(4, tmp_path / "stopped.pt", data)
+        train_to(4, tmp_path / "stopped", data)
     monkeypatch.undo()
 
     # The second attempt starts from other random numbers: all that counts must come from the checkpoint.
-    assert train_to(4, tmp_path / "stopped.pt", data, seed=99) == uninterrupted
-    assert_same(state(tmp_path / "stopped.pt"), state(tmp_path / "whole.pt"))
+    assert train_to(4, tmp_path / "stopped", data, seed=99) == uninterrupted
+    assert_same(state(tmp_path / "stopped"), state(tmp_path / "whole"))
 
 
 def test_a_longer_run_goes_on_where_a_shorter_one_ended(tmp_path: Path, data: tuple[Digits, Digits]) -> None:
-    train_to(1, tmp_path / "grown.pt", data)
-    assert train_to(3, tmp_path / "grown.pt", data) == train_to(3, tmp_path / "whole.pt", data)
-    assert_same(state(tmp_path / "grown.pt"), state(tmp_path / "whole.pt"))
+    train_to(1, tmp_path / "grown", data)
+    assert train_to(3, tmp_path / "grown", data) == train_to(3, tmp_path / "whole", data)
+    assert_same(state(tmp_path / "grown"), state(tmp_path / "whole"))
 
 
 def test_a_finished_run_is_not_trained_again(
     tmp_path: Path, data: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accuracy = train_to(1, tmp_path / "c.pt", data)
+    accuracy = train_to(1, tmp_path / "c", data)
     monkeypatch.delattr(training, "train_epoch")
-    assert train_to(1, tmp_path / "c.pt", data) == accuracy
-
-
-def test_a_save_that_is_cut_off_leaves_the_checkpoint_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def cut_off(*args: Any) -> None:
-        raise KilledError
-
-    save_checkpoint(tmp_path / "c.pt", *start(0), epoch=1, accuracy=0.5)
-    monkeypatch.setattr(os, "replace", cut_off)
-    with pytest.raises(KilledError):
-        save_checkpoint(tmp_path / "c.pt", *start(1), epoch=2, accuracy=0.6)
-    assert load_checkpoint(tmp_path / "c.pt", *start(2)) == (1, 0.5)
-
-
-class Bomb:
-    """Leaves a mark when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.mark,)
-
-
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    mark = tmp_path / "executed"
-    for is_zip in (True, False):
-        path = tmp_path / f"{is_zip}.pt"
-        torch.save({"model": Bomb(mark)}, path, _use_new_zipfile_serialization=is_zip)
-        with pytest.raises(pickle.UnpicklingError, match=r"(?i)weights"):
-            load_checkpoint(path, *start(0))
-        assert not mark.exists()
-        torch.load(path, weights_only=False)
-        assert mark.exists(), "the bomb is one"
-        mark.unlink()
+    assert train_to(1, tmp_path / "c", data) == accuracy

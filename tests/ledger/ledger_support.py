@@ -5,7 +5,7 @@ from contextlib import closing
 
 from dahps_core.ledger import FILE_NAME, Search
 from dahps_core.space import SearchSpace
-from dahps_core.trial import Claim, Ending
+from dahps_core.trial import Claim, Ending, Report
 
 
 def space_of(*values, repetitions=1, check_unique=True):
@@ -66,6 +66,9 @@ def ending_of(claim, outcome="finished", **told):
         outcome, {"error": "boom"}
     )
     return Ending(claim.number, claim.attempt, claim.token, outcome, **told)
+
+
+REPORTS = (Report(1, 0.5), Report(2, float("nan")))
 
 
 def finish(ledger, claim, metric=0.5, result=None, output_dir="out"):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_support import (
+    REPORTS,
     ask,
     claimed,
     ending_of,
@@ -46,7 +47,9 @@ def full(tmp_path_factory):
             if number % 9 == 0:
                 (fail, lose, release)[number // 9 % 3](ledger, claim)
             else:
-                finish(ledger, claim, metric=claim.number / 7)
+                reports = REPORTS if claim.number % 2 else ()
+                metric = claim.number / 7
+                ledger.end_if_held(ending_of(claim, result=metric, metric=metric, reports=reports))
     with Ledger.join(folder, grid(*range(N_VALUES)), on_change="extend") as ledger:
         for _ in range(40):
             claim = claimed(ledger, worker, max_attempts=3)
@@ -145,6 +148,8 @@ class TestCheck:
             ("UPDATE run SET n_failed = 99", ["run", "summary"]),
             ("UPDATE space SET cursor = 3", ["space", "cursor"]),
             ("UPDATE space SET definition = '[]'", ["search cannot be read"]),
+            ("UPDATE report SET attempt = 7 WHERE trial = 3", ["trial 3", "attempt 7", "never made"]),
+            ("UPDATE report SET trial = 5000 WHERE trial = 3", ["report", "trial"]),
             ("UPDATE meta SET locking = 'folder'", ["locking"]),
             ("UPDATE meta SET seed = 'one'", ["search cannot be read"]),
             ("DELETE FROM meta", ["nothing says what is searched"]),
@@ -302,6 +307,9 @@ class TestRebuilding:
             "UPDATE trial SET pardoned = 100 WHERE number = 5",
             "UPDATE trial SET number = 10000000000 WHERE number = 5",
             "UPDATE space SET n_enqueued = 10000000000",
+            "UPDATE report SET attempt = 7",
+            "UPDATE report SET step = -step",
+            "UPDATE report SET metric_is_nan = 2 WHERE step = 2",
         ],
     )
     def test_rows_that_no_schema_would_take_are_left(self, full, copied, capsys, damage):
@@ -343,6 +351,8 @@ class TestRebuilding:
         break_it(copied, "DELETE FROM attempt")
         assert main(["recover", str(copied), "--into", str(copied.parent / "new")]) == 0
         assert "240 of 240 trials could be read" in capsys.readouterr().out
+        with Ledger.open(copied) as old, Ledger.open(copied.parent / "new") as new:
+            assert str(new.history(3)) == str(old.history(3)) == "[(1, 1, 0.5), (1, 2, nan)]"
         assert (copied.parent / "new" / "checkpoints" / "3" / "state").read_text() == "of 3"
         assert main(["recover", str(copied), "--into", str(copied.parent / "new")]) == 1
         assert "is there already" in capsys.readouterr().err
@@ -355,7 +365,13 @@ class TestRebuilding:
         assert capsys.readouterr().err.startswith("dahps: ")
 
 
-LOOKS = (Ledger.counts, Ledger.best, lambda ledger: [*ledger.trials()], lambda ledger: ledger.run("run"))
+LOOKS = (
+    Ledger.counts,
+    Ledger.best,
+    lambda ledger: [*ledger.trials()],
+    lambda ledger: ledger.run("run"),
+    lambda ledger: ledger.history(3),
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -5,7 +5,19 @@ import shutil
 import signal
 
 import pytest
-from ledger_support import ask, assert_sound, claimed, ending_of, fail, finish, grid, lose, register, release
+from ledger_support import (
+    REPORTS,
+    ask,
+    assert_sound,
+    claimed,
+    ending_of,
+    fail,
+    finish,
+    grid,
+    lose,
+    register,
+    release,
+)
 from trap import set_trap
 
 from dahps_core.errors import LedgerError
@@ -68,6 +80,16 @@ def claim_lost(scene, ledger):
 
 def finish_and_claim(scene, ledger):
     return claimed(ledger, scene.worker, after=ending_of(scene.held))
+
+
+def record_history(scene, ledger):
+    ledger.record_history(scene.held, REPORTS)
+    assert len(ledger.history(scene.held.number)) == 2
+    return True
+
+
+def finish_with_history(scene, ledger):
+    return claimed(ledger, scene.worker, after=ending_of(scene.held, result=1.0, metric=1.0, reports=REPORTS))
 
 
 def wait(scene, ledger):
@@ -140,6 +162,8 @@ ACTIONS = [
     claim_released,
     claim_lost,
     finish_and_claim,
+    record_history,
+    finish_with_history,
     wait,
     enter,
     retire,
@@ -211,6 +235,8 @@ def test_a_process_that_is_killed_at_any_step(scene, folder, action):
         if scene.locking == "fcntl":
             assert_sound(copy)
         assert list(breaches(copy)) == []
+        with Ledger.open(copy) as ledger:
+            assert len(ledger.history(scene.held.number)) in (0, 2)
         if child.exitcode == 0:
             assert answers.recv() is True
             break

@@ -15,7 +15,7 @@ from trap import set_trap
 from dahps_core.cli import row
 from dahps_core.ledger import FILE_NAME, Ledger
 from dahps_core.ledger.making import SCHEMA_VERSION
-from dahps_core.trial import Draw
+from dahps_core.trial import Draw, TrialState
 
 VERSIONS = sorted(Path(__file__).with_name("versions").iterdir())
 
@@ -64,6 +64,8 @@ def test_an_upgraded_search_goes_on_to_its_end(old):
     with Ledger.open(old) as ledger:
         dead = [worker.id for run in ("first", "second") for worker in ledger.workers(run)]
         worker = register(ledger)
+        ledger.resume()
+        ledger.retry(*[trial.number for trial in ledger.trials() if trial.state is TrialState.CANCELLED])
         size = ledger.search.space.n_trials
         n_finished = len([trial for trial in ledger.trials() if trial.state.value == "finished"])
         for _ in range(size - n_finished):

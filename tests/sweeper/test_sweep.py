@@ -154,7 +154,7 @@ def test_a_mapping_of_metrics_needs_the_name_of_the_objective(app):
 def test_what_cannot_rank_fails_with_a_reason(app):
     app.sweep("x=1", "behaviour=normal,text", "hydra.sweeper.max_attempts=1")
     (failed,) = [trial for trial in app.trials() if trial["state"] == "failed"]
-    assert failed["error"].startswith("the training function's result is 'good' of type str")
+    assert failed["error"].startswith("the trial's result is 'good' of type str")
 
 
 def test_without_a_tree_there_is_one_trial(app):

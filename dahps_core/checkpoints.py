@@ -1,0 +1,108 @@
+"""Checkpoints on the shared storage: written as a whole or not at all, and removed when nobody needs them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dahps_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from dahps_core.ledger import Ledger
+
+#: In the trial's folder.
+FILE_NAME = "checkpoint.pt"
+_UNFINISHED = ".unfinished"
+
+
+def save(states: Any, path: Path, before_it_counts: Callable[[], None] = lambda: None) -> None:
+    """Write a checkpoint in place of the one before, which stays whole until the new one is.
+
+    Nothing of the states is copied: tensors go to the file from where they are.
+
+    Args:
+        states: What `torch.save` takes.
+        path: Where to; in a folder that is there.
+        before_it_counts: Called when all is written, and before it takes the place of what was there; if that
+            raises, it does not.
+    """
+    import torch
+
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+    try:
+        torch.save(states, unfinished)
+        _sync(unfinished)
+        before_it_counts()
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+    # Of writers that were killed; only who still holds the claim comes here.
+    for left_over in path.parent.glob(f"{path.name}.*{_UNFINISHED}"):
+        left_over.unlink(missing_ok=True)
+
+
+def load(path: Path, *, map_location: Any = None, weights_only: bool = True) -> Any | None:
+    """The checkpoint at `path`, or None if there is none; tensors are read when they are used.
+
+    Args:
+        path: As `save` was given it.
+        map_location: As for `torch.load`.
+        weights_only: Whether only tensors and plain values are read, and nothing that could run code.
+
+    Raises:
+        CheckpointError: It holds something else, or is no checkpoint.
+    """
+    import torch
+
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location=map_location, weights_only=weights_only, mmap=True)
+    except Exception as error:
+        told = (str(error) or type(error).__name__).splitlines()[0]
+        if weights_only and type(error).__name__ == "UnpicklingError":
+            what = f"the checkpoint holds more than tensors and plain values ({told})"
+            mend = "If you trust all who can write there: load_checkpoint(weights_only=False)"
+        else:
+            what = f"the checkpoint cannot be loaded ({told})"
+            mend = "If it is damaged, remove it: the trial starts anew"
+        raise CheckpointError(what, where=str(path), mend=mend) from error
+
+
+def remove_unkept(ledger: Ledger, keep: int | None) -> None:
+    """Remove the checkpoints of finished trials that are not among the best ones.
+
+    What others should have removed, and died before they did, is removed as well. The checkpoints of a trial
+    that may still run stay, whatever its metric.
+
+    Args:
+        ledger: Whose checkpoints.
+        keep: Of so many of the best trials they are kept; None: of all.
+    """
+    if keep is None:
+        return
+    numbers: list[int] = []
+    with suppress(OSError):  # there is none yet, or the storage refuses: the next one tries again
+        names = os.listdir(ledger.checkpoint_dir(0).parent)
+        numbers += [int(name) for name in names if name.isdecimal()]
+    for number in ledger.finished_beyond_best(numbers, keep):
+        path = ledger.checkpoint_dir(number)
+        if path.is_symlink():  # a rebuilt ledger's, to what the old one keeps
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)  # others may remove it, too
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
