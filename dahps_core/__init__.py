@@ -7,17 +7,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dahps_core.combination import Combination
     from dahps_core.current import Trial, current_trial
-    from dahps_core.errors import DahpsError
+    from dahps_core.errors import DahpsError, SearchExhausted
     from dahps_core.ledger import Ledger, Search
+    from dahps_core.script import DistributedAsynchronousGridSearch, DistributedAsynchronousRandomSearch
     from dahps_core.space import SearchSpace
 
-__all__ = ["Combination", "DahpsError", "Ledger", "Search", "SearchSpace", "Trial", "current_trial"]
+__all__ = [
+    "Combination",
+    "DahpsError",
+    "DistributedAsynchronousGridSearch",
+    "DistributedAsynchronousRandomSearch",
+    "Ledger",
+    "Search",
+    "SearchExhausted",
+    "SearchSpace",
+    "Trial",
+    "current_trial",
+]
 
 _HOMES = {
     "Combination": "combination",
     "DahpsError": "errors",
+    "DistributedAsynchronousGridSearch": "script",
+    "DistributedAsynchronousRandomSearch": "script",
     "Ledger": "ledger",
     "Search": "ledger",
+    "SearchExhausted": "errors",
     "SearchSpace": "space",
     "Trial": "current",
     "current_trial": "current",

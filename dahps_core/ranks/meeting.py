@@ -17,7 +17,7 @@ from typing import NamedTuple
 from dahps_core.batch import BatchJob
 from dahps_core.errors import RanksError
 from dahps_core.ledger.storage import refused
-from dahps_core.ranks.channel import Channel, greet, welcome
+from dahps_core.ranks.channel import Channel, Message, greet, welcome
 
 FOLDER_NAME = "ranks"
 #: Seconds for which the ranks of a job wait for each other: all of them import what they need first.
@@ -49,21 +49,57 @@ def gathered(batch: BatchJob, folder: Path, limit_s: float) -> list[Member]:
         RanksError: Not all came within the limit.
         LedgerUnavailableError: The storage refuses the file with the address.
     """
-    deadline = time.monotonic() + limit_s
-    secret = secrets.token_bytes(32)
-    members: dict[int, Member] = {}
-    with (
-        socket.create_server(("", 0), backlog=batch.size) as server,
-        _published(folder / FOLDER_NAME, batch, server.getsockname()[1], secret),
-    ):
+    with Listener(batch) as listener, _published(folder / FOLDER_NAME, batch, listener.found):
+        return listener.members(str(folder / FOLDER_NAME), limit_s)
+
+
+class Listener:
+    """The leader's socket, at which the others come in.
+
+    Args:
+        batch: The job, as rank 0 sees it.
+
+    Attributes:
+        found: By which the others reach it: JSON's values, and a secret.
+    """
+
+    def __init__(self, batch: BatchJob) -> None:
+        self._batch = batch
+        self._secret = secrets.token_bytes(32)
+        self._server = socket.create_server(("", 0), backlog=batch.size)
+        self.found: Message = {
+            "host": batch.host,
+            "addresses": _addresses(),
+            "port": self._server.getsockname()[1],
+            "secret": self._secret.hex(),
+        }
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.close()
+
+    def members(self, where: str, limit_s: float) -> list[Member]:
+        """Wait for all followers.
+
+        Args:
+            where: They find the leader, for people.
+            limit_s: For how many seconds.
+
+        Raises:
+            RanksError: Not all came within the limit.
+        """
+        deadline = time.monotonic() + limit_s
+        members: dict[int, Member] = {}
         try:
-            while len(members) < batch.size - 1:
-                server.settimeout(max(deadline - time.monotonic(), 0.001))
-                if member := _admitted(server.accept()[0], secret, batch):
+            while len(members) < self._batch.size - 1:
+                self._server.settimeout(max(deadline - time.monotonic(), 0.001))
+                if member := _admitted(self._server.accept()[0], self._secret, self._batch):
                     members[member.rank] = member
         except TimeoutError:
-            raise _incomplete(batch, folder, members, limit_s) from None
-    return [members[rank] for rank in sorted(members)]
+            raise _incomplete(self._batch, where, members, limit_s) from None
+        return [members[rank] for rank in sorted(members)]
 
 
 def joined(batch: BatchJob, folder: Path, limit_s: float) -> Channel:
@@ -76,7 +112,8 @@ def joined(batch: BatchJob, folder: Path, limit_s: float) -> Channel:
     path = folder / FOLDER_NAME / batch.key
     while True:
         try:
-            return _connected(path, batch)
+            _see_new_files(path.parent, batch)
+            return reached(json.loads(path.read_text(encoding="utf-8")), batch)
         except (OSError, ValueError, KeyError, TypeError) as error:
             why = error  # the file of a leader that is gone, perhaps
         if time.monotonic() > deadline:
@@ -85,9 +122,29 @@ def joined(batch: BatchJob, folder: Path, limit_s: float) -> Channel:
         pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
+def reached(found: Message, batch: BatchJob) -> Channel:
+    """The way to the leader.
+
+    Args:
+        found: As its `Listener` tells.
+        batch: The job, as this rank sees it.
+
+    Raises:
+        OSError: None of its addresses leads there.
+        KeyError, TypeError, ValueError: No listener wrote this.
+    """
+    secret = bytes.fromhex(found["secret"])
+    failures = []
+    for address in found["addresses"]:
+        channel = _greeted(address, int(found["port"]), secret, batch)
+        if isinstance(channel, Channel):
+            return channel
+        failures.append(f"{address}: {channel}")
+    raise ConnectionError(f"rank 0 on {found['host']}, port {found['port']}: " + "; ".join(failures))
+
+
 @contextmanager
-def _published(folder: Path, batch: BatchJob, port: int, secret: bytes) -> Iterator[None]:
-    found = {"host": batch.host, "addresses": _addresses(), "port": port, "secret": secret.hex()}
+def _published(folder: Path, batch: BatchJob, found: Message) -> Iterator[None]:
     path = folder / batch.key
     unfinished = folder / f".{batch.key}.{secrets.token_hex(4)}"
     try:
@@ -117,19 +174,6 @@ def _admitted(connected: socket.socket, secret: bytes, batch: BatchJob) -> Membe
         pass
     channel.close()
     return None
-
-
-def _connected(path: Path, batch: BatchJob) -> Channel:
-    _see_new_files(path.parent, batch)
-    found = json.loads(path.read_text(encoding="utf-8"))
-    secret = bytes.fromhex(found["secret"])
-    failures = []
-    for address in found["addresses"]:
-        channel = _greeted(address, int(found["port"]), secret, batch)
-        if isinstance(channel, Channel):
-            return channel
-        failures.append(f"{address}: {channel}")
-    raise ConnectionError(f"rank 0 on {found['host']}, port {found['port']}: " + "; ".join(failures))
 
 
 def _greeted(address: str, port: int, secret: bytes, batch: BatchJob) -> Channel | OSError:
@@ -170,15 +214,15 @@ def _interface_addresses() -> Iterator[str]:
                 yield socket.inet_ntoa(fcntl.ioctl(asked.fileno(), _SIOCGIFADDR, request)[20:24])
 
 
-def _incomplete(batch: BatchJob, folder: Path, members: dict[int, Member], limit_s: float) -> RanksError:
+def _incomplete(batch: BatchJob, where: str, members: dict[int, Member], limit_s: float) -> RanksError:
     for member in members.values():
         member.channel.close()
     missing = [str(rank) for rank in range(1, batch.size) if rank not in members]
     shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
     return RanksError(
         f"of {batch.size} ranks {len(missing)} did not come within {limit_s:g} s: rank {shown}",
-        where=str(folder / FOLDER_NAME),
-        mend="Their own logs say why: they did not start, or did not find this folder, or a firewall is "
+        where=where,
+        mend="Their own logs say why: they did not start, or did not find this place, or a firewall is "
         f"between their hosts and {batch.host}",
     )
 

@@ -30,7 +30,7 @@ def alone(app: Path, folder: Path, *overrides: str) -> None:
 
 
 def checkpoint(folder: Path) -> Any:
-    return torch.load(folder / "checkpoint.pt", weights_only=True)
+    return torch.load(folder / "checkpoints" / "checkpoint.pt", weights_only=True)
 
 
 def test_two_processes_train_one_model_as_well_as_one_does(app: Path, tmp_path: Path) -> None:
@@ -70,6 +70,6 @@ def test_the_tasks_of_a_job_train_a_trial_together(app: Path, tmp_path: Path) ->
     command = [sys.executable, "train.py", "-m", *launcher, *few, *folders]
     subprocess.run(command, cwd=app, check=True, timeout=120)
     (trained,) = (tmp_path / "ledger").glob("checkpoints/*/checkpoint.pt")
-    assert checkpoint(trained.parent)["epoch"] == 1
+    assert torch.load(trained, weights_only=True)["epoch"] == 1
     assert (tmp_path / "sweep" / "0" / "train.log").read_text().count("epoch 1 of 1") == 1
     assert (tmp_path / "sweep" / "0" / "train.rank1.log").exists()

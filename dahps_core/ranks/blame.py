@@ -1,0 +1,14 @@
+"""Whose fault it is that an attempt ended, where several ranks have failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dahps_core.child import Answer
+
+
+def blamed(failures: Sequence[tuple[str, Answer]]) -> Answer:
+    """What the failures of some ranks, each with its name, make of their attempt."""
+    # A rank that was killed tells nothing of the trial; that the others lost it, neither.
+    outcome = "died" if any(failure.outcome == "died" for _, failure in failures) else "failed"
+    return Answer(outcome, error="\n\n".join(f"{who}: {failure.error}" for who, failure in failures))

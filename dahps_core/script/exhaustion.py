@@ -1,0 +1,23 @@
+"""Why there is no combination for a script, in words for people."""
+
+from __future__ import annotations
+
+from dahps_core.ledger import Ledger
+from dahps_core.trial import Draw
+
+_WORDS = {
+    Draw.EXHAUSTED: "every combination is drawn, and no trial is left to run",
+    Draw.LEAVE: "every combination is drawn, and others wait already for what may come back",
+    Draw.STOPPED: "a person stopped the search",
+    Draw.OUT_OF_TIME: "this job ends before another trial would",
+    Draw.RETIRED: "trials fail on this host that do not fail elsewhere",
+}
+
+
+def why_exhausted(draw: Draw, ledger: Ledger, run: str) -> str:
+    """Why a process of a run was refused a trial."""
+    if draw is not Draw.FAILING:
+        return _WORDS[draw]
+    record = ledger.run(run)
+    first = "trial {}: {}".format(*record.first_failure) if record.first_failure else "no error is known"
+    return f"the first {record.n_failed} attempts all failed; {first}"

@@ -1,0 +1,218 @@
+"""How a script's process comes to its end, and what then becomes of the trial in its hand.
+
+A process is one worker at a time and evaluates one trial at a time: signals, hooks and `current_trial` belong
+to the whole process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from multiprocessing.connection import wait
+from multiprocessing.util import Finalize
+from types import TracebackType
+
+from dahps_core import kernel
+from dahps_core.child import Answer, reason
+from dahps_core.errors import LedgerError
+from dahps_core.interruption import Interruption
+from dahps_core.script.holding import Following, Holding
+from dahps_core.signals import can_be_handled
+
+log = logging.getLogger(__name__)
+
+
+class Process(Interruption):
+    """This process, as the worker of a script's search.
+
+    Attributes:
+        worker: Its claims, or its connection to rank 0; None while the process is none.
+        holding: The trial in its hand, if there is one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.worker: AbstractContextManager[object] | None = None
+        self.holding: Holding | Following | None = None
+        self._grace_s = 0.0
+        self._told: Answer | None = None
+        self._judging = threading.Lock()
+        self._noted, self._notes = os.pipe()
+        os.set_blocking(self._notes, False)
+        self._handlers = ExitStack()
+        threading.Thread(target=self._end_when_told, name="dahps-leaving", daemon=True).start()
+        _hook_in()
+
+    def tell(self, reason: str) -> None:
+        """As of every interruption; the trial in hand is told at once."""
+        super().tell(reason)
+        if self.holding:
+            self.holding.trial.preempt()
+
+    def work(self, worker: AbstractContextManager[object], grace_s: float) -> None:
+        """Be this worker, who hears signals, until `leave`; whose trial has so many seconds to leave."""
+        self._grace_s = grace_s
+        self._handlers.enter_context(self.hearing_signals())
+        self._handlers.enter_context(_noting_signals(self._notes))
+        worker.__enter__()
+        self.worker = worker
+
+    def hold(self, holding: Holding | Following) -> None:
+        """Take a trial into the hand."""
+        self.holding = holding
+        if self.reason:
+            holding.trial.preempt()
+
+    def end(self, answer: Answer) -> None:
+        """End the attempt in hand, if there is one; raises as a `Holding` does."""
+        try:
+            if holding := self.holding:  # until it has ended, for another thread to wait for
+                holding.end(answer)
+        finally:
+            self.holding = None
+            if self.reason:  # it draws no more
+                self.leave()
+
+    def leave(self, error: BaseException | None = None) -> None:
+        """Be a worker no more; what was claimed for it is given back."""
+        worker, self.worker = self.worker, None
+        try:
+            if worker:
+                worker.__exit__(type(error) if error else None, error, None)
+        finally:
+            self.forget_handlers()
+
+    def forget_handlers(self) -> None:
+        """Let those hear the signals that did before."""
+        self._handlers.close()
+
+    def judged(self, error: BaseException | None) -> Answer:
+        """What becomes of the attempt in hand if this is how the script leaves it; None: by its end."""
+        holding = self.holding
+        if self.reason:
+            return self._judged_when_told()
+        if error is None and holding:
+            return holding.judged(holding.left_open)
+        if isinstance(error, Exception) and holding and not holding.trial.preempted:
+            return holding.judged(Answer("failed", error=reason(error)))
+        return Answer("released", error=f"{type(error).__name__}: the script left its trial")
+
+    def end_quietly(self, answer: Answer) -> None:
+        """End the attempt in hand, if there is one; the ledger's refusal is logged."""
+        try:
+            self.end(answer)
+        except LedgerError as refusal:
+            log.error("%s", refusal)
+
+    def _judged_when_told(self) -> Answer:
+        # Once, and at once: what other ranks do later is the consequence.
+        with self._judging:
+            if self._told is None:
+                self._told = Answer("released", error=self.reason)
+                if self.holding:
+                    self._told = self.holding.judged(self._told)
+            return self._told
+
+    def _end_when_told(self) -> None:
+        self._wait_for_word()
+        if self._judged_when_told().outcome == "released":
+            log.warning("%s: the script has %g s to leave.", self.reason, self._grace_s)
+            if holding := self.holding:
+                holding.preempt()
+            time.sleep(self._grace_s)
+        if self.holding or self._heard:
+            self._end_now()
+
+    def _wait_for_word(self) -> None:
+        # Handlers run in the main thread, which may wait for a rank that never comes, in a collective
+        # operation of torch.distributed. What the kernel notes is read here meanwhile.
+        while not self.reason:
+            if self._noted in wait([self.fileno(), self._noted]):
+                for number in os.read(self._noted, 4096):
+                    if number in self._hears:
+                        self._hear(number, None)
+
+    def _end_now(self) -> None:
+        number = self._heard[0] if self._heard else signal.SIGTERM
+        try:
+            self.end_quietly(self.judged(None))
+            self.leave()
+            self.answer()
+        finally:
+            kernel.die_of(number)
+
+
+@contextmanager
+def _noting_signals(notes: int) -> Iterator[None]:
+    if not can_be_handled():
+        yield
+        return
+    before = signal.set_wakeup_fd(notes, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        if can_be_handled():
+            signal.set_wakeup_fd(before)
+
+
+_process: Process | None = None
+
+
+def this_process() -> Process:
+    """This process, which becomes one that leaves in order."""
+    global _process
+    if _process is None:
+        _process = Process()
+    return _process
+
+
+@functools.cache
+def _hook_in() -> None:
+    global _excepthook
+    _excepthook, sys.excepthook = sys.excepthook, _on_exception
+    os.register_at_fork(after_in_child=_forget)
+    if multiprocessing.parent_process() is None:
+        atexit.register(_at_the_end)
+    else:
+        Finalize(None, _at_the_end, exitpriority=100)  # these leave without what is registered with atexit
+
+
+_excepthook = sys.__excepthook__
+
+
+def _on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    try:
+        _excepthook(kind, error, trace)
+    finally:
+        if _process and not hasattr(sys, "ps1"):  # a mistyped line in a session is no failure
+            _process.end_quietly(_process.judged(error))
+
+
+def _at_the_end() -> None:
+    if not _process:
+        return
+    error = sys.exc_info()[1]  # in a child of multiprocessing
+    if isinstance(error, SystemExit) and error.__context__:
+        error = error.__context__  # torch.multiprocessing has handled it
+    _process.end_quietly(_process.judged(error))
+    with suppress(LedgerError):
+        _process.leave()
+    with suppress(SystemExit):
+        _process.answer()
+
+
+def _forget() -> None:
+    """In a forked child: it holds nothing, and ends by SIGTERM at once, as data loaders' processes must."""
+    global _process
+    if _process:
+        _process.forget_handlers()
+        _process = None

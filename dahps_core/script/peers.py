@@ -1,0 +1,206 @@
+"""The ranks of a script: what becomes of one of them, rank 0 is told.
+
+When a rank raises or dies, torchrun and `srun` end the others by SIGTERM, as they do when the whole job is
+preempted. Rank 0, which records, must tell the two apart: a trial that kills rank 1 each time would be
+released each time, and run for ever. So each rank has a connection to rank 0, on which it tells why it
+fails; a connection that ends without a word is a death.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from contextlib import suppress
+
+from dahps_core.batch import BatchJob
+from dahps_core.child import Answer
+from dahps_core.current import Trial
+from dahps_core.errors import RanksError
+from dahps_core.ranks.blame import blamed
+from dahps_core.ranks.channel import Channel, Message, readable
+from dahps_core.ranks.meeting import Listener, Member, reached
+
+#: Seconds in which the ranks, which have just met, must all be connected.
+LIMIT_S = 60.0
+#: Seconds to wait for another rank's word when rank 0 has failed, perhaps because of it.
+BLAME_S = 5.0
+#: How much of an error rank 0 is told, in characters: its end. It must not have to be read to be sent.
+_TOLD = 30_000
+
+_open: weakref.WeakSet[Channel] = weakref.WeakSet()
+
+
+class Peers:
+    """The other ranks, as rank 0 sees them; for any thread, but not for a signal's handler.
+
+    Args:
+        batch: The job, as rank 0 sees it.
+        listener: At which the others come in, now.
+
+    Raises:
+        RanksError: Not all of them came.
+    """
+
+    def __init__(self, batch: BatchJob, listener: Listener) -> None:
+        self._host = batch.host
+        self._listened_to = listener.members(f"sync_parameters on {batch.host}", LIMIT_S)
+        self._gone: list[Member] = []
+        self._said: dict[Member, Message] = {}
+        self._hearing = threading.Lock()
+        _open.update(member.channel for member in self._listened_to)
+
+    def judged(self, trial: Trial, own: Answer) -> Answer:
+        """How an attempt ended that has ended for rank 0, when the others are asked.
+
+        Args:
+            trial: The attempt.
+            own: "failed", which may be another rank's doing, who is waited for a little; or "released", where
+                rank 0 has just been told to end.
+
+        Returns:
+            `own`, where no other rank has failed, was killed or was told to end.
+        """
+        said = self._heard(trial, BLAME_S if own.outcome == "failed" else 0.0)
+        failures = [(who, answer) for who, answer in said if answer.outcome != "released"]
+        if failures:
+            mine = [(f"rank 0 (host {self._host})", own)] if own.outcome == "failed" else []
+            return blamed(mine + failures)
+        return said[0][1] if said else own
+
+    def preempt(self, trial: Trial) -> None:
+        """Tell the others that the trial is to leave."""
+        with self._hearing:
+            for member in self._listened_to:
+                member.channel.sent(_about(trial))
+
+    def close(self) -> None:
+        """Listen to nobody any more."""
+        with self._hearing:
+            for member in [*self._listened_to, *self._gone]:
+                member.channel.close()
+            self._listened_to, self._gone = [], []
+
+    def _heard(self, trial: Trial, limit_s: float) -> list[tuple[str, Answer]]:
+        """What others have said of an attempt, as soon as one has."""
+        deadline = time.monotonic() + limit_s
+        with self._hearing:
+            while not (said := self._said_of(trial)) and self._listened_to:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    break
+                self._hear(left_s)
+        return said
+
+    def _hear(self, timeout_s: float) -> bool:
+        channels = readable([member.channel for member in self._listened_to], timeout_s)
+        for member in [member for member in self._listened_to if member.channel in channels]:
+            self._take_in(member)
+        return bool(channels)
+
+    def _take_in(self, member: Member) -> None:
+        try:
+            message = member.channel.receive()
+        except ConnectionError:
+            self._listened_to.remove(member)
+            self._gone.append(member)
+            return
+        if "left" in message:
+            self._listened_to.remove(member)
+            member.channel.close()
+        else:
+            self._said[member] = message
+
+    def _said_of(self, trial: Trial) -> list[tuple[str, Answer]]:
+        # All that has arrived: the first to be read need not be the first to fail.
+        while self._hear(0):
+            pass
+        words = {
+            member: Answer(message["outcome"], error=message["error"])
+            for member, message in self._said.items()
+            if message.items() >= _about(trial).items()
+        }
+        death = Answer("died", error="its process is gone")
+        words = {**dict.fromkeys(self._gone, death), **words}
+        return [(str(member), words[member]) for member in sorted(words)]
+
+
+class Peer:
+    """Another rank than 0, with its connection to it; a context manager, which it leaves in good order.
+
+    Args:
+        batch: The job, as this rank sees it.
+        found: What rank 0's listener tells.
+
+    Raises:
+        RanksError: Rank 0 cannot be reached.
+    """
+
+    def __init__(self, batch: BatchJob, found: Message) -> None:
+        self._channel = _connected(batch, found)
+        self._trial: Trial | None = None
+        self._preempted: Message | None = None
+        self._telling = threading.Lock()
+        _open.add(self._channel)
+        threading.Thread(target=self._listen, name="dahps-peer", daemon=True).start()
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Tell rank 0 that this process goes in good order."""
+        with self._telling:
+            self._channel.sent({"left": True})
+            self._channel.close()
+
+    def follow(self, trial: Trial) -> None:
+        """From now on this trial is evaluated."""
+        with self._telling:
+            self._trial = trial
+            self._preempt()
+
+    def tell(self, answer: Answer) -> None:
+        """Tell rank 0, before others do, how the attempt has ended here; the first word counts."""
+        with self._telling:
+            trial, self._trial = self._trial, None
+            if trial:
+                error = answer.error and answer.error[-_TOLD:]
+                self._channel.sent({**_about(trial), "outcome": answer.outcome, "error": error})
+
+    def _listen(self) -> None:
+        with suppress(OSError, ValueError):  # closed, here or there
+            while True:
+                readable([self._channel], None)
+                preempted = self._channel.receive()
+                with self._telling:
+                    self._preempted = preempted
+                    self._preempt()
+
+    def _preempt(self) -> None:
+        # Rank 0 may tell of a trial that has not begun here, or is over.
+        if self._trial and self._preempted == _about(self._trial):
+            self._trial.preempt()
+
+
+def _connected(batch: BatchJob, found: Message) -> Channel:
+    try:
+        return reached(found, batch)
+    except OSError as error:
+        raise RanksError(
+            f"rank {batch.rank} on {batch.host} cannot reach rank 0: {error}",
+            mend="A firewall may keep these hosts apart, though torch.distributed joins them by another way",
+        ) from error
+
+
+def _about(trial: Trial) -> Message:
+    return {"number": trial.number, "attempt": trial.attempt}
+
+
+def _close_all() -> None:
+    for channel in _open:
+        channel.close()
+
+
+# Held open in a forked process, such as a data loader's, they would hide the death of this one.
+os.register_at_fork(after_in_child=_close_all)
