@@ -48,6 +48,7 @@ chaos: install ## a search of 150 trials through a storm of two minutes, on a SL
 
 bench: bench-own ## what the ledger and the sweeper cost, beside others
 	$(BIN)/python tests/benchmarks/peers.py
+	$(BIN)/python tests/benchmarks/regret.py
 	$(BIN)/python tests/benchmarks/utilisation.py
 	$(BIN)/python tests/benchmarks/file_operations.py
 

@@ -9,13 +9,18 @@ if TYPE_CHECKING:
     from dahps_core.current import Trial, current_trial
     from dahps_core.errors import DahpsError, SearchExhausted
     from dahps_core.ledger import Ledger, Search
-    from dahps_core.script import DistributedAsynchronousGridSearch, DistributedAsynchronousRandomSearch
+    from dahps_core.script import (
+        DistributedAsynchronousGridSearch,
+        DistributedAsynchronousHyperBand,
+        DistributedAsynchronousRandomSearch,
+    )
     from dahps_core.space import SearchSpace
 
 __all__ = [
     "Combination",
     "DahpsError",
     "DistributedAsynchronousGridSearch",
+    "DistributedAsynchronousHyperBand",
     "DistributedAsynchronousRandomSearch",
     "Ledger",
     "Search",
@@ -29,6 +34,7 @@ _HOMES = {
     "Combination": "combination",
     "DahpsError": "errors",
     "DistributedAsynchronousGridSearch": "script",
+    "DistributedAsynchronousHyperBand": "script",
     "DistributedAsynchronousRandomSearch": "script",
     "Ledger": "ledger",
     "Search": "ledger",

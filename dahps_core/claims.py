@@ -20,6 +20,7 @@ from dahps_core.heartbeat import Heart, Observer
 from dahps_core.interruption import Interruption
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.reading import WorkerRecord
+from dahps_core.strategies.stopping import Stopper
 from dahps_core.trial import Claim, Draw, Ending
 from dahps_core.worker_options import WorkerOptions
 
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 #: The longest pause in seconds between two questions of a worker that waits for a trial; there are few such.
 MAX_IDLE_S = 0.5
+
+#: Of so many other trials a median is taken.
+OTHERS_OF_STOPPER = 100
 
 #: With so many failures one after the other, a worker asks how others fare.
 _FAILURES_IN_A_ROW = 3
@@ -107,6 +111,15 @@ class Claims:
             return not is_held
         return False
 
+    def stopper(self, claim: Claim) -> Stopper | None:
+        """What tells a trial whether it should stop, by what the ledger knows when it begins."""
+        rule, direction = self._options.stop, self._ledger.search.direction
+        if rule is None:
+            return None
+        before = {step: metric for _, step, metric in self._ledger.history(claim.number)}
+        others = self._ledger.last_histories(OTHERS_OF_STOPPER) if rule == "median" else []
+        return Stopper(rule, self._options.stop_after, direction, before, others)
+
     def __enter__(self) -> Claims:
         self.heart.__enter__()
         return self
@@ -179,6 +192,7 @@ class Claims:
             trial_time_s=self._options.trial_time_s,
             failing_since=self._failing_since(),
             resume=self._resume,
+            max_resource_total=self._options.max_resource_total,
         )
         if isinstance(draw, Claim):
             self._idle_s, self._resume = 0.0, None

@@ -34,6 +34,9 @@ COLUMNS = (
     "started_at",
     "ended_at",
     "error",
+    "level",
+    "resource",
+    "metrics",
 )
 
 
@@ -96,6 +99,7 @@ def status_of(ledger: Ledger) -> dict[str, Any]:
         "repetitions": search.space.repetitions,
         "drawn": ledger.n_drawn,
         "trials": {state.value: count for state, count in ledger.counts().items()},
+        "levels": [vars(rung) for rung in ledger.rungs()],
         "paused": ledger.is_paused(),
         "workers": ledger.worker_counts(),
         "best": row(best) if best else None,
@@ -104,7 +108,11 @@ def status_of(ledger: Ledger) -> dict[str, Any]:
 
 def row(trial: TrialRecord) -> dict[str, Value]:
     """One trial, as `dahps export` gives it; times are seconds since the epoch."""
-    values = vars(trial) | {"combination": dict(trial.combination), "state": trial.state.value}
+    values = vars(trial) | {
+        "combination": dict(trial.combination),
+        "state": trial.state.value,
+        "metrics": {str(level): metric for level, metric in trial.metrics.items()},
+    }
     return {column: values[column] for column in COLUMNS}
 
 
@@ -117,14 +125,29 @@ def _print_status(status: dict[str, Any]) -> None:
         ("space", f"{status['space_size']:,} combinations{repetitions}, {status['drawn']:,} trials drawn"),
         ("trials", _listed(status["trials"])),
         ("workers", _listed(status["workers"])),
-        ("best", "none yet" if best is None else f"{best['metric']} (trial #{best['number']})"),
+        ("best", "none yet" if best is None else _shown_best(best)),
     ]
+    if status["levels"]:
+        rows[4:4] = [("levels", _shown_levels(status["levels"]))]
     if best is not None:
         rows += [("", shown_overrides(best["combination"])), ("", best["output_dir"] or "")]
     if status["paused"]:
         rows.append(("paused", shlex.join(["dahps", "resume", status["ledger"]]) + " goes on"))
     for name, text in rows:  # whole, however long: a path that is cut is of no use
         print(f"{name:8}{printable(text)}".rstrip())
+
+
+def _shown_best(best: dict[str, Any]) -> str:
+    where = "" if best["resource"] is None else f" at {best['resource']}"
+    return f"{best['metric']}{where} (trial #{best['number']})"
+
+
+def _shown_levels(levels: list[dict[str, Any]]) -> str:
+    return "; ".join(
+        f"{one['resource']}: {one['n_ended']} ended"
+        + f", {one['n_promoted']} promoted" * (one is not levels[-1])
+        for one in levels
+    )
 
 
 def _listed(counts: dict[str, int]) -> str:
@@ -140,7 +163,7 @@ def _write_csv(rows: Iterator[dict[str, Value]], out: TextIO) -> None:
     writer = csv.DictWriter(out, COLUMNS)
     writer.writeheader()
     for values in rows:
-        writer.writerow(values | {"combination": json.dumps(values["combination"])})
+        writer.writerow(values | {name: json.dumps(values[name]) for name in ("combination", "metrics")})
 
 
 def _write_json(rows: Iterator[dict[str, Value]], out: TextIO) -> None:

@@ -18,6 +18,7 @@ from dahps_core.combination import Combination
 from dahps_core.errors import ConfigurationError
 from dahps_core.history import History, HistoryFile
 from dahps_core.metric import read_number
+from dahps_core.strategies.stopping import Stopper
 from dahps_core.trial import Report
 
 
@@ -57,6 +58,7 @@ class Trial:
     resource: int | float | None = None
     #: None on a rank that records nothing: another one does.
     _history: History | HistoryFile | None = field(default=None, repr=False, compare=False)
+    _stopper: Stopper | None = field(default=None, repr=False, compare=False)
     _is_preempted: Flag = field(default_factory=Flag, repr=False, compare=False)
 
     @property
@@ -99,7 +101,19 @@ class Trial:
         """
         if self._history is not None:
             number = read_number(metric, "the reported metric", "Report a number")
-            self._history.report(Report(_read_step(step), number))
+            told = Report(_read_step(step), number)
+            self._history.report(told)
+            if self._stopper:
+                self._stopper.take(*told)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether what was reported so far is not worth going on with, by the rule of `strategy.stop`.
+
+        Never, unless one was chosen. Training code that asks after each report ends as usual, and returns the
+        metric that it has come to. Only rank 0 knows: the others report nothing.
+        """
+        return self._stopper is not None and self._stopper.should_stop
 
     def save_checkpoint(self, states: Any) -> None:
         """Save what the next attempt goes on from, in place of what was saved before; rank 0's alone.

@@ -79,6 +79,9 @@ class Evaluation:
             combination=claim.combination,
             _checkpoint_dir=self._ledger.checkpoint_dir(claim.number),
             _history=history,
+            level=claim.level,
+            resource=claim.resource,
+            _stopper=self._claims.stopper(claim),
         )
         with evaluating(trial):
             ending = self._evaluated(claim, trial, history)
@@ -149,4 +152,5 @@ class Evaluation:
 
 
 def _again(claim: Claim) -> str:
-    return f" (attempt {claim.attempt})" if claim.attempt > 1 else ""
+    level = "" if claim.resource is None else f", level {claim.level}: {claim.resource}"
+    return level + (f" (attempt {claim.attempt})" if claim.attempt > 1 else "")

@@ -5,7 +5,8 @@ A leaf: it knows neither storage nor strategies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -16,7 +17,9 @@ class TrialState(str, Enum):
     """Where a trial stands. `lost`, `failed`, `released` and `queued` trials are run again."""
 
     RUNNING = "running"  #: claimed, and being evaluated
-    FINISHED = "finished"  #: has its result, for good
+    FINISHED = (
+        "finished"  #: has its result, for good; where the strategy has levels, it may go on to the next
+    )
     FAILED = "failed"  #: its last attempt raised; run again while attempts are left
     RELEASED = "released"  #: given back by its worker (preempted, interrupted); first in the queue
     QUEUED = "queued"  #: asked for by a person; next in the queue
@@ -47,6 +50,8 @@ class Claim:
         token: Fences every write made in this claim's name.
         combination: What to evaluate.
         repetition: From 0; which of the combination's evaluations this is.
+        level: Of resource, from 0, if the strategy has levels.
+        resource: What the trial is given at that level; None without levels.
     """
 
     number: int
@@ -54,6 +59,8 @@ class Claim:
     token: str
     combination: Combination
     repetition: int
+    level: int = 0
+    resource: int | float | None = None
 
 
 class Report(NamedTuple):
@@ -99,6 +106,9 @@ class TrialRecord:
         result: All that the training function returned: a number, a mapping of numbers, or None.
         worker: The host, process and job of the last attempt; None before the first.
         error: Why the last attempt did not finish.
+        level: At which level it is evaluated, or was last; 0 if the strategy has none.
+        resource: What it is given there; None without levels.
+        metrics: Level -> the metric there, of all levels where it finished; empty without levels.
     """
 
     number: int
@@ -113,3 +123,6 @@ class TrialRecord:
     started_at: float | None
     ended_at: float | None
     error: str | None
+    level: int = 0
+    resource: int | float | None = None
+    metrics: Mapping[int, float | None] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dahps_core.errors import ConfigurationError
+from dahps_core.strategies.stopping import STOP_RULES
 
 #: The longest that a program can wait, in seconds: poll counts milliseconds in 31 bits.
 _LONGEST_S = 24 * 86_400.0
@@ -25,6 +26,9 @@ class WorkerOptions:
         trial_time_s: How long a trial takes, for a worker whose job's time is ending; None: as long as half
             of the last ones took at most.
         grace_s: How long a trial that is told to leave may go on.
+        stop: The rule by which trials are told that they should stop, one of `STOP_RULES`; None: none is.
+        stop_after: How many reports come before that at least.
+        max_resource_total: How much all trials may use at all levels, in all; None: no limit.
         keep_checkpoints: Of how many of the best finished trials checkpoints are kept; None: of all.
     """
 
@@ -38,12 +42,29 @@ class WorkerOptions:
     trial_time_s: float | None = None
     grace_s: float = 20.0
     keep_checkpoints: int | None = None
+    max_resource_total: float | None = None
+    stop: str | None = None
+    stop_after: int = 5
 
     def __post_init__(self) -> None:
         for name in ("max_trials", "max_attempts", "stop_after_failures"):
             value = getattr(self, name)
             if value is not None and not 1 <= value < 2**63:
                 raise ConfigurationError(f"{name} is {value}", mend="It must be at least 1, and below 2^63")
+        if self.stop is not None and self.stop not in STOP_RULES:
+            raise ConfigurationError(
+                f"{self.stop!r} is unknown",
+                where="strategy.stop",
+                mend=f"Give one of {', '.join(STOP_RULES)}",
+            )
+        if not self.stop_after >= 1:
+            raise ConfigurationError(
+                f"{self.stop_after} is too few", where="strategy.stop_after", mend="Give a number of reports"
+            )
+        if self.max_resource_total is not None and not self.max_resource_total > 0:
+            raise ConfigurationError(
+                f"max_resource_total is {self.max_resource_total}", mend="Give more than 0"
+            )
         if self.keep_checkpoints is not None and not 0 <= self.keep_checkpoints < 2**63:
             raise ConfigurationError(
                 f"keep_checkpoints is {self.keep_checkpoints}",

@@ -22,7 +22,29 @@ FROM trial WHERE number >= :first ORDER BY number LIMIT :limit;
 
 -- name: attempts
 -- The earlier attempts of some trials.
-SELECT trial, attempt, outcome FROM attempt WHERE trial BETWEEN :first AND :last ORDER BY trial, attempt;
+SELECT trial, attempt, outcome, ended_at, level, metric, metric_is_nan, result FROM attempt
+WHERE trial BETWEEN :first AND :last ORDER BY trial, attempt;
+
+-- name: standings
+-- How some trials stand in the rungs where they ended.
+SELECT trial, bracket, level, score, is_promoted FROM standing
+WHERE trial BETWEEN :first AND :last ORDER BY trial, level;
+
+-- name: rungs
+-- What is kept of each rung, and what there is.
+SELECT rung.*, count(place) AS n, count(score) AS n_scores, total(is_top) AS n_in_top, total(is_promoted) AS n_gone
+FROM rung LEFT JOIN standing USING (bracket, level) GROUP BY rung.bracket, rung.level;
+
+-- name: misplaced
+-- Rungs of which a trial outside the top is better than one in it.
+SELECT bracket, level FROM rung WHERE EXISTS (
+    SELECT 1 FROM
+        (SELECT score, place FROM standing AS one WHERE one.bracket = rung.bracket AND one.level = rung.level
+         AND is_top = 1 AND score IS NOT NULL ORDER BY score DESC, place DESC LIMIT 1) AS worst,
+        (SELECT score, place FROM standing AS one WHERE one.bracket = rung.bracket AND one.level = rung.level
+         AND is_top = 0 AND score IS NOT NULL ORDER BY score, place LIMIT 1) AS best
+    WHERE best.score < worst.score OR (best.score = worst.score AND best.place < worst.place)
+);
 
 -- name: unmade_attempts
 -- Attempts that told of themselves, and were never made.
@@ -95,14 +117,25 @@ INSERT INTO worker (id, run, host, pid, job, log, state, started_at, ended_at)
 VALUES (:id, :run, :host, :pid, :job, :log, 'left', :started_at, coalesce(:ended_at, :started_at));
 
 -- name: put_trial
-INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts, charged, pardoned, token, worker,
-                   started_at, ended_at, output_dir, error, metric, metric_is_nan, result)
-VALUES (:number, :space, :position, :combination, :digest, :repetition, :state, :attempts, :charged, :pardoned, :token, :worker,
-        :started_at, :ended_at, :output_dir, :error, :metric, :metric_is_nan, :result);
+INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts, charged, pardoned, level,
+                   token, worker, started_at, ended_at, output_dir, error, metric, metric_is_nan, result)
+VALUES (:number, :space, :position, :combination, :digest, :repetition, :state, :attempts, :charged, :pardoned, :level,
+        :token, :worker, :started_at, :ended_at, :output_dir, :error, :metric, :metric_is_nan, :result);
 
 -- name: put_attempt
-INSERT INTO attempt (trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error)
-VALUES (:trial, :attempt, :token, :worker, :started_at, :ended_at, :outcome, :output_dir, :error);
+INSERT INTO attempt (trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error,
+                     level, metric, metric_is_nan, result)
+VALUES (:trial, :attempt, :token, :worker, :started_at, :ended_at, :outcome, :output_dir, :error,
+        :level, :metric, :metric_is_nan, :result);
+
+-- name: put_promotions
+-- Trials that are above a level where they finished were promoted from it.
+UPDATE standing SET is_promoted = 1
+WHERE score IS NOT NULL AND level < (SELECT level FROM trial WHERE number = standing.trial);
+
+-- name: put_numbers_promoted
+UPDATE rung SET n_promoted = (SELECT count(*) FROM standing
+                              WHERE bracket = rung.bracket AND level = rung.level AND is_promoted = 1);
 
 -- name: put_report
 INSERT INTO report (trial, attempt, step, metric, metric_is_nan)
@@ -116,7 +149,9 @@ UPDATE space SET n_enqueued = (SELECT count(*) FROM trial WHERE trial.space = sp
 -- What a run keeps of its attempts, counted anew.
 UPDATE run SET
     has_finished = EXISTS (SELECT 1 FROM trial JOIN worker ON worker.id = trial.worker
-                           WHERE worker.run = run.id AND trial.state = 'finished'),
+                           WHERE worker.run = run.id AND trial.state = 'finished')
+        OR EXISTS (SELECT 1 FROM attempt JOIN worker ON worker.id = attempt.worker
+                   WHERE worker.run = run.id AND attempt.outcome = 'finished'),
     n_failed = (SELECT count(*) FROM trial JOIN worker ON worker.id = trial.worker
                 WHERE worker.run = run.id AND trial.state IN ('failed', 'died'))
              + (SELECT count(*) FROM attempt JOIN worker ON worker.id = attempt.worker

@@ -13,12 +13,13 @@ from typing import Any
 
 from dahps_core.combination import Combination
 from dahps_core.errors import LedgerDamagedError, LedgerVersionError
-from dahps_core.ledger.claiming import BoundSpace
+from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Database, Transaction
 from dahps_core.ledger.folder import FILE_NAME, locking_of
 from dahps_core.ledger.ledger import PATIENCE_S
 from dahps_core.ledger.making import SCHEMA_VERSION, is_empty, version
 from dahps_core.ledger.opening import bound, search_of
+from dahps_core.ledger.rungs import Rungs, ends_at_levels
 from dahps_core.ledger.statements import statements
 from dahps_core.ledger.storage import not_a_ledger
 from dahps_core.space import SearchSpace
@@ -69,7 +70,10 @@ def _of_tables(database: Database) -> Iterator[str]:
     yield from damage
     if not damage:
         yield from database.read(partial(_of_the_whole, locking=database.locking))
-        yield from _of_trials(database, database.read(_bound_spaces))
+        spaces = database.read(_bound_spaces)
+        for rungs in [space.rungs for space in spaces.values() if space.rungs][:1]:
+            yield from database.read(partial(_of_rungs, rungs=rungs))
+        yield from _of_trials(database, spaces)
 
 
 def rows(transaction: Transaction, query: str, **parameters: int) -> list[Any]:
@@ -127,6 +131,24 @@ def _of_cursors(spaces: list[Any]) -> list[str]:
     return found
 
 
+def _of_rungs(transaction: Transaction, rungs: Rungs) -> list[str]:
+    found = []
+    for row in rows(transaction, "rungs"):
+        kept = (row["n_ended"], row["n_top"], row["n_promoted"])
+        n_top = min(rungs.brackets.n_top(row["n"], row["level"]), row["n_scores"])
+        if kept != (row["n"], n_top, row["n_gone"]) or n_top != row["n_in_top"]:
+            found.append(f"{_named(row)}: what is counted there is not what is there")
+    found += [
+        f"{_named(row)}: a trial outside its top is better than one of it"
+        for row in rows(transaction, "misplaced")
+    ]
+    return found
+
+
+def _named(rung: Any) -> str:
+    return f"bracket {rung['bracket']}, level {rung['level']}"
+
+
 def _bound_spaces(transaction: Transaction) -> dict[int, BoundSpace]:
     meta = transaction.row("meta")
     spaces = rows(transaction, "spaces") if meta else []
@@ -137,37 +159,69 @@ def _of_trials(database: Database, spaces: dict[int, BoundSpace]) -> Iterator[st
     """By pages, so that no writer waits for long; what is written meanwhile is no breach."""
     number = 0
     while page := database.read(partial(_page, first=number)):
-        for trial, outcomes in page:
+        for trial, attempts, standings in page:
             if trial["number"] != number:
                 yield f"trial {number}: is missing, though trial {trial['number']} is there"
-            for breach in _of_trial(trial, outcomes, spaces):
+            for breach in _of_trial(trial, attempts, standings, spaces):
                 yield f"trial {trial['number']}: {breach}"
             number = trial["number"] + 1
 
 
-def _page(transaction: Transaction, first: int) -> list[tuple[Any, list[tuple[int, str]]]]:
+def _page(transaction: Transaction, first: int) -> list[tuple[Any, list[Any], list[Any]]]:
     trials = rows(transaction, "trials", first=first, limit=_PAGE)
-    earlier = defaultdict(list)
-    if trials:
-        for row in rows(transaction, "attempts", first=first, last=trials[-1]["number"]):
-            earlier[row["trial"]].append((row["attempt"], row["outcome"]))
-    return [(trial, earlier[trial["number"]]) for trial in trials]
+    of_trials: dict[str, dict[int, list[Any]]] = {
+        "attempts": defaultdict(list),
+        "standings": defaultdict(list),
+    }
+    for query, found in of_trials.items():
+        for row in rows(transaction, query, first=first, last=trials[-1]["number"]) if trials else []:
+            found[row["trial"]].append(row)
+    return [(trial, *(found[trial["number"]] for found in of_trials.values())) for trial in trials]
 
 
-def _of_trial(trial: Any, earlier: list[tuple[int, str]], spaces: dict[int, BoundSpace]) -> Iterator[str]:
+def _of_trial(
+    trial: Any, earlier: list[Any], standings: list[Any], spaces: dict[int, BoundSpace]
+) -> Iterator[str]:
     if trial["space"] in spaces:  # else that was told already
         yield from faults_of_combination(trial, spaces[trial["space"]])
+        yield from _of_levels(trial, earlier, standings, spaces[trial["space"]])
     # The row of a trial that is queued or cancelled holds no attempt of its own.
     last = [] if trial["token"] is None else [(trial["attempts"], trial["state"])]
-    attempts = earlier + last
+    attempts = [(row["attempt"], row["outcome"]) for row in earlier] + last
     if [attempt for attempt, _ in attempts] != list(range(1, trial["attempts"] + 1)):
         yield f"{trial['attempts']} attempts were made, and those before the last are not all there"
     outcomes = [outcome for _, outcome in attempts]
     if trial["charged"] + trial["pardoned"] != sum(outcome != "released" for outcome in outcomes):
         counted = f"{trial['charged']} attempts are charged and {trial['pardoned']} pardoned"
         yield f"{counted}, and its attempts ended as {', '.join(outcomes)}"
-    if trial["state"] == "finished":
-        yield from faults_of_result(trial)
+    for row in [*earlier, trial]:
+        if row["result"] is not None:
+            yield from faults_of_result(row)
+
+
+def _of_levels(trial: Any, earlier: list[Any], standings: list[Any], drawn_from: BoundSpace) -> Iterator[str]:
+    if not all(drawn_from.has_level(trial["number"], row["level"]) for row in [*earlier, trial]):
+        yield "it cannot be at its level"
+    if drawn_from.rungs:
+        bracket = drawn_from.first_level(trial["number"])
+        expected = [
+            (bracket, level, drawn_from.rungs.score(end.metric), int(level < trial["level"]))
+            for level, end in sorted(ends_at_levels(attempts_at_levels(trial, earlier)).items())
+        ]
+        kept = [(row["bracket"], row["level"], row["score"], row["is_promoted"]) for row in standings]
+        if kept != expected:
+            yield "it does not stand in its rungs as it ended there"
+
+
+def attempts_at_levels(trial: Any, earlier: list[Any]) -> Iterator[tuple[int, str, float | None, float]]:
+    """The attempts of a trial as `ends_at_levels` takes them."""
+    for row in earlier:
+        yield row["level"], row["outcome"], _metric(row), row["ended_at"]
+    yield trial["level"], trial["state"], _metric(trial), trial["ended_at"]
+
+
+def _metric(row: Any) -> float | None:
+    return math.nan if row["metric_is_nan"] else row["metric"]
 
 
 def faults_of_combination(trial: Any, drawn_from: BoundSpace) -> Iterator[str]:
@@ -200,7 +254,7 @@ def _has(space: SearchSpace, combination: Combination, repetition: int) -> bool:
 
 def faults_of_result(trial: Any) -> Iterator[str]:
     """What is wrong with what a finished trial returned."""
-    metric = math.nan if trial["metric_is_nan"] else trial["metric"]
+    metric = _metric(trial)
     try:
         result = json.loads(trial["result"])
     except (ValueError, TypeError, RecursionError):

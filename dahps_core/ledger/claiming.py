@@ -8,12 +8,9 @@ from dataclasses import dataclass, field
 
 from dahps_core.combination import Combination
 from dahps_core.ledger import prospects
+from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Transaction
 from dahps_core.ledger.obituaries import NO_SIGN_OF_LIFE
-from dahps_core.ledger.open_trials import OpenTrials, OpenTrialsOfBranch
-from dahps_core.space import SearchSpace
-from dahps_core.space.pruning import Allowed
-from dahps_core.strategies import Order
 from dahps_core.trial import Claim, Draw
 
 #: How many positions that were drawn before one transaction passes over, so that it stays short.
@@ -22,38 +19,6 @@ PASSED_OVER_PER_TRANSACTION = 1000
 #: How a worker is entered that was refused a trial for such a reason; other reasons change nothing. Who is on
 #: probation is not entered as waiting: the others must not rely on it.
 _STATE_AFTER_REFUSAL = {Draw.PAUSED: "waiting", Draw.OUT_OF_TIME: "left", Draw.RETIRED: "left"}
-
-
-@dataclass(frozen=True)
-class BoundSpace:
-    """The space that a worker draws new trials from, and the order of its combinations.
-
-    Attributes:
-        allowed: What a combination must have for the worker to take its trial, if the space is one branch;
-            None: all trials of the ledger are served.
-    """
-
-    id: int
-    space: SearchSpace
-    order: Order
-    allowed: Allowed | None = None
-
-    @property
-    def branch(self) -> int | None:
-        """The id of the space, if its trials are the only ones that are served."""
-        return None if self.allowed is None else self.id
-
-    def open_trials(self, transaction: Transaction) -> OpenTrials:
-        """The trials that are not over, as far as they concern the worker."""
-        if self.allowed is None:
-            return OpenTrials(transaction)
-        return OpenTrialsOfBranch(transaction, self.allowed)
-
-    def trial_at(self, position: int) -> tuple[Combination, int]:
-        """The (combination, repetition) at a position of the cursor."""
-        draw, round_ = divmod(position, self.space.repetitions)
-        combination = self.space[self.order[draw]]
-        return combination, combination.occurrence * self.space.repetitions + round_
 
 
 @dataclass(frozen=True)
@@ -73,6 +38,7 @@ class Asking:
         failing_since: The first trial of the worker's unbroken row of failures; None without one.
         resume: The worker in whose place this one was started; None without one.
         obituaries: Dead worker -> why its trial is held for lost.
+        max_resource_total: How much all trials may use at all levels; None: no limit.
     """
 
     worker: str
@@ -87,6 +53,7 @@ class Asking:
     failing_since: int | None = None
     resume: str | None = None
     obituaries: Mapping[str, str] = field(default_factory=dict)
+    max_resource_total: float | None = None
 
 
 @dataclass(frozen=True)
@@ -124,11 +91,11 @@ def nothing_to_write(transaction: Transaction, bound: BoundSpace, asking: Asking
     trials = bound.open_trials(transaction)
     if (
         trials.next_in_line(outlook.released, outlook.queued) is not None
-        or outlook.may_draw(bound, asking)
+        or _due(transaction, bound, asking, outlook) is not None
         or trials.oldest_to_retry(asking.max_attempts, asking.dead) is not None
     ):
         return None
-    if not trials.any_may_come_back(asking.max_attempts):
+    if not bound.trials_that_may_matter(transaction).any_may_come_back(asking.max_attempts):
         return Draw.EXHAUSTED
     is_to_wait = outlook.worker_state == "waiting" and not _enough_wait(transaction, bound, asking)
     return Draw.WAIT if is_to_wait else None
@@ -147,11 +114,16 @@ def claim(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim 
     if waiting is None:
         waiting = trials.next_in_line(outlook.released, outlook.queued)
     if waiting is not None:
-        claimed = _claim_again(transaction, asking, waiting)
-    elif outlook.may_draw(bound, asking):
-        claimed = _claim_new(transaction, bound, asking, outlook)
+        claimed = _claim_again(transaction, bound, asking, waiting)
+    elif (due := _due(transaction, bound, asking, outlook)) is not None:
+        is_new = due == outlook.n_drawn
+        claimed = (
+            _claim_new(transaction, bound, asking, outlook)
+            if is_new
+            else _promote(transaction, bound, asking, due)
+        )
     elif (retried := trials.oldest_to_retry(asking.max_attempts, asking.dead)) is not None:
-        claimed = _claim_again(transaction, asking, retried)
+        claimed = _claim_again(transaction, bound, asking, retried)
     else:
         return _nothing(transaction, bound, asking)
     if claimed and outlook.worker_state != "working":
@@ -159,21 +131,49 @@ def claim(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim 
     return claimed
 
 
-def claimed_before(transaction: Transaction, asking: Asking) -> Claim | None:
+def claimed_before(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim | None:
     """The claim that an earlier call of the same asking was given, if its answer was lost."""
     trial = transaction.row("claimed_trial", worker=asking.worker, token=asking.token)
     if trial is None:
         return None
-    combination = Combination.from_json(trial["combination"])
-    return Claim(trial["number"], trial["attempts"], asking.token, combination, trial["repetition"])
+    drawn = Combination.from_json(trial["combination"]), trial["repetition"]
+    return bound.claim_of(trial["number"], trial["attempts"], asking.token, drawn, trial["level"])
 
 
-def remaining(transaction: Transaction, bound: BoundSpace, max_trials: int | None, max_attempts: int) -> int:
-    """How many trials are not over: those still to be drawn, those that run, and those that may run again."""
-    undrawn = bound.space.n_trials - _number(transaction, "cursor", space=bound.id)
+def remaining(
+    transaction: Transaction,
+    bound: BoundSpace,
+    max_trials: int | None,
+    max_attempts: int,
+    max_resource_total: float | None = None,
+) -> int:
+    """How many trials are not over: those still to be drawn or promoted, that run, and that may run again."""
+    trials = bound.open_trials(transaction)
+    n_drawn = _number(transaction, "n_drawn")
+    due = bound.space.n_trials - _number(transaction, "cursor", space=bound.id)
     if max_trials is not None:
-        undrawn = min(undrawn, max(0, max_trials - _number(transaction, "n_drawn")))
-    return undrawn + bound.open_trials(transaction).count(max_attempts)
+        due = min(due, max(0, max_trials - n_drawn))
+    if bound.rungs:
+        due += trials.count_promotable()
+        promotable = trials.next_promotion()
+        number = n_drawn if promotable is None else promotable
+        if not bound.rungs.affords(transaction, number, n_drawn, max_resource_total):
+            due = 0
+    return due + trials.count(max_attempts)
+
+
+def _due(transaction: Transaction, bound: BoundSpace, asking: Asking, outlook: _Outlook) -> int | None:
+    """The number of the trial that the strategy has next: one to be promoted, or else a new one."""
+    new = outlook.n_drawn if outlook.may_draw(bound, asking) else None
+    if bound.rungs is None:
+        return new
+    promotable = bound.open_trials(transaction).next_promotion()
+    number = new if promotable is None else promotable
+    if number is None or not bound.rungs.affords(
+        transaction, number, outlook.n_drawn, asking.max_resource_total
+    ):
+        return None
+    return number
 
 
 def _refusal(transaction: Transaction, outlook: _Outlook, asking: Asking) -> Draw | None:
@@ -230,6 +230,7 @@ def _presume_lost(transaction: Transaction, asking: Asking) -> None:
 def _claim_new(
     transaction: Transaction, bound: BoundSpace, asking: Asking, outlook: _Outlook
 ) -> Claim | None:
+    level = bound.first_level(outlook.n_drawn)
     end = min(outlook.cursor + PASSED_OVER_PER_TRANSACTION, bound.space.n_trials)
     for position in range(outlook.cursor, end):
         combination, repetition = bound.trial_at(position)
@@ -241,27 +242,34 @@ def _claim_new(
             combination=combination.to_json(),
             digest=combination.digest(),
             repetition=repetition,
+            level=level,
             token=asking.token,
             worker=asking.worker,
             now=time.time(),
         )
         if is_new:
             transaction.change("move_cursor", space=bound.id, cursor=position + 1)
-            return Claim(outlook.n_drawn, 1, asking.token, combination, repetition)
+            return bound.claim_of(outlook.n_drawn, 1, asking.token, (combination, repetition), level)
     transaction.change("move_cursor", space=bound.id, cursor=end)
     return None
 
 
-def _claim_again(transaction: Transaction, asking: Asking, number: int) -> Claim | None:
+def _promote(transaction: Transaction, bound: BoundSpace, asking: Asking, number: int) -> Claim | None:
+    assert bound.rungs
+    bound.rungs.promote(transaction, number)
+    return _claim_again(transaction, bound, asking, number, edge="promote_trial")
+
+
+def _claim_again(
+    transaction: Transaction, bound: BoundSpace, asking: Asking, number: int, edge: str = "claim_trial"
+) -> Claim | None:
     transaction.change("keep_attempt", number=number, now=time.time())
-    transaction.change(
-        "claim_trial", number=number, token=asking.token, worker=asking.worker, now=time.time()
-    )
-    return claimed_before(transaction, asking)
+    transaction.change(edge, number=number, token=asking.token, worker=asking.worker, now=time.time())
+    return claimed_before(transaction, bound, asking)
 
 
 def _nothing(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Draw:
-    if not bound.open_trials(transaction).any_may_come_back(asking.max_attempts):
+    if not bound.trials_that_may_matter(transaction).any_may_come_back(asking.max_attempts):
         return Draw.EXHAUSTED
     # A worker that waits keeps its accelerator from others, so no more of them wait than may be needed.
     is_to_leave = _enough_wait(transaction, bound, asking)
@@ -276,7 +284,7 @@ def _enough_wait(transaction: Transaction, bound: BoundSpace, asking: Asking) ->
         for row in transaction.rows("waiting_workers")
         if row["id"] != asking.worker and row["branch"] in (None, bound.branch)
     }
-    holders = bound.open_trials(transaction).holders(asking.max_attempts)
+    holders = bound.trials_that_may_matter(transaction).holders(asking.max_attempts)
     doubtful = sum(holder not in asking.alive for holder in holders)
     return len(others.intersection(asking.alive)) >= max(1, doubtful)
 

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 
 from dahps_core.errors import ClaimLost
 from dahps_core.ledger.connection import Parameter, Transaction
+from dahps_core.ledger.rungs import Rungs
 from dahps_core.trial import Claim, Ending, Report
 
 
-def end_if_held(transaction: Transaction, ending: Ending) -> None:
-    """Record how an attempt ended.
+def end_if_held(transaction: Transaction, ending: Ending, rungs: Rungs | None) -> None:
+    """Record how an attempt ended, also in its rung if the strategy has any.
 
     Raises:
         ClaimLost: The trial was claimed by another worker, or cancelled.
@@ -34,6 +35,9 @@ def end_if_held(transaction: Transaction, ending: Ending) -> None:
         return
     if consequence:
         transaction.change(consequence, number=ending.number)
+        if rungs:
+            level = int(transaction.value("level_of_trial", number=ending.number) or 0)
+            rungs.enter(transaction, ending.number, level, ending.metric)
     _put_reports(transaction, ending, ending.reports)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from dahps_core.combination import Value
 from dahps_core.ledger import claiming, opening
+from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Database, Transaction
 from dahps_core.ledger.ending import end_if_held, report_if_held, storable
 from dahps_core.ledger.folder import FILE_NAME, Locking, locking_of, make_folder, possible, refuse_mixing
@@ -42,7 +43,7 @@ class Ledger(LedgerSteering):
         space: What this object draws new trials from: the search's space, or one branch of it (`only`).
     """
 
-    def __init__(self, folder: Path, database: Database, search: Search, bound: claiming.BoundSpace) -> None:
+    def __init__(self, folder: Path, database: Database, search: Search, bound: BoundSpace) -> None:
         super().__init__(folder, database, search, bound)
         self._waiting: set[str] = set()
 
@@ -190,10 +191,12 @@ class Ledger(LedgerSteering):
         trial_time_s: float | None = None,
         failing_since: int | None = None,
         resume: str | None = None,
+        max_resource_total: float | None = None,
     ) -> Claim | Draw:
         """The next trial for a worker, or why it gets none.
 
-        Order of service: released trials, queued, new, failed or lost ones; each oldest first.
+        Order of service: released trials, queued, promoted, new, failed or lost ones; each oldest first, but
+        for promotions: those from the highest level first, and of these the best.
 
         Args:
             worker: As `register` returned it.
@@ -213,6 +216,8 @@ class Ledger(LedgerSteering):
                 first of them to end. None: no such row.
             resume: The worker in whose place this one was started: the trial that it left comes before all
                 others. None: there is none.
+            max_resource_total: How much all trials may use at all levels: what would be more is neither drawn
+                nor promoted; None: no limit.
 
         Raises:
             ClaimLost: That attempt's trial was claimed by another worker; nothing was recorded or claimed.
@@ -230,6 +235,7 @@ class Ledger(LedgerSteering):
             trial_time_s,
             failing_since,
             resume,
+            max_resource_total=max_resource_total,
         )
         # A waiting worker asks again and again, so it only reads while nothing has changed.
         is_waiting = worker in self._waiting and after is None
@@ -252,8 +258,8 @@ class Ledger(LedgerSteering):
             nonlocal calls
             calls += 1
             if after is not None:
-                end_if_held(transaction, after)
-            before = claiming.claimed_before(transaction, asking) if calls > 1 else None
+                end_if_held(transaction, after, self._bound.rungs)
+            before = claiming.claimed_before(transaction, self._bound, asking) if calls > 1 else None
             return before or claiming.claim(transaction, self._bound, asking)
 
         return self._database.write(serve)
@@ -297,7 +303,7 @@ class Ledger(LedgerSteering):
 
     def end_if_held(self, ending: Ending) -> None:
         """The attempt ended in one of these ways; as `finish_if_held` raises."""
-        self._database.write(partial(end_if_held, ending=ending))
+        self._database.write(partial(end_if_held, ending=ending, rungs=self._bound.rungs))
 
 
 def _ending(claim: Claim, outcome: str, output_dir: str | None, **told: Any) -> Ending:

@@ -21,6 +21,15 @@ class OpenTrials:
         """The trial that comes before all new ones, given the ledger's oldest released and queued one."""
         return queued if released is None else released
 
+    def next_promotion(self) -> int | None:
+        """The trial that is promoted next: from the top rung down, the best of those that may be."""
+        found = self._transaction.value("next_promotion")
+        return None if found is None else int(found)
+
+    def count_promotable(self) -> int:
+        """How many trials may be promoted."""
+        return int(self._transaction.value("count_promotable") or 0)
+
     def oldest_to_retry(self, max_attempts: int, dead: Collection[str]) -> int | None:
         """The oldest failed or lost trial with attempts left that nobody alive may hold."""
         # Level by level of charged attempts: the indexes give the oldest of each, and there are few levels.
@@ -71,6 +80,14 @@ class OpenTrialsOfBranch(OpenTrials):
         """As that of the whole ledger, which has none if both are None."""
         found = None if released is None else self._first("released_trials")
         return self._first("queued_trials") if found is None and queued is not None else found
+
+    def next_promotion(self) -> int | None:
+        """As that of the whole ledger."""
+        return self._first("promotable_trials")
+
+    def count_promotable(self) -> int:
+        """As that of the whole ledger."""
+        return len(list(self._those("promotable_trials")))
 
     def oldest_to_retry(self, max_attempts: int, dead: Collection[str]) -> int | None:
         """As that of the whole ledger."""

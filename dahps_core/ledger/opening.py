@@ -15,15 +15,17 @@ from typing import Any
 
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import ConfigurationError, SearchChangedError
-from dahps_core.ledger.claiming import BoundSpace
+from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Database, Transaction
 from dahps_core.ledger.folder import refuse_if_emptied
 from dahps_core.ledger.making import is_empty, is_old, make_tables, upgrade
+from dahps_core.ledger.rungs import Rungs
 from dahps_core.ledger.search import Search
 from dahps_core.ledger.storage import damaged, not_a_ledger, refusal
 from dahps_core.space import SearchSpace
 from dahps_core.space.pruning import allowed_by
 from dahps_core.strategies import STRATEGIES
+from dahps_core.strategies.brackets import Brackets
 
 
 def join(
@@ -99,6 +101,7 @@ def _make(transaction: Transaction, search: Search, locking: str) -> None:
         metric=search.metric,
         seed=str(seed),
         locking=locking,
+        brackets=search.brackets.to_json() if search.brackets else None,
     )
     _add_space(transaction, search.space)
 
@@ -115,8 +118,9 @@ def search_of(meta: Row | Mapping[str, Any], space: Row | Mapping[str, Any]) -> 
         if sha256(canonical(definition).encode()).hexdigest() != space["digest"]:
             raise ValueError("the space is not the one that its digest tells of")
         kept = SearchSpace.from_definition(definition)
-        return Search(kept, meta["strategy"], meta["direction"], meta["metric"], int(meta["seed"]))
-    except (ValueError, TypeError, RecursionError, ConfigurationError) as error:
+        brackets = meta["brackets"] and Brackets.from_json(meta["brackets"])
+        return Search(kept, meta["strategy"], meta["direction"], meta["metric"], int(meta["seed"]), brackets)
+    except (ValueError, TypeError, KeyError, RecursionError, ConfigurationError) as error:
         raise damaged(f"its search cannot be read: {error}") from error
 
 
@@ -124,7 +128,8 @@ def bound(search: Search, space_id: int, only: Mapping[str, Value] | None = None
     """The search's space, in the order that its strategy and seed say; `only`: it is a branch of one."""
     assert search.seed is not None
     order = STRATEGIES[search.strategy](search.space.size, search.seed)
-    return BoundSpace(space_id, search.space, order, None if only is None else allowed_by(only))
+    rungs = Rungs(search.brackets, search.direction) if search.brackets else None
+    return BoundSpace(space_id, search.space, order, None if only is None else allowed_by(only), rungs)
 
 
 def _kept(transaction: Transaction) -> tuple[Search, int]:

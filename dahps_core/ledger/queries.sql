@@ -45,12 +45,12 @@ SELECT sql FROM sqlite_master WHERE sql IS NOT NULL;
 
 -- name: insert_meta
 -- What the ledger is a ledger of.
-INSERT INTO meta (id, created_at, strategy, direction, metric, seed, locking)
-VALUES (1, :now, :strategy, :direction, :metric, :seed, :locking);
+INSERT INTO meta (id, created_at, strategy, direction, metric, seed, locking, brackets)
+VALUES (1, :now, :strategy, :direction, :metric, :seed, :locking, :brackets);
 
 -- name: meta
 -- What the ledger is a ledger of.
-SELECT strategy, direction, metric, seed, locking FROM meta;
+SELECT strategy, direction, metric, seed, locking, brackets FROM meta;
 
 -- name: insert_space
 -- A space to be searched.
@@ -190,6 +190,19 @@ SELECT number, combination FROM trial WHERE state = 'released' ORDER BY number;
 -- Next in the queue.
 SELECT number, combination FROM trial WHERE state = 'queued' ORDER BY number;
 
+-- name: next_promotion
+-- Who is promoted next: from the top rung down, the best first.
+SELECT trial FROM standing WHERE is_top = 1 AND is_promoted = 0 ORDER BY level DESC, score, place LIMIT 1;
+
+-- name: promotable_trials
+-- Who may be promoted, from the top rung down, the best first.
+SELECT number, combination FROM standing JOIN trial ON number = trial
+WHERE is_top = 1 AND is_promoted = 0 ORDER BY standing.level DESC, score, place;
+
+-- name: count_promotable
+-- How many may be promoted.
+SELECT count(*) FROM standing WHERE is_top = 1 AND is_promoted = 0;
+
 -- name: trials_to_retry
 -- The tail of the queue: failed trials with attempts left, and lost ones whose holder is known to be dead.
 SELECT number, combination FROM trial WHERE state IN ('failed', 'died') AND charged < :max_attempts
@@ -274,17 +287,19 @@ SELECT (SELECT count(*) FROM trial WHERE state = 'running')
 
 -- name: insert_trial
 -- A new trial, running; nothing if the same combination and repetition was drawn before.
-INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts, charged,
+INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts, charged, level,
                    token, worker, started_at)
-VALUES (:number, :space, :position, :combination, :digest, :repetition, 'running', 1, 1,
+VALUES (:number, :space, :position, :combination, :digest, :repetition, 'running', 1, 1, :level,
         :token, :worker, :now)
 ON CONFLICT (digest, repetition) DO NOTHING;
 
 -- name: keep_attempt
 -- The last attempt, if there is one in the trial's row, makes room; one that still runs is cancelled.
-INSERT INTO attempt (trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error)
+INSERT INTO attempt (trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error,
+                     level, metric, metric_is_nan, result)
 SELECT number, attempts, token, worker, started_at, coalesce(ended_at, :now),
-       CASE state WHEN 'running' THEN 'cancelled' ELSE state END, output_dir, error
+       CASE state WHEN 'running' THEN 'cancelled' ELSE state END, output_dir, error,
+       level, metric, metric_is_nan, result
 FROM trial WHERE number = :number AND token IS NOT NULL;
 
 -- name: claim_trial
@@ -292,6 +307,13 @@ FROM trial WHERE number = :number AND token IS NOT NULL;
 UPDATE trial SET state = 'running', attempts = attempts + 1, charged = charged + 1, token = :token,
                  worker = :worker, started_at = :now, ended_at = NULL, output_dir = NULL, error = NULL
 WHERE number = :number AND state IN ('released', 'queued', 'failed', 'died', 'lost');
+
+-- name: promote_trial
+-- finished -> running at the next level, under a new token; what was charged for the last level is not counted.
+UPDATE trial SET state = 'running', level = level + 1, attempts = attempts + 1, pardoned = pardoned + charged,
+                 charged = 1, token = :token, worker = :worker, started_at = :now, ended_at = NULL, output_dir = NULL,
+                 error = NULL, metric = NULL, metric_is_nan = 0, result = NULL
+WHERE number = :number AND state = 'finished';
 
 -- name: cancel_trial
 -- Any state but finished -> cancelled, by a person; its last attempt is kept elsewhere.
@@ -308,8 +330,8 @@ WHERE number = :number AND state IN ('failed', 'died', 'lost', 'cancelled');
 
 -- name: enqueue_trial
 -- A new trial, queued by a person; nothing if the same combination and repetition was drawn before.
-INSERT INTO trial (number, space, combination, digest, repetition, state, attempts, charged)
-VALUES (:number, :space, :combination, :digest, :repetition, 'queued', 0, 0)
+INSERT INTO trial (number, space, combination, digest, repetition, state, attempts, charged, level)
+VALUES (:number, :space, :combination, :digest, :repetition, 'queued', 0, 0, :level)
 ON CONFLICT (digest, repetition) DO NOTHING;
 
 -- name: count_enqueued
@@ -332,7 +354,7 @@ SELECT number FROM trial WHERE state = 'lost' ORDER BY number;
 
 -- name: claimed_trial
 -- A claim, by its token: of whom it is, and what for.
-SELECT number, attempts, combination, repetition FROM trial
+SELECT number, attempts, combination, repetition, level FROM trial
 WHERE state = 'running' AND worker = :worker AND token = :token;
 
 -- name: finish_trial
@@ -366,11 +388,78 @@ ON CONFLICT (trial, attempt, step) DO UPDATE SET metric = excluded.metric, metri
 -- What the attempts of a trial told of themselves.
 SELECT * FROM report WHERE trial = :number ORDER BY attempt, step;
 
+-- name: last_histories
+-- What the last finished trials told of themselves, among the newest ones; later attempts last.
+SELECT report.* FROM report WHERE trial IN (
+    SELECT number FROM trial WHERE state = 'finished' AND number > (SELECT max(number) FROM trial) - :looked_through
+    ORDER BY number DESC LIMIT :limit
+) ORDER BY trial, attempt, step;
+
 -- name: outcome_of_attempt
 -- How an attempt ended, by its token.
 SELECT state FROM trial WHERE number = :number AND token = :token
 UNION ALL
 SELECT outcome FROM attempt WHERE trial = :number AND attempt = :attempt AND token = :token;
+
+-- name: level_of_trial
+-- At which level a trial is.
+SELECT level FROM trial WHERE number = :number;
+
+-- name: forget_failure
+-- What failed at a level has ended there again.
+DELETE FROM standing WHERE trial = :trial AND level = :level AND score IS NULL;
+
+-- name: enter_rung
+-- So many trials more have ended there.
+INSERT INTO rung (bracket, level, n_ended) VALUES (:bracket, :level, :n)
+ON CONFLICT (bracket, level) DO UPDATE SET n_ended = n_ended + :n;
+
+-- name: enter_standing
+-- A trial has ended at a level, as the last one of its rung.
+INSERT INTO standing (trial, bracket, level, score) VALUES (:trial, :bracket, :level, :score);
+
+-- name: rung
+-- How many have ended there, and how many of them are its top.
+SELECT n_ended, n_top FROM rung WHERE bracket = :bracket AND level = :level;
+
+-- name: worst_of_top
+-- The last of a rung's top.
+SELECT place, score FROM standing WHERE bracket = :bracket AND level = :level AND is_top = 1 AND score IS NOT NULL
+ORDER BY score DESC, place DESC LIMIT 1;
+
+-- name: best_of_rest
+-- The first below a rung's top.
+SELECT place, score FROM standing WHERE bracket = :bracket AND level = :level AND is_top = 0 AND score IS NOT NULL
+ORDER BY score, place LIMIT 1;
+
+-- name: set_top
+-- A trial comes into its rung's top, or falls out of it.
+UPDATE standing SET is_top = :is_top WHERE place = :place;
+
+-- name: count_top
+-- The top of a rung has grown.
+UPDATE rung SET n_top = n_top + 1 WHERE bracket = :bracket AND level = :level;
+
+-- name: set_promoted
+-- A trial is promoted from a level, once.
+UPDATE standing SET is_promoted = 1 WHERE trial = :trial AND level = :level AND is_top = 1 AND is_promoted = 0;
+
+-- name: count_promoted
+-- One more was promoted.
+UPDATE rung SET n_promoted = n_promoted + 1 WHERE bracket = :bracket AND level = :level;
+
+-- name: rungs
+-- All rungs where a trial has ended.
+SELECT bracket, level, n_ended, n_promoted FROM rung ORDER BY bracket, level;
+
+-- name: best_standing
+-- The best trial of the highest level where one has a score.
+SELECT trial, level FROM standing WHERE score IS NOT NULL ORDER BY level DESC, score, place LIMIT 1;
+
+-- name: results_of_levels
+-- What came of some trials at the levels that they were promoted from.
+SELECT trial, level, metric, metric_is_nan, result, output_dir FROM attempt
+WHERE trial BETWEEN :first AND :last AND outcome = 'finished' ORDER BY trial, level;
 
 -- name: is_held
 -- Whether a write with this token would be accepted.
@@ -393,7 +482,8 @@ FROM unfinished;
 
 -- name: trial_page
 -- Some trials with their last attempts, by number.
-SELECT number, combination, repetition, trial.state, attempts, metric, metric_is_nan, result,
+SELECT number, combination, repetition, trial.state, attempts, trial.level,
+       trial.metric, trial.metric_is_nan, trial.result,
        coalesce(trial.started_at, last.started_at) AS started_at, coalesce(trial.ended_at, last.ended_at) AS ended_at,
        coalesce(trial.output_dir, last.output_dir) AS output_dir, coalesce(trial.error, last.error) AS error,
        worker.host, worker.pid, worker.job
@@ -411,8 +501,13 @@ SELECT number FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER B
 SELECT number FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER BY metric DESC, number LIMIT :limit;
 
 -- name: finished_among
--- Those among some trials that are finished.
-SELECT number FROM trial WHERE state = 'finished' AND number IN (SELECT value FROM json_each(:numbers));
+-- Those among some trials that are finished at a level.
+SELECT number FROM trial
+WHERE state = 'finished' AND level = :level AND number IN (SELECT value FROM json_each(:numbers));
+
+-- name: best_at_level
+-- The best trials of a level.
+SELECT trial AS number FROM standing WHERE score IS NOT NULL AND level = :level ORDER BY score, place LIMIT :limit;
 
 -- name: first_failure
 -- The first failed attempt of a multirun: its trial's number, its error.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from dahps_core.ledger import claiming, notices, reading
+from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Database, Parameter
 from dahps_core.ledger.search import Search
 from dahps_core.space import SearchSpace
@@ -16,7 +18,7 @@ from dahps_core.trial import Claim, TrialRecord, TrialState
 class LedgerReader:
     """The part of a ledger that writes nothing; each answer is one consistent view."""
 
-    def __init__(self, folder: Path, database: Database, search: Search, bound: claiming.BoundSpace) -> None:
+    def __init__(self, folder: Path, database: Database, search: Search, bound: BoundSpace) -> None:
         self.folder = folder
         self.search = search
         self._database = database
@@ -59,14 +61,18 @@ class LedgerReader:
         """How many trials were ever drawn or asked for; their numbers are dense from 0."""
         return int(self._value("n_drawn") or 0)
 
-    def remaining(self, max_trials: int | None, max_attempts: int) -> int:
+    def remaining(
+        self, max_trials: int | None, max_attempts: int, max_resource_total: float | None = None
+    ) -> int:
         """How many trials are not over, by the limits that `claim` is given; 0 when the search has ended.
 
         Trials that were drawn from another, overlapping space of the ledger, or asked for by a person, are
         counted as undrawn until the cursor has passed over them.
         """
         return self._database.read(
-            lambda transaction: claiming.remaining(transaction, self._bound, max_trials, max_attempts)
+            lambda transaction: claiming.remaining(
+                transaction, self._bound, max_trials, max_attempts, max_resource_total
+            )
         )
 
     def counts(self) -> dict[TrialState, int]:
@@ -75,7 +81,7 @@ class LedgerReader:
 
     def trials(self, first: int = 0) -> Iterator[TrialRecord]:
         """All trials from a number on, with their last attempts; read by pages, so that no writer waits."""
-        return reading.trials(self._database, first)
+        return reading.trials(self._database, first, self.search.brackets)
 
     def history(self, number: int) -> list[tuple[int, int, float]]:
         """What a trial's attempts told of themselves: (attempt, step, metric), by attempt and step.
@@ -84,16 +90,27 @@ class LedgerReader:
         """
         return self._database.read(lambda transaction: reading.history(transaction, number))
 
+    def last_histories(self, n_trials: int) -> list[dict[int, float]]:
+        """Step -> metric, of so many finished trials: the last ones, as far as they told any."""
+        return self._database.read(partial(reading.last_histories, n_trials=n_trials))
+
     def best(self) -> TrialRecord | None:
-        """The finished trial with the best metric; NaN and None never win, ties go to the lower number."""
-        return self._database.read(lambda transaction: reading.best(transaction, self.search.direction))
+        """The finished trial with the best metric; NaN and None never win, ties go to the lower number.
+
+        Where the strategy has levels, the best one of the highest level where one finished, as it did there:
+        it may have failed later. Ties go to the one that did so first.
+        """
+        return self._database.read(partial(reading.best, search=self.search))
+
+    def rungs(self) -> list[reading.RungRecord]:
+        """The levels of the strategy, from the lowest on; none if it has none."""
+        brackets = self.search.brackets
+        return self._database.read(partial(reading.rungs, brackets=brackets)) if brackets else []
 
     def finished_beyond_best(self, numbers: Collection[int], n_best: int) -> list[int]:
-        """Those among some trials that are finished, and not among so many of the best."""
+        """Those among some trials that are finished for good, and not among so many of the best."""
         return self._database.read(
-            lambda transaction: reading.finished_beyond_best(
-                transaction, self.search.direction, numbers, n_best
-            )
+            lambda transaction: reading.finished_beyond_best(transaction, self.search, numbers, n_best)
         )
 
     def workers(self, run: str) -> list[reading.WorkerRecord]:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from dahps_core.combination import Combination
 from dahps_core.ledger.connection import Database, Transaction
+from dahps_core.ledger.search import Search
 from dahps_core.ledger.shapes import LISTED_TRIAL, REPORT, WORKER, Shape, misfits
 from dahps_core.ledger.storage import damaged
+from dahps_core.strategies.brackets import Brackets, Resource
 from dahps_core.trial import TrialRecord, TrialState
 
 #: So that no reader keeps writers waiting for long.
 TRIALS_PER_PAGE = 1000
+
+#: So many trials are looked through for those that have finished last.
+_LOOKED_THROUGH = 5000
 
 
 @dataclass(frozen=True)
@@ -58,38 +64,107 @@ class RunRecord:
     is_stopped: bool
 
 
+@dataclass(frozen=True)
+class RungRecord:
+    """One level of resource.
+
+    Attributes:
+        n_ended: How many trials ended there; failures count.
+        n_promoted: How many of them were promoted to the next level.
+    """
+
+    resource: Resource
+    n_ended: int
+    n_promoted: int
+
+
 def counts(transaction: Transaction) -> dict[TrialState, int]:
     """How many trials are in each state; the sum is the number of trials drawn."""
     row = transaction.rows("counts")[0]
     return {state: int(row[state.value]) for state in TrialState}
 
 
-def trials(database: Database, first: int) -> Iterator[TrialRecord]:
+def trials(database: Database, first: int, brackets: Brackets | None) -> Iterator[TrialRecord]:
     """The trials from a number on, read a page at a time: each page is consistent in itself."""
     while True:
-        rows = database.read(partial(_page, first=first))
-        yield from map(record, rows)
-        if len(rows) < TRIALS_PER_PAGE:
+        page = database.read(partial(_page, first=first, limit=TRIALS_PER_PAGE, brackets=brackets))
+        yield from page
+        if len(page) < TRIALS_PER_PAGE:
             return
-        first = rows[-1]["number"] + 1
+        first = page[-1].number + 1
 
 
-def _page(transaction: Transaction, first: int) -> list[sqlite3.Row]:
-    return transaction.rows("trial_page", first=first, limit=TRIALS_PER_PAGE)
+def _page(transaction: Transaction, first: int, limit: int, brackets: Brackets | None) -> list[TrialRecord]:
+    records = [record(row) for row in transaction.rows("trial_page", first=first, limit=limit)]
+    if not brackets or not records:
+        return records
+    metrics: dict[int, dict[int, float | None]] = defaultdict(dict)
+    for row in transaction.rows("results_of_levels", first=first, last=records[-1].number):
+        metrics[row["trial"]][row["level"]] = _metric(row)
+    for trial in records:
+        if trial.state is TrialState.FINISHED:
+            metrics[trial.number][trial.level] = trial.metric
+    return [
+        replace(one, resource=brackets.resource(one.number, one.level), metrics=metrics[one.number])
+        for one in records
+    ]
 
 
-def best(transaction: Transaction, direction: str) -> TrialRecord | None:
-    """The finished trial with the best metric; NaN and None never win, ties go to the lower number."""
-    numbers = _best_numbers(transaction, direction, 1)
-    return record(transaction.rows("trial_page", first=numbers[0], limit=1)[0]) if numbers else None
+def best(transaction: Transaction, search: Search) -> TrialRecord | None:
+    """See `LedgerReader.best`."""
+    if search.brackets:
+        return _best_of_levels(transaction, search.brackets)
+    numbers = _best_numbers(transaction, search.direction, 1)
+    return _page(transaction, numbers[0], 1, None)[0] if numbers else None
+
+
+def _best_of_levels(transaction: Transaction, brackets: Brackets) -> TrialRecord | None:
+    found = transaction.row("best_standing")
+    if found is None:
+        return None
+    number, level = found
+    trial = _page(transaction, number, 1, brackets)[0]
+    if trial.level == level:
+        return trial
+    results = transaction.rows("results_of_levels", first=number, last=number)
+    there = next(row for row in results if row["level"] == level)
+    return replace(
+        trial,
+        metric=_metric(there),
+        result=json.loads(there["result"]),
+        output_dir=there["output_dir"],
+        level=level,
+        resource=brackets.resource(number, level),
+    )
+
+
+def rungs(transaction: Transaction, brackets: Brackets) -> list[RungRecord]:
+    """How many trials ended at each level, and how many of them were promoted, over all brackets."""
+    rows = transaction.rows("rungs")
+    return [
+        RungRecord(
+            resource,
+            sum(row["n_ended"] for row in rows if row["level"] == level),
+            sum(row["n_promoted"] for row in rows if row["level"] == level),
+        )
+        for level, resource in enumerate(brackets.levels)
+    ]
 
 
 def finished_beyond_best(
-    transaction: Transaction, direction: str, numbers: Iterable[int], n_best: int
+    transaction: Transaction, search: Search, numbers: Iterable[int], n_best: int
 ) -> list[int]:
-    """Those among some trials that are finished, and not among so many of the best."""
-    finished = transaction.rows("finished_among", numbers=json.dumps(list(numbers)))
-    best = set(_best_numbers(transaction, direction, n_best))
+    """Those among some trials that are over, and not among so many of the best.
+
+    Where the strategy has levels, who has finished below the highest one may still be promoted.
+    """
+    top = search.brackets.top if search.brackets else 0
+    finished = transaction.rows("finished_among", numbers=json.dumps(list(numbers)), level=top)
+    if search.brackets:
+        rows = transaction.rows("best_at_level", level=top, limit=n_best)
+        best = {row["number"] for row in rows}
+    else:
+        best = set(_best_numbers(transaction, search.direction, n_best))
     return [row["number"] for row in finished if row["number"] not in best]
 
 
@@ -106,6 +181,15 @@ def history(transaction: Transaction, number: int) -> list[tuple[int, int, float
     return [
         (row["attempt"], row["step"], math.nan if row["metric_is_nan"] else row["metric"]) for row in rows
     ]
+
+
+def last_histories(transaction: Transaction, n_trials: int) -> list[dict[int, float]]:
+    """Step -> metric, of so many finished trials: the last ones that have told any."""
+    rows = transaction.rows("last_histories", limit=n_trials, looked_through=_LOOKED_THROUGH)
+    found: dict[int, dict[int, float]] = defaultdict(dict)
+    for row in rows:
+        found[row["trial"]][row["step"]] = math.nan if row["metric_is_nan"] else row["metric"]
+    return list(found.values())
 
 
 def worker_counts(transaction: Transaction) -> dict[str, int]:
@@ -155,14 +239,19 @@ def _record(row: sqlite3.Row) -> TrialRecord:
         repetition=row["repetition"],
         state=TrialState.LOST if row["state"] == "died" else TrialState(row["state"]),
         attempts=row["attempts"],
-        metric=math.nan if row["metric_is_nan"] else row["metric"],
+        metric=_metric(row),
         result=None if row["result"] is None else json.loads(row["result"]),
         output_dir=row["output_dir"],
         worker=row["host"] and f"{row['host']}:{row['pid']}" + (f" job {row['job']}" if row["job"] else ""),
         started_at=row["started_at"],
         ended_at=row["ended_at"],
         error=row["error"],
+        level=row["level"],
     )
+
+
+def _metric(row: sqlite3.Row) -> float | None:
+    return math.nan if row["metric_is_nan"] else row["metric"]
 
 
 def _worker(row: sqlite3.Row) -> WorkerRecord:

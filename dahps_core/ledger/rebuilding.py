@@ -12,9 +12,13 @@ from contextlib import closing
 from pathlib import Path
 
 from dahps_core.errors import ConfigurationError
+from dahps_core.ledger.checking import attempts_at_levels
+from dahps_core.ledger.connection import Transaction
 from dahps_core.ledger.folder import FILE_NAME, locking_of
 from dahps_core.ledger.ledger import Ledger
 from dahps_core.ledger.lock_folder import newest_database
+from dahps_core.ledger.patience import Patience
+from dahps_core.ledger.rungs import ends_at_levels
 from dahps_core.ledger.salvaging import WITHOUT_ATTEMPT, Row, Salvage, salvage, undrawn_from
 from dahps_core.ledger.statements import statements
 
@@ -77,6 +81,7 @@ def _fill(found: Salvage, path: Path) -> list[str]:
         for space, _ in found.spaces:
             connection.execute(_CARE["put_space"], space)
         n_lost = _put_trials(connection, found, known, str(unknown["id"]))
+        _put_standings(connection, found)
         connection.executemany(_CARE["put_report"], found.reports)
         connection.execute(_CARE["put_numbers_enqueued"])
         connection.execute(_CARE["put_summaries"])
@@ -94,11 +99,15 @@ def _put_trials(connection: sqlite3.Connection, found: Salvage, known: set[str],
     drawn = {(trial["digest"], trial["repetition"]) for trial in found.trials.values()}
     missing = undrawn_from(found.spaces, drawn, and_beyond=True)
     n_lost = 0
+    order = found.spaces[0][1]
     for number in range(found.n_trials):
-        trial = found.trials.get(number) or _to_be_run_again(number, next(missing)[0])
+        trial = found.trials.get(number) or {
+            **_to_be_run_again(number, next(missing)[0]),
+            "level": order.first_level(number),
+        }
         has_attempt = trial["state"] not in WITHOUT_ATTEMPT
         attempts = [
-            earlier.get((number, attempt)) or _lost_attempt(number, attempt)
+            earlier.get((number, attempt)) or _lost_attempt(number, attempt, order.first_level(number))
             for attempt in range(1, trial["attempts"] + (not has_attempt))
         ]
         n_lost += sum(attempt["worker"] is None for attempt in attempts)
@@ -133,7 +142,26 @@ def _to_be_run_again(number: int, drawn: Row) -> Row:
     }
 
 
-def _lost_attempt(number: int, attempt: int) -> Row:
+def _put_standings(connection: sqlite3.Connection, found: Salvage) -> None:
+    """Who ended where, from what was put in, in the order of the ends."""
+    rungs = found.spaces[0][1].rungs
+    if rungs is None:
+        return
+    ends = []
+    connection.row_factory = sqlite3.Row
+    for trial in connection.execute(_CARE["salvage_trials"], {"first": 0}).fetchall():
+        only = {"first": trial["number"], "last": trial["number"]}
+        attempts = connection.execute(_CARE["attempts"], only).fetchall()
+        for level, end in ends_at_levels(attempts_at_levels(trial, attempts)).items():
+            ends.append((end.ended_at, trial["number"], level, end.metric))
+    transaction = Transaction(connection, Patience(0))
+    for _, number, level, metric in sorted(ends, key=lambda end: end[:3]):
+        rungs.enter(transaction, number, level, metric)
+    connection.execute(_CARE["put_promotions"])
+    connection.execute(_CARE["put_numbers_promoted"])
+
+
+def _lost_attempt(number: int, attempt: int, level: int) -> Row:
     now = time.time()
     return {
         "trial": number,
@@ -145,6 +173,10 @@ def _lost_attempt(number: int, attempt: int) -> Row:
         "outcome": "lost",
         "output_dir": None,
         "error": _GONE,
+        "level": level,
+        "metric": None,
+        "metric_is_nan": 0,
+        "result": None,
     }
 
 

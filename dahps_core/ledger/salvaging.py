@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 from dahps_core.errors import LedgerDamagedError
 from dahps_core.ledger import shapes
+from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.checking import faults_of_combination, faults_of_result
-from dahps_core.ledger.claiming import BoundSpace
 from dahps_core.ledger.opening import bound, search_of
 from dahps_core.ledger.search import Search
 from dahps_core.ledger.statements import statements
@@ -72,7 +72,7 @@ def salvage(path: Path) -> Salvage:
             [
                 row
                 for row in _both_ways(connection, "salvage_attempts", shapes.ATTEMPT)
-                if row["outcome"] in _OUTCOMES
+                if _is_attempt(row, spaces[0][1])
             ],
             [
                 row
@@ -173,7 +173,7 @@ def _is_right(row: Row, spaces: dict[int, tuple[Row, BoundSpace]]) -> bool:
     faults = [*faults_of_combination({**row, "cursor": space["cursor"]}, order)]
     if row["state"] == "finished":
         faults += faults_of_result(row)
-    return not faults
+    return not faults and order.has_level(row["number"], row["level"])
 
 
 def _is_allowed(row: Row) -> bool:
@@ -192,13 +192,26 @@ def _is_allowed(row: Row) -> bool:
     )
 
 
+def _is_attempt(row: Row, order: BoundSpace) -> bool:
+    """Whether the schema would take the row of an attempt that is over, and its result is one."""
+    is_finished = row["outcome"] == "finished"
+    return (
+        row["outcome"] in (*_OUTCOMES, "finished")
+        and is_finished == (row["result"] is not None)
+        and (is_finished or row["metric"] is None)
+        and row["metric_is_nan"] in ((0, 1) if is_finished and row["metric"] is None else (0,))
+        and order.has_level(row["trial"], row["level"])
+        and not (is_finished and any(faults_of_result(row)))
+    )
+
+
 def _is_report(row: Row, attempts: int) -> bool:
     """Whether the schema would take the row of a report."""
     is_nan = row["metric"] is None
     return 1 <= row["attempt"] <= attempts and row["step"] >= 0 and bool(row["metric_is_nan"] == is_nan)
 
 
-#: Of an attempt that another one followed.
+#: Of an attempt that another one at the same level followed.
 _OUTCOMES = ("failed", "released", "died", "lost", "cancelled")
 
 #: States of trials all of whose attempts were followed by a person's word.

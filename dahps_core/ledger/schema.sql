@@ -12,7 +12,9 @@ CREATE TABLE meta (
     -- Decimal digits: a seed is an int of any size.
     seed TEXT NOT NULL,
     -- How its users keep each other out; two ways at once would be none.
-    locking TEXT NOT NULL CHECK (locking IN ('fcntl', 'folder'))
+    locking TEXT NOT NULL CHECK (locking IN ('fcntl', 'folder')),
+    -- The levels that trials are promoted by; NULL: the strategy has none.
+    brackets TEXT
 );
 
 -- name: space
@@ -80,7 +82,8 @@ CREATE INDEX worker_waiting ON worker (id) WHERE state = 'waiting';
 
 -- name: trial
 -- One (combination, repetition) each, with its last attempt: most trials have one, and it costs no second row.
--- `attempts` counts executions, `charged` those that were neither released nor pardoned by a person's retry.
+-- `attempts` counts executions, `charged` those that were neither released nor pardoned: by a person's retry, or by a
+-- promotion, which has attempts of its own.
 -- `state` is how the last attempt stands: `died` was seen by its own worker, `lost` is what others made of a silent
 -- one, whose late finish still counts. `token` is the last attempt's, and fences what is written in its name.
 -- What is `queued` or `cancelled` by a person has no attempt here: all that were made are in `attempt`.
@@ -98,6 +101,8 @@ CREATE TABLE trial (
     attempts INTEGER NOT NULL CHECK (attempts >= 0),
     charged INTEGER NOT NULL CHECK (charged >= 0),
     pardoned INTEGER NOT NULL DEFAULT 0 CHECK (pardoned >= 0 AND charged + pardoned <= attempts),
+    -- At which it is evaluated, or was last.
+    level INTEGER NOT NULL DEFAULT 0 CHECK (level >= 0),
     token TEXT,
     worker TEXT REFERENCES worker,
     started_at REAL,
@@ -149,8 +154,15 @@ CREATE INDEX trial_lost ON trial (charged, number) WHERE state = 'lost';
 CREATE INDEX trial_by_metric ON trial (metric, number) WHERE state = 'finished' AND metric IS NOT NULL;
 
 -- name: finished_is_final
--- A result is never lost or overwritten.
-CREATE TRIGGER finished_is_final BEFORE UPDATE ON trial WHEN OLD.state = 'finished'
+-- A result is never lost or overwritten: that of a promoted trial stays with its attempt.
+CREATE TRIGGER finished_is_final BEFORE UPDATE ON trial
+WHEN OLD.state = 'finished' AND NOT (
+    NEW.state = 'running' AND NEW.level = OLD.level + 1 AND EXISTS (
+        SELECT 1 FROM attempt
+        WHERE trial = OLD.number AND attempt = OLD.attempts AND level = OLD.level
+          AND metric IS OLD.metric AND metric_is_nan = OLD.metric_is_nan AND result = OLD.result
+    )
+)
 BEGIN SELECT RAISE(ABORT, 'a finished trial never changes'); END;
 
 -- name: trials_stay
@@ -159,7 +171,8 @@ CREATE TRIGGER trials_stay BEFORE DELETE ON trial
 BEGIN SELECT RAISE(ABORT, 'a trial is never deleted'); END;
 
 -- name: attempt
--- The attempts that are over for good: others followed, or a person had the trial queued or cancelled.
+-- The attempts that are over for good: others followed, or a person had the trial queued or cancelled. After one that
+-- finished come those at the next level.
 CREATE TABLE attempt (
     trial INTEGER NOT NULL REFERENCES trial,
     attempt INTEGER NOT NULL CHECK (attempt >= 1),
@@ -167,9 +180,16 @@ CREATE TABLE attempt (
     worker TEXT NOT NULL REFERENCES worker,
     started_at REAL NOT NULL,
     ended_at REAL NOT NULL,
-    outcome TEXT NOT NULL CHECK (outcome IN ('failed', 'released', 'died', 'lost', 'cancelled')),
+    outcome TEXT NOT NULL CHECK (outcome IN ('finished', 'failed', 'released', 'died', 'lost', 'cancelled')),
     output_dir TEXT,
     error TEXT,
+    level INTEGER NOT NULL DEFAULT 0 CHECK (level >= 0),
+    -- As in `trial`.
+    metric REAL,
+    metric_is_nan INTEGER NOT NULL DEFAULT 0 CHECK (metric_is_nan = 0 OR metric IS NULL),
+    result TEXT,
+    CHECK ((outcome = 'finished') = (result IS NOT NULL)),
+    CHECK (outcome = 'finished' OR (metric IS NULL AND metric_is_nan = 0)),
     -- An attempt belongs to one execution: two claims of a trial can never be the same attempt.
     PRIMARY KEY (trial, attempt)
 ) WITHOUT ROWID;
@@ -185,3 +205,51 @@ CREATE TABLE report (
     metric_is_nan INTEGER NOT NULL DEFAULT 0 CHECK (metric_is_nan = (metric IS NULL)),
     PRIMARY KEY (trial, attempt, step)
 ) WITHOUT ROWID;
+
+-- name: attempts_stay
+-- As final as the result of a finished trial.
+CREATE TRIGGER attempts_stay BEFORE UPDATE ON attempt
+BEGIN SELECT RAISE(ABORT, 'an attempt that is over never changes'); END;
+
+-- name: rung
+-- How many trials of a bracket ended at a level, failures included; how many of them are the top that may be promoted,
+-- and how many ever were. A bracket is named by its first level.
+CREATE TABLE rung (
+    bracket INTEGER NOT NULL CHECK (bracket >= 0),
+    level INTEGER NOT NULL CHECK (level >= bracket),
+    n_ended INTEGER NOT NULL DEFAULT 0 CHECK (n_ended >= 0),
+    n_top INTEGER NOT NULL DEFAULT 0 CHECK (n_top BETWEEN 0 AND n_ended),
+    n_promoted INTEGER NOT NULL DEFAULT 0 CHECK (n_promoted BETWEEN 0 AND n_ended),
+    PRIMARY KEY (bracket, level)
+) WITHOUT ROWID;
+
+-- name: standing
+-- How a trial stands in a rung where it ended. It follows from the trials and attempts, and is kept so that a claim
+-- need not read them.
+CREATE TABLE standing (
+    -- The order of the ends: of equal scores the earlier one is better.
+    place INTEGER PRIMARY KEY,
+    trial INTEGER NOT NULL REFERENCES trial,
+    bracket INTEGER NOT NULL,
+    level INTEGER NOT NULL,
+    -- The metric, negated if it is maximized. NULL: it failed, or has NaN or no metric; it ranks worst and is never
+    -- promoted.
+    score REAL,
+    is_top INTEGER NOT NULL DEFAULT 0 CHECK (is_top = 0 OR (is_top = 1 AND score IS NOT NULL)),
+    is_promoted INTEGER NOT NULL DEFAULT 0 CHECK (is_promoted = 0 OR (is_promoted = 1 AND score IS NOT NULL)),
+    -- Every (trial, level) is evaluated once.
+    UNIQUE (trial, level),
+    FOREIGN KEY (bracket, level) REFERENCES rung
+);
+
+-- name: standing_by_rank
+-- Where the top of a rung ends: its worst, and the best of the rest.
+CREATE INDEX standing_by_rank ON standing (bracket, level, is_top, score, place) WHERE score IS NOT NULL;
+
+-- name: standing_promotable
+-- Who is promoted next: from the top rung down, the best first.
+CREATE INDEX standing_promotable ON standing (level DESC, score, place) WHERE is_top = 1 AND is_promoted = 0;
+
+-- name: standing_by_level
+-- The best trial: at the highest level.
+CREATE INDEX standing_by_level ON standing (level DESC, score, place) WHERE score IS NOT NULL;

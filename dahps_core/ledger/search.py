@@ -7,7 +7,8 @@ from difflib import get_close_matches
 
 from dahps_core.errors import ConfigurationError
 from dahps_core.space import SearchSpace
-from dahps_core.strategies import STRATEGIES
+from dahps_core.strategies import STRATEGIES, WITH_LEVELS
+from dahps_core.strategies.brackets import Brackets
 
 DIRECTIONS = ("minimize", "maximize")
 
@@ -25,9 +26,10 @@ class Search:
         direction: Which end of the metric is best: "minimize" or "maximize".
         metric: The objective's name, when trials return mappings.
         seed: Determines the order; None: drawn when the ledger is created, and kept in it.
+        brackets: The levels of a strategy that has any: of one in `WITH_LEVELS`.
 
     Raises:
-        ConfigurationError: The strategy or the direction is unknown.
+        ConfigurationError: The strategy or the direction is unknown, or brackets are missing or too much.
     """
 
     space: SearchSpace
@@ -35,10 +37,15 @@ class Search:
     direction: str = "minimize"
     metric: str | None = None
     seed: int | None = None
+    brackets: Brackets | None = None
 
     def __post_init__(self) -> None:
         _expect_one_of("strategy.name", self.strategy, tuple(STRATEGIES))
         _expect_one_of("direction", self.direction, DIRECTIONS)
+        if (self.strategy in WITH_LEVELS) != (self.brackets is not None):
+            has = "needs levels" if self.brackets is None else "has no levels"
+            mend = "Only hyperband and asha have levels: of max_resource, or a list of them"
+            raise ConfigurationError(f"{self.strategy} {has}", where="strategy.name", mend=mend)
         if self.seed is not None and self.seed.bit_length() > LARGEST_SEED_BITS:
             raise ConfigurationError("has too many digits", where="seed", mend="A few are as good")
         if not (self.metric or "").isprintable():
@@ -52,6 +59,8 @@ class Search:
             "metric": (self.metric, asked.metric),
             "seed": (self.seed, self.seed if asked.seed is None else asked.seed),
         }
+        if self.brackets and asked.brackets and self.strategy == asked.strategy:
+            pairs |= self.brackets.differences(asked.brackets)
         return [
             f"{name}: the ledger has {kept!r}, this command {given!r}"
             for name, (kept, given) in pairs.items()

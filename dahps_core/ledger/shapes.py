@@ -24,6 +24,7 @@ META: Shape = {
     "metric": _TEXT_OR_NOT,
     "seed": _TEXT,
     "locking": _TEXT,
+    "brackets": _TEXT_OR_NOT,
 }
 SPACE: Shape = {
     "id": _INTEGER,
@@ -57,6 +58,7 @@ TRIAL: Shape = {
     "attempts": _INTEGER,
     "charged": _INTEGER,
     "pardoned": _INTEGER,
+    "level": _INTEGER,
     "token": _TEXT_OR_NOT,
     "worker": _TEXT_OR_NOT,
     "started_at": _REAL_OR_NOT,
@@ -77,6 +79,10 @@ ATTEMPT: Shape = {
     "outcome": _TEXT,
     "output_dir": _TEXT_OR_NOT,
     "error": _TEXT_OR_NOT,
+    "level": _INTEGER,
+    "metric": _REAL_OR_NOT,
+    "metric_is_nan": _INTEGER,
+    "result": _TEXT_OR_NOT,
 }
 REPORT: Shape = {
     "trial": _INTEGER,
@@ -92,6 +98,7 @@ LISTED_TRIAL: Shape = {
     "repetition": _INTEGER,
     "state": _TEXT,
     "attempts": _INTEGER,
+    "level": _INTEGER,
     "metric": _REAL_OR_NOT,
     "metric_is_nan": _INTEGER,
     "result": _TEXT_OR_NOT,

@@ -145,6 +145,7 @@ class LedgerSteering(LedgerReader):
                     combination=combination.to_json(),
                     digest=combination.digest(),
                     repetition=repetition,
+                    level=self._bound.first_level(n_drawn),
                 )
                 found.append(_trial_of(transaction, combination, repetition))
         transaction.change("count_enqueued", space=self._bound.id, n=n_drawn - before)

@@ -34,7 +34,8 @@ DROP TABLE main.space;
 DROP TABLE main.meta;
 
 -- name: put_meta
-INSERT INTO main.meta SELECT id, created_at, strategy, direction, metric, seed, 'fcntl' FROM old_meta;
+INSERT INTO main.meta (id, created_at, strategy, direction, metric, seed, locking)
+SELECT id, created_at, strategy, direction, metric, seed, 'fcntl' FROM old_meta;
 
 -- name: put_spaces
 INSERT INTO main.space (id, digest, definition, added_at, cursor)
@@ -58,7 +59,7 @@ SELECT trial.number, space, position, combination, digest, repetition, coalesce(
 FROM old_trial AS trial JOIN old_attempt AS attempt ON attempt.trial = trial.number AND attempt.attempt = trial.attempts;
 
 -- name: put_attempts
-INSERT INTO main.attempt
+INSERT INTO main.attempt (trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error)
 SELECT attempt.trial, attempt.attempt, attempt.token, worker, started_at, ended_at, outcome, output_dir, error
 FROM old_attempt AS attempt JOIN old_trial AS trial ON trial.number = attempt.trial WHERE attempt.attempt < attempts;
 

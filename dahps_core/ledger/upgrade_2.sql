@@ -37,7 +37,8 @@ DROP TABLE main.space;
 DROP TABLE main.meta;
 
 -- name: put_meta
-INSERT INTO main.meta SELECT * FROM old_meta;
+INSERT INTO main.meta (id, created_at, strategy, direction, metric, seed, locking)
+SELECT id, created_at, strategy, direction, metric, seed, locking FROM old_meta;
 
 -- name: put_spaces
 INSERT INTO main.space (id, digest, definition, added_at, cursor)
@@ -57,7 +58,8 @@ SELECT number, space, position, combination, digest, repetition, state, attempts
        worker, started_at, ended_at, output_dir, error, metric, metric_is_nan, result FROM old_trial;
 
 -- name: put_attempts
-INSERT INTO main.attempt SELECT * FROM old_attempt;
+INSERT INTO main.attempt (trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error)
+SELECT trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error FROM old_attempt;
 
 -- name: put_away_attempts
 DROP TABLE temp.old_attempt;

@@ -43,7 +43,8 @@ DROP TABLE main.space;
 DROP TABLE main.meta;
 
 -- name: put_meta
-INSERT INTO main.meta SELECT * FROM old_meta;
+INSERT INTO main.meta (id, created_at, strategy, direction, metric, seed, locking)
+SELECT id, created_at, strategy, direction, metric, seed, locking FROM old_meta;
 
 -- name: put_spaces
 INSERT INTO main.space SELECT * FROM old_space;
@@ -59,10 +60,14 @@ INSERT INTO main.worker (id, run, host, pid, job, log, branch, state, started_at
 SELECT id, run, host, pid, job, log, branch, state, started_at, ended_at FROM old_worker;
 
 -- name: put_trials
-INSERT INTO main.trial SELECT * FROM old_trial;
+INSERT INTO main.trial (number, space, position, combination, digest, repetition, state, attempts, charged, pardoned, token, worker,
+                        started_at, ended_at, output_dir, error, metric, metric_is_nan, result)
+SELECT number, space, position, combination, digest, repetition, state, attempts, charged, pardoned, token, worker,
+       started_at, ended_at, output_dir, error, metric, metric_is_nan, result FROM old_trial;
 
 -- name: put_attempts
-INSERT INTO main.attempt SELECT * FROM old_attempt;
+INSERT INTO main.attempt (trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error)
+SELECT trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error FROM old_attempt;
 
 -- name: put_away_attempts
 DROP TABLE temp.old_attempt;

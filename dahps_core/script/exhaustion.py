@@ -17,7 +17,14 @@ _WORDS = {
 def why_exhausted(draw: Draw, ledger: Ledger, run: str) -> str:
     """Why a process of a run was refused a trial."""
     if draw is not Draw.FAILING:
-        return _WORDS[draw]
+        return _WORDS[draw] + _best_of_levels(ledger)
     record = ledger.run(run)
     first = "trial {}: {}".format(*record.first_failure) if record.first_failure else "no error is known"
     return f"the first {record.n_failed} attempts all failed; {first}"
+
+
+def _best_of_levels(ledger: Ledger) -> str:
+    best = ledger.best() if ledger.search.brackets else None
+    if best is None:
+        return ""
+    return f"; the best at the highest level, {best.resource}, is trial {best.number} with {best.metric}"

@@ -45,6 +45,9 @@ class Holding:
             combination=claim.combination,
             _checkpoint_dir=ledger.checkpoint_dir(claim.number),
             _history=self._history,
+            level=claim.level,
+            resource=claim.resource,
+            _stopper=claims.stopper(claim),
         )
         self._claims = claims
         self._claim = claim

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any
 
 from dahps_core.batch import BatchJob
 from dahps_core.child import Answer
 from dahps_core.combination import Combination
 from dahps_core.current import Trial
-from dahps_core.errors import ConfigurationError, DahpsError, SearchExhausted
-from dahps_core.ledger import Ledger, Locking, Search
+from dahps_core.errors import DahpsError, SearchExhausted
+from dahps_core.ledger import Ledger
 from dahps_core.metric import read_result
-from dahps_core.script.hand import Hand, place, process_group
+from dahps_core.script.hand import Hand, process_group
 from dahps_core.script.leaving import this_process
-from dahps_core.script.namespace import space_config, to_namespace
-from dahps_core.space import SearchSpace
+from dahps_core.script.namespace import to_namespace
 from dahps_core.worker_options import WorkerOptions
-
-log = logging.getLogger(__name__)
-
-S = TypeVar("S", bound="ScriptSearch")
 
 
 class ScriptSearch:
@@ -39,104 +32,10 @@ class ScriptSearch:
     back, and the process ends. If it is killed, the trial is claimed again after the lease.
     """
 
-    strategy: ClassVar[str]
-
     def __init__(self, ledger: Ledger | None, batch: BatchJob, options: WorkerOptions) -> None:
         self._args: Namespace | None = None
         self._hand = Hand(ledger, batch, options)
         self.get_new_combination()
-
-    @classmethod
-    def from_config(
-        cls: type[S],
-        path: Path | str,
-        config: Mapping[str, Any],
-        *,
-        k: int | None = None,
-        direction: str = "minimize",
-        metric: str | None = None,
-        seed: int | None = None,
-        max_attempts: int = 3,
-        stop_after_failures: int | None = 5,
-        heartbeat: float = 15.0,
-        lease: float = 120.0,
-        patience: float = 600.0,
-        locking: Locking = "fcntl",
-        grace: float = 20.0,
-        trial_time: float | None = None,
-        keep_checkpoints: int | None = None,
-        on_change: Literal["refuse", "extend"] = "refuse",
-    ) -> S:
-        """A search of the space that a config describes.
-
-        Args:
-            path: The ledger's folder, on storage that all hosts share; made if there is none.
-            config: The tree under `root`, as `SearchSpace.from_config` takes it.
-            k: How many combinations to evaluate, by all processes together; None: all. In random search they
-                are a random subset without replacement.
-            direction: Whether to "minimize" or to "maximize" the metric.
-            metric: The objective's name, if `finish_combination` is given mappings.
-            seed: Of the random order; None: drawn once, and kept in the ledger.
-            max_attempts: How often a trial is run that raises, or whose process dies.
-            stop_after_failures: The search ends when so many attempts failed before one finished, in this
-                process or in the tasks of its job array; None: never.
-            heartbeat: Seconds between two signs of life.
-            lease: Seconds without one after which a process is held for dead.
-            patience: Seconds to wait for a ledger that is locked, or that the storage does not give.
-            locking: "fcntl", or "folder" where the storage's locks do not hold between hosts.
-            grace: Seconds that the script has to leave when it is told to end.
-            trial_time: Seconds that a trial takes, so that none is drawn that would outlast the job; None: as
-                the last ones took.
-            keep_checkpoints: Of how many of the best finished trials checkpoints are kept; None: of all.
-            on_change: Whether to "refuse" a space that is not the ledger's, or to "extend" the ledger to it.
-
-        Raises:
-            SearchSpaceError: With every fault of the config.
-            ConfigurationError: An option cannot be meant, or this process holds a trial already.
-            LedgerError: As `Ledger.join` raises.
-        """
-        if k is not None and not (isinstance(k, int) and k >= 1):
-            raise ConfigurationError(f"{k!r} combinations cannot be drawn", where="k", mend="Give 1 or more")
-        batch = place()
-        search = Search(SearchSpace.from_config(config), cls.strategy, direction, metric, seed)
-        options = WorkerOptions(
-            max_trials=None if k is None else k * search.space.repetitions,
-            max_attempts=max_attempts,
-            stop_after_failures=stop_after_failures,
-            heartbeat_s=heartbeat,
-            lease_s=lease,
-            isolate=False,
-            trial_time_s=trial_time,
-            grace_s=grace,
-            keep_checkpoints=keep_checkpoints,
-        )
-        ledger = None
-        if batch.rank == 0:
-            ledger = Ledger.join(path, search, on_change=on_change, locking=locking, patience_s=patience)
-        return cls(ledger, batch, options)
-
-    @classmethod
-    def from_namespace(
-        cls: type[S],
-        root: Path | str,
-        search_space: Sequence[str],
-        args: Namespace,
-        k: int | None = None,
-        **options: Any,
-    ) -> S:
-        """A search of all combinations of the lists among a script's arguments.
-
-        Args:
-            root: The ledger's folder.
-            search_space: Which attributes of `args` are lists of values to try; the first changes slowest.
-                All others are the same in every trial, and take no part.
-            args: As argparse parsed them; not changed.
-            k: As for `from_config`.
-            options: As for `from_config`; raises as that does.
-        """
-        search = cls.from_config(root, space_config(search_space, args), k=k, **options)
-        search._args = args
-        return search
 
     @property
     def combination(self) -> Combination | None:
@@ -270,15 +169,3 @@ class ScriptSearch:
             from dahps_core.torch_utils import sync_parameters
 
             sync_parameters(group.get_rank(), self)
-
-
-class DistributedAsynchronousRandomSearch(ScriptSearch):
-    """Each combination once, in a random order; see `ScriptSearch`."""
-
-    strategy = "random"
-
-
-class DistributedAsynchronousGridSearch(ScriptSearch):
-    """Each combination once, in the order of the tree; see `ScriptSearch`."""
-
-    strategy = "grid"

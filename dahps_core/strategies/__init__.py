@@ -12,6 +12,14 @@ from dahps_core.strategies.grid import grid_order
 from dahps_core.strategies.random import random_order
 
 #: By the name that `strategy.name` gives: (size of the space, seed) -> order.
-STRATEGIES: dict[str, Callable[[int, int], Order]] = {"grid": grid_order, "random": random_order}
+STRATEGIES: dict[str, Callable[[int, int], Order]] = {
+    "grid": grid_order,
+    "random": random_order,
+    "hyperband": random_order,
+    "asha": random_order,
+}
 
-__all__ = ["STRATEGIES", "Order"]
+#: Those that promote the best trials to more resource; `asha` is `hyperband` with one bracket.
+WITH_LEVELS = ("hyperband", "asha")
+
+__all__ = ["STRATEGIES", "WITH_LEVELS", "Order"]

@@ -38,6 +38,9 @@ def worker_options(options: DictConfig, place: Place) -> WorkerOptions:
         trial_time_s=options.trial_time,
         grace_s=options.grace,
         keep_checkpoints=options.keep_checkpoints,
+        max_resource_total=options.max_resource_total,
+        stop=options.strategy.stop,
+        stop_after=options.strategy.stop_after,
     )
 
 

@@ -16,6 +16,7 @@ from dahps_core.ledger import Search
 from dahps_core.overrides import override_faults
 from dahps_core.space import SearchSpace
 from hydra_plugins.dahps_sweeper._options import plain_option
+from hydra_plugins.dahps_sweeper._strategy import read_brackets
 
 
 def read_search(options: DictConfig, arguments: Sequence[str], context: HydraContext) -> Search:
@@ -37,6 +38,7 @@ def read_search(options: DictConfig, arguments: Sequence[str], context: HydraCon
     return Search(
         space=space,
         strategy=options.strategy.name,
+        brackets=read_brackets(options),
         direction=options.direction.value,
         metric=options.metric,
         seed=options.seed,

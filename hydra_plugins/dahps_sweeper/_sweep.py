@@ -20,7 +20,6 @@ from dahps_core.batch import BatchJob
 from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger, Search
 from dahps_core.overrides import to_overrides
-from dahps_core.space import SearchSpace
 from dahps_core.trial import TrialRecord
 from dahps_core.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._judging import judge, none_started
@@ -31,6 +30,7 @@ from hydra_plugins.dahps_sweeper._options import read_only, worker_options
 from hydra_plugins.dahps_sweeper._progress import ProgressDisplay, summarized
 from hydra_plugins.dahps_sweeper._scheduler import jobs_in_queue
 from hydra_plugins.dahps_sweeper._search import read_search
+from hydra_plugins.dahps_sweeper._strategy import read_resource_key, with_resource
 from hydra_plugins.dahps_sweeper._submission import Submission
 from hydra_plugins.dahps_sweeper._waiting import Doubt, wait_for_workers
 from hydra_plugins.dahps_sweeper._watch import Watch
@@ -72,7 +72,8 @@ class Sweep:
         # All that can be refused is, before a ledger is made that a mended command would not fit.
         options = worker_options(self.options, self.place)
         only = read_only(self.options)
-        self._compose_one(search.space if only is None else search.space.only(only))
+        resource_key = read_resource_key(self.options, search)
+        self._compose_one(search, resource_key, only)
         sweep_dir = Path(self.config.hydra.sweep.dir)
         sweep_dir.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, sweep_dir / "multirun.yaml")
@@ -84,15 +85,20 @@ class Sweep:
             patience_s=self.options.patience,
             only=only,
         ) as ledger:
-            task = self._worker_task(ledger, options, only)
+            task = self._worker_task(ledger, options, only, resource_key)
             if self._work(ledger, task):
                 self._conclude(ledger, sweep_dir)
 
-    def _compose_one(self, space: SearchSpace) -> None:
+    def _compose_one(self, search: Search, resource_key: str | None, only: dict[str, Any] | None) -> None:
         # A mistake that all trials share would be found by the jobs too, after hours in the queue.
-        self.context.config_loader.load_sweep_config(self.config, to_overrides(space[0]))
+        space = search.space if only is None else search.space.only(only)
+        resource = search.brackets.levels[0] if search.brackets else None
+        overrides = with_resource(space[0], resource_key, resource)
+        self.context.config_loader.load_sweep_config(self.config, overrides)
 
-    def _worker_task(self, ledger: Ledger, options: WorkerOptions, only: dict[str, Any] | None) -> WorkerTask:
+    def _worker_task(
+        self, ledger: Ledger, options: WorkerOptions, only: dict[str, Any] | None, resource_key: str | None
+    ) -> WorkerTask:
         return WorkerTask(
             context=self.context,
             config=self.config,
@@ -104,12 +110,13 @@ class Sweep:
             locking=self.options.locking.value,
             patience_s=self.options.patience,
             only=only,
+            resource_key=resource_key,
             sweepers_key=BatchJob.from_environment().key,
         )
 
     def _work(self, ledger: Ledger, task: WorkerTask) -> bool:
         """Launch workers and wait for them; whether this multirun's part in the search is over."""
-        limits = task.options.max_trials, task.options.max_attempts
+        limits = task.options.max_trials, task.options.max_attempts, task.options.max_resource_total
         left = ledger.remaining(*limits)
         if not left:
             log.info(
@@ -178,7 +185,8 @@ class Sweep:
         OmegaConf.save(OmegaConf.create(_results(best)), sweep_dir / "optimization_results.yaml")
         log.info("%s", summarized(ledger.counts(), best))
         if best is not None:
-            log.info("Best trial #%d: metric %s", best.number, best.metric)
+            at_level = "" if best.resource is None else f" at the highest level, {best.resource}"
+            log.info("Best trial #%d: metric %s%s", best.number, best.metric, at_level)
             log.info("  %s", " ".join(to_overrides(best.combination)))
             log.info("  in %s", best.output_dir)
         log.info("More: dahps status %s", shlex.quote(str(ledger.folder)))
@@ -191,4 +199,5 @@ def _results(best: TrialRecord | None) -> dict[str, Any]:
         "best_metric": best.metric if best else None,
         "best_trial": best.number if best else None,
         "best_output_dir": best.output_dir if best else None,
+        **({"best_resource": best.resource} if best and best.resource is not None else {}),
     }

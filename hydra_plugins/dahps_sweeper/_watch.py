@@ -43,7 +43,9 @@ class Watch:
             return False
         workers = self._ledger.workers(self._run)
         self._present = [worker.id for worker in workers if worker.ended_at is None]
-        self.left = self._ledger.remaining(self._options.max_trials, self._options.max_attempts)
+        self.left = self._ledger.remaining(
+            self._options.max_trials, self._options.max_attempts, self._options.max_resource_total
+        )
         self.is_over = not self.left or self._is_ended()
         return True
 

@@ -23,9 +23,9 @@ from dahps_core.current import Trial
 from dahps_core.errors import ConfigurationError
 from dahps_core.interruption import note_signals, noted_signals
 from dahps_core.ledger import Ledger, Locking, Search
-from dahps_core.overrides import to_overrides
 from dahps_core.ranks import Leader, follow
 from dahps_core.worker import Job, Worker, WorkerOptions
+from hydra_plugins.dahps_sweeper._strategy import with_resource
 
 
 def worker_context(context: HydraContext, run: str) -> HydraContext:
@@ -67,6 +67,7 @@ class WorkerTask:
         locking: As the ledger was made with.
         patience_s: How long to wait for a ledger that is locked, or that the storage does not give.
         only: The branch to draw from; None for the whole space.
+        resource_key: What carries a trial's resource; None: nothing does.
         sweepers_key: Of the processes that the sweeper's own was started together with, if it was.
     """
 
@@ -80,6 +81,7 @@ class WorkerTask:
     locking: Locking
     patience_s: float
     only: dict[str, Any] | None
+    resource_key: str | None
     sweepers_key: str
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -126,7 +128,8 @@ class WorkerTask:
         return lambda: self._evaluate(config, context)
 
     def _composed(self, trial: Trial) -> DictConfig:
-        config = self.context.config_loader.load_sweep_config(self.config, to_overrides(trial.combination))
+        overrides = with_resource(trial.combination, self.resource_key, trial.resource)
+        config = self.context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config.hydra):
             config.hydra.job.id = HydraConfig.get().job.id
             config.hydra.job.num = trial.number

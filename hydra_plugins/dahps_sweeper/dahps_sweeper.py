@@ -48,7 +48,42 @@ class StrategyConf:
     """How the next combination is chosen."""
 
     # random: every combination once, in a random order | grid: in the order of the tree
+    # hyperband, asha: in a random order, and the best go on with more resource
     name: str = "random"
+
+    # When `trial.should_stop` turns true, by what trials report; null: never.
+    # median: the best metric so far is worse than the median of what others had on average up to that step
+    # patience: the last `stop_after` reports brought no new best one
+    stop: str | None = None
+
+    # How many reports of a trial come before that at least.
+    stop_after: int = 5
+
+    # What follows is for hyperband and asha alone.
+
+    # One in so many trials of a level is promoted to the next; null: 3.
+    eta: int | None = None
+
+    # The least and the most that a trial is given, such as epochs; the levels are the quotients of the most
+    # by powers of eta. null: a least of 1.
+    min_resource: Any = None
+    max_resource: Any = None
+
+    # These levels instead, such as [1, 3, 9].
+    levels: Any = None
+
+    # How many brackets there are: the first starts at the lowest level, the second at the next one, and so
+    # on; null: as many as levels.
+    brackets: int | None = None
+
+    # How many trials of a round start in each bracket: as in "algorithm_1" or "table_1" of the paper.
+    sizes: str | None = None
+
+    # What trials are told: the "total" that they shall have used when they end, or the level's "increment".
+    resource: str | None = None
+
+    # The override that carries it, such as epochs; null: none, `${dahps:resource}` gives it.
+    resource_key: str | None = None
 
 
 @dataclass
@@ -56,6 +91,9 @@ class DahpsSweeperConf:
     """The options of `hydra/sweeper=dahps`."""
 
     _target_: str = "hydra_plugins.dahps_sweeper.dahps_sweeper.DahpsSweeper"
+
+    # Which of the configs in hydra/sweeper/strategy fills `strategy`.
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"strategy": "random"}])
 
     # The search space stays data: nothing in it is instantiated.
     _recursive_: bool = False
@@ -83,6 +121,9 @@ class DahpsSweeperConf:
 
     # How many trials the ledger may hold in all, over all multiruns; null: as many as the space has.
     max_trials: int | None = None
+
+    # With hyperband or asha: how much all trials may use at all levels, over all multiruns; null: no limit.
+    max_resource_total: float | None = None
 
     # How many workers this multirun launches: jobs of a cluster, processes of a machine.
     # Hydra's basic launcher runs one, in Hydra's own process.
@@ -140,7 +181,13 @@ class DahpsSweeperConf:
     on_change: OnChange = OnChange.refuse
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name="dahps", node=DahpsSweeperConf, provider="dahps")
+_store = ConfigStore.instance().store
+_store(group="hydra/sweeper", name="dahps", node=DahpsSweeperConf, provider="dahps")
+for _name in ("random", "grid"):
+    _store(group="hydra/sweeper/strategy", name=_name, node=StrategyConf(_name), provider="dahps")
+for _name in ("hyperband", "asha"):
+    _levels = StrategyConf(_name, eta=3, resource="total")
+    _store(group="hydra/sweeper/strategy", name=_name, node=_levels, provider="dahps")
 
 
 def _of_trial(name: str, *default: Any) -> Any:

@@ -5,6 +5,7 @@ from contextlib import closing
 
 from dahps_core.ledger import FILE_NAME, Search
 from dahps_core.space import SearchSpace
+from dahps_core.strategies.brackets import Brackets
 from dahps_core.trial import Claim, Ending, Report
 
 
@@ -17,6 +18,12 @@ def space_of(*values, repetitions=1, check_unique=True):
 def grid(*values, **options):
     """A search in the order of the values, so that a test knows what comes next."""
     return Search(space_of(*values, **options), strategy="grid", seed=0)
+
+
+def levelled(n=100, direction="minimize", strategy="hyperband", **options):
+    """A search with levels: 1, 3 and 9 unless told otherwise, and then 9, 5 and 3 trials in a round."""
+    options = {"brackets": 1 if strategy == "asha" else None, **(options or {"max_resource": 9})}
+    return Search(space_of(*range(n)), strategy, direction, seed=0, brackets=Brackets.of(**options))
 
 
 def register(ledger, run="run", host="host", pid=1, job=None, log=None):
@@ -124,3 +131,38 @@ def fill(folder, n_trials, state):
 def assert_sound(folder):
     assert sql(folder, "PRAGMA integrity_check") == [("ok",)]
     assert sql(folder, "PRAGMA foreign_key_check") == []
+
+
+def fill_rungs(folder, n_trials, brackets):
+    """Trials as of `fill` that have ended in the first bracket; all promotions that were due were made."""
+    fill(folder, n_trials, "finished")
+    for level in range(len(brackets.levels)):
+        there, above = brackets.eta**level, brackets.eta ** (level + 1) if level < brackets.top else 2**60
+        n_above = n_trials // above
+        sql(
+            folder,
+            "INSERT INTO rung (bracket, level, n_ended, n_top, n_promoted) VALUES (0, ?, ?, ?, ?)",
+            *(level, n_trials // there, n_above, n_above),
+        )
+        sql(
+            folder,
+            "INSERT INTO standing (trial, bracket, level, score, is_top, is_promoted)"
+            " SELECT number, 0, ?1, number + 1e9 * ((number + 1) % ?3 <> 0), (number + 1) % ?3 = 0,"
+            " (number + 1) % ?3 = 0 FROM trial WHERE (number + 1) % ?2 = 0",
+            *(level, there, above),
+        )
+        break_it(folder, f"UPDATE trial SET level = {level} WHERE (number + 1) % {there} = 0")
+
+
+def break_it(folder, statement):
+    """Write to the file what the schema would refuse."""
+    with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            connection.execute(f"DROP TRIGGER {name}")
+        if "TRIGGER" not in statement:
+            connection.execute(statement)
+        for name, trigger in triggers:
+            if name not in statement:
+                connection.execute(trigger)

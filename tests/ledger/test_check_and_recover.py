@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ledger_support import (
     REPORTS,
     ask,
+    break_it,
     claimed,
     ending_of,
     fail,
@@ -180,20 +181,6 @@ class TestCheck:
         assert main(["check", str(tmp_path / "nowhere")]) == 1
         assert not (tmp_path / "nowhere").exists()
         assert "there is no ledger here" in capsys.readouterr().err
-
-
-def break_it(folder, statement):
-    """Write to the file what the schema would refuse."""
-    with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None)) as connection:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for name, _ in triggers:
-            connection.execute(f"DROP TRIGGER {name}")
-        if "TRIGGER" not in statement:
-            connection.execute(statement)
-        for name, trigger in triggers:
-            if name not in statement:
-                connection.execute(trigger)
 
 
 class TestTakingIn:

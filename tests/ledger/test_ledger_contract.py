@@ -481,6 +481,10 @@ class TestReading:
         assert ledger.checkpoint_dir(3) == folder / "checkpoints" / "3"
 
 
+ATTEMPT = "INSERT INTO attempt (trial, attempt, token, worker, started_at, ended_at, outcome, result)"
+STANDING = "INSERT INTO standing (trial, bracket, level, score, is_top, is_promoted)"
+
+
 class TestTheSchemaRefuses:
     """The second lock: whatever a defect of the program would write."""
 
@@ -504,17 +508,28 @@ class TestTheSchemaRefuses:
             "UPDATE trial SET charged = -1 WHERE number = 1",
             "UPDATE trial SET charged = 2 WHERE number = 1",
             "UPDATE trial SET worker = 'nobody' WHERE number = 1",
-            "INSERT INTO trial SELECT 2, space, 9, combination, digest, repetition, 'released', 1, 0, 0,"
-            " 'new', worker, 0, 1, NULL, NULL, NULL, 0, NULL FROM trial WHERE number = 1",
-            "INSERT INTO attempt SELECT number, 1, token, worker, 0, NULL, 'lost', NULL, NULL FROM trial",
-            "INSERT INTO attempt SELECT number, 1, token, worker, 0, 1, 'finished', NULL, NULL FROM trial",
-            "INSERT INTO attempt SELECT number, x, token, worker, 0, 1, 'lost', NULL, NULL"
+            "INSERT INTO trial (number, space, position, combination, digest, repetition, state, attempts,"
+            " charged, token, worker, started_at, ended_at)"
+            " SELECT 2, space, 9, combination, digest, repetition, 'released',"
+            " 1, 0, 'new', worker, 0, 1 FROM trial WHERE number = 1",
+            f"{ATTEMPT} SELECT number, 1, token, worker, 0, NULL, 'lost', NULL FROM trial",
+            f"{ATTEMPT} SELECT number, 1, token, worker, 0, 1, 'finished', NULL FROM trial",
+            f"{ATTEMPT} SELECT number, 1, token, worker, 0, 1, 'lost', '0.5' FROM trial",
+            f"{ATTEMPT} SELECT number, x, token, worker, 0, 1, 'lost', NULL"
             " FROM trial, (SELECT 1 AS x UNION ALL SELECT 1) WHERE number = 1",
+            "UPDATE trial SET state = 'running', level = 1, result = NULL, metric = NULL WHERE number = 0",
+            "UPDATE trial SET level = -1 WHERE number = 1",
+            f"{STANDING} SELECT 0, 0, 0, NULL, 1, 0",
+            f"{STANDING} SELECT 0, 0, 0, 0.5, 0, 2",
+            f"{STANDING} SELECT 0, 0, 0, 0.5, 0, 0",
+            "INSERT INTO rung (bracket, level, n_ended, n_promoted) VALUES (0, 0, 1, 2)",
+            "INSERT INTO rung (bracket, level, n_ended) VALUES (1, 0, 1)",
             "UPDATE worker SET state = 'left'",
             "UPDATE worker SET run = 'nobody'",
             "UPDATE run SET n_failed = -1",
             "UPDATE space SET cursor = -1",
-            "INSERT INTO meta SELECT 2, created_at, strategy, direction, metric, seed, locking FROM meta",
+            "INSERT INTO meta (id, created_at, strategy, direction, seed, locking)"
+            " SELECT 2, created_at, strategy, direction, seed, locking FROM meta",
             "UPDATE meta SET locking = 'none'",
         ],
     )

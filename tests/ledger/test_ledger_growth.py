@@ -1,9 +1,10 @@
 """What a claim costs does not depend on how many trials the ledger holds."""
 
 import sqlite3
+from functools import partial
 
 import pytest
-from ledger_support import ask, claimed, fail, fill, finish, grid, register, release
+from ledger_support import ask, claimed, fail, fill, fill_rungs, finish, grid, levelled, register, release
 
 from dahps_core.ledger import Ledger
 
@@ -23,7 +24,7 @@ def every_kind_of_claim_and_answer(ledger):
     ledger.best()
 
 
-def steps_among(n_trials, state, folder, monkeypatch):
+def steps_among(folder, monkeypatch, search, filled):
     """The steps of SQLite's virtual machine that claims and answers take among so many trials."""
     steps = []
     connect = sqlite3.connect
@@ -33,8 +34,8 @@ def steps_among(n_trials, state, folder, monkeypatch):
         connection.set_progress_handler(lambda: steps.append(1), 1)
         return connection
 
-    with Ledger.join(folder, grid(*range(8))) as ledger:
-        fill(folder, n_trials, state)
+    with Ledger.join(folder, search) as ledger:
+        filled(folder)
         ledger.close()
         with monkeypatch.context() as patched:
             patched.setattr(sqlite3, "connect", counting)
@@ -44,7 +45,24 @@ def steps_among(n_trials, state, folder, monkeypatch):
 
 @pytest.mark.parametrize("state", ["finished", "failed", "lost", "released", "queued", "cancelled"])
 def test_steps_of_a_claim(tmp_path, monkeypatch, state):
-    few = steps_among(20, state, tmp_path / "few", monkeypatch)
-    many = steps_among(20_000, state, tmp_path / "many", monkeypatch)
+    few, many = (
+        steps_among(tmp_path / str(n), monkeypatch, grid(*range(8)), partial(fill, n_trials=n, state=state))
+        for n in (20, 20_000)
+    )
+    assert few > 1000
+    assert many <= 1.05 * few
+
+
+def test_steps_of_a_claim_with_rungs(tmp_path, monkeypatch):
+    search = levelled(8, strategy="asha")
+    few, many = (
+        steps_among(
+            tmp_path / str(n),
+            monkeypatch,
+            search,
+            partial(fill_rungs, n_trials=n, brackets=search.brackets),
+        )
+        for n in (20, 20_000)
+    )
     assert few > 1000
     assert many <= 1.05 * few

@@ -41,7 +41,7 @@ def test_where_locks_do_not_hold_a_folder_does(app):
     assert app.status()["trials"]["finished"] == 12
     other = app.sweep("x=range(12)")
     assert other.code == 1
-    assert "hydra.sweeper.locking=folder" in other.output
+    assert "Use locking=folder (hydra.sweeper.locking)" in other.output
 
 
 def test_a_trial_that_hangs_is_killed_after_its_time_limit(app):

@@ -1,0 +1,65 @@
+"""The options of `hydra.sweeper.strategy`, and the override that carries a trial's resource."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from omegaconf import DictConfig
+
+from dahps_core.combination import Value
+from dahps_core.errors import ConfigurationError
+from dahps_core.ledger import Search
+from dahps_core.overrides import to_overrides
+from dahps_core.space.keys import bare
+from dahps_core.strategies import WITH_LEVELS
+from dahps_core.strategies.brackets import Brackets, Resource
+from hydra_plugins.dahps_sweeper._options import plain_option
+
+
+def read_brackets(options: DictConfig) -> Brackets | None:
+    """The levels that the options ask for, if the strategy has any.
+
+    Raises:
+        ConfigurationError: An option cannot be meant, or is for strategies with levels alone.
+    """
+    given = {name: value for name, value in plain_option(options, "strategy").items() if value is not None}
+    strategy = given.pop("name")
+    for name in ("stop", "stop_after"):  # of any strategy
+        given.pop(name, None)
+    if strategy not in WITH_LEVELS:
+        for name in [*given, *(["max_resource_total"] if options.max_resource_total is not None else [])]:
+            raise ConfigurationError(
+                f"{strategy} has no levels",
+                where=f"strategy.{name}" if name in given else name,
+                mend=f"Use hydra/sweeper/strategy={WITH_LEVELS[0]}, or leave the option out",
+            )
+        return None
+    given.pop("resource_key", None)
+    if strategy == "asha" and given.setdefault("brackets", 1) != 1:
+        raise ConfigurationError("asha has one bracket", where="strategy.brackets", mend="Use hyperband")
+    return Brackets.of(**given)
+
+
+def read_resource_key(options: DictConfig, search: Search) -> str | None:
+    """The key that the trial's resource is written to, which the search sets nowhere else.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    key: str | None = options.strategy.resource_key
+    if key is not None and bare(key) in {bare(one) for _, one, _ in search.space.levels()}:
+        raise ConfigurationError(
+            f"{key} is set by the search space or the command line already",
+            where="strategy.resource_key",
+            mend="The strategy sets it: take it out there",
+        )
+    return key
+
+
+def with_resource(
+    combination: Mapping[str, Value], resource_key: str | None, resource: Resource | None
+) -> list[str]:
+    """The overrides of a trial: its combination's, and the one that carries its resource."""
+    if resource_key is None or resource is None:
+        return to_overrides(combination)
+    return to_overrides({**combination, resource_key: resource})
