@@ -63,10 +63,17 @@ def nothing(trial):
 
 
 def fail(trial):
+    wait_until_all_have_started(trial)
     raise ValueError(f"the loss of rank {RANK} is gone")
 
 
+def wait_until_all_have_started(trial):
+    """What ends on all ranks when one of them ends is to be there first."""
+    wait_until(lambda: all_have_written(f"started-{trial.number}"), 60, "the start of all")
+
+
 def be_killed(trial):
+    wait_until_all_have_started(trial)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

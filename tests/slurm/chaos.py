@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tests.slurm.accounting import Inquest, Killed, accounts_of, events_of, workers_of
 from tests.slurm.cluster import Cluster
-from tests.slurm.search import Search
 from tests.slurm.storm import Storm
+from tests.slurm.stormy_search import Search
 from tests.support import wait_until
 
 #: Seconds that a person waits for a multirun.

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from tests.slurm.accounting import Killed
 from tests.slurm.cluster import CONTROLLER, NODES, Cluster, daemon_of, parent_of
-from tests.slurm.search import Search
+from tests.slurm.stormy_search import Search
 
 #: Seconds between two deeds, at least and at most.
 PAUSE_S = (1.0, 3.0)

@@ -56,18 +56,22 @@ def test_promotions_wait_for_nobody_and_survive_their_workers(app, slurm):
 
 
 def assert_no_barrier(events):
-    """When the first promotion began, other trials of the lowest level were running, and others not begun."""
-    promoted = next(event for event in events if event["what"] == "start" and event["step"] > 0)
-    at = promoted["at"]
+    """There was a promotion beside which other trials ran, and before which others had not begun."""
     runs = defaultdict(list)
     for event in events:
-        if event["what"] in ("start", "end"):
-            runs[event["number"], event["attempt"]].append(event["at"])
-    running = [
-        key for key, times in runs.items() if times[0] < at < times[-1] and key[0] != promoted["number"]
-    ]
-    assert running
-    assert any(times[0] > at for (_, attempt), times in runs.items() if attempt == 1)
+        runs[event["number"], event["attempt"]].append(event)
+    spans = {key: (run[0]["at"], run[-1]["at"]) for key, run in runs.items()}
+    promotions = [key for key, run in runs.items() if run[0]["what"] == "start" and run[0]["step"] > 0]
+    last_begun = max(begun for (_, attempt), (begun, _) in spans.items() if attempt == 1)
+    assert any(
+        spans[one][0] < last_begun
+        and any(overlap(spans[one], spans[other]) for other in spans.keys() - {one})
+        for one in promotions
+    )
+
+
+def overlap(one, other):
+    return one[0] < other[1] and other[0] < one[1]
 
 
 def assert_no_step_twice(events, trials):
