@@ -99,9 +99,13 @@ def _of_torchrun(environ: Mapping[str, str]) -> _Tasks | None:
     rank, size, local_rank, local_size = (
         _number(environ, name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     )
-    # All processes of one machine have one parent.
-    parent = f"{socket.gethostname()}.{os.getppid()}" if size == local_size else ""
+    parent = _parent() if size == local_size else ""
     return _tasks(rank, size, local_rank, local_size, "torchrun", run, *place, parent)
+
+
+def _parent() -> str:
+    """One name for all processes that one torchrun has started on this machine."""
+    return f"{socket.gethostname()}.{os.getppid()}"
 
 
 def _of_submitit_local(environ: Mapping[str, str]) -> _Tasks | None:
@@ -155,10 +159,11 @@ def _name(environ: Mapping[str, str]) -> str | None:
 
 def _lineage(environ: Mapping[str, str]) -> str | None:
     run = environ.get("TORCHELASTIC_RUN_ID")
-    if run in (None, "none"):
-        # An id that nobody has given: all processes of one torchrun have one parent.
-        run = None if run is None else f"{socket.gethostname()}.{os.getppid()}"
-    return run and f"torchrun-{run}-{_name(environ) or ''}"
+    if not run:
+        return None
+    if run == "none":  # an id that nobody has given
+        run = _parent()
+    return f"torchrun-{run}-{_name(environ) or ''}"
 
 
 def _array(environ: Mapping[str, str]) -> str | None:

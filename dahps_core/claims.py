@@ -9,14 +9,17 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from dahps_core import kernel, unrecorded
 from dahps_core.batch import BatchJob
 from dahps_core.checkpoints import remove_unkept
+from dahps_core.current import Trial
 from dahps_core.errors import ClaimLost, LedgerError, LedgerUnavailableError
 from dahps_core.heartbeat import Heart, Observer
+from dahps_core.history import History
 from dahps_core.interruption import Interruption
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.reading import WorkerRecord
@@ -111,7 +114,23 @@ class Claims:
             return not is_held
         return False
 
-    def stopper(self, claim: Claim) -> Stopper | None:
+    def begun(self, claim: Claim) -> tuple[Trial, History]:
+        """A claimed trial as the code that evaluates it sees it, and what it tells of itself."""
+        history = History(partial(self._ledger.record_history, claim))
+        trial = Trial(
+            number=claim.number,
+            attempt=claim.attempt,
+            repetition=claim.repetition,
+            combination=claim.combination,
+            _checkpoint_dir=self._ledger.checkpoint_dir(claim.number),
+            level=claim.level,
+            resource=claim.resource,
+            _history=history,
+            _stopper=self._stopper(claim),
+        )
+        return trial, history
+
+    def _stopper(self, claim: Claim) -> Stopper | None:
         """What tells a trial whether it should stop, by what the ledger knows when it begins."""
         rule, direction = self._options.stop, self._ledger.search.direction
         if rule is None:

@@ -71,18 +71,7 @@ class Evaluation:
     def of(self, claim: Claim) -> Ending:
         """Evaluate the trial that was claimed; tells how that ended."""
         log.info("#%d : %s%s", claim.number, shown_overrides(claim.combination), _again(claim))
-        history = History(partial(self._ledger.record_history, claim))
-        trial = Trial(
-            number=claim.number,
-            attempt=claim.attempt,
-            repetition=claim.repetition,
-            combination=claim.combination,
-            _checkpoint_dir=self._ledger.checkpoint_dir(claim.number),
-            _history=history,
-            level=claim.level,
-            resource=claim.resource,
-            _stopper=self._claims.stopper(claim),
-        )
+        trial, history = self._claims.begun(claim)
         with evaluating(trial):
             ending = self._evaluated(claim, trial, history)
         return replace(ending, reports=history.rest)

@@ -17,9 +17,7 @@ class TrialState(str, Enum):
     """Where a trial stands. `lost`, `failed`, `released` and `queued` trials are run again."""
 
     RUNNING = "running"  #: claimed, and being evaluated
-    FINISHED = (
-        "finished"  #: has its result, for good; where the strategy has levels, it may go on to the next
-    )
+    FINISHED = "finished"  #: has its result, for good, but for a promotion to the next level
     FAILED = "failed"  #: its last attempt raised; run again while attempts are left
     RELEASED = "released"  #: given back by its worker (preempted, interrupted); first in the queue
     QUEUED = "queued"  #: asked for by a person; next in the queue

@@ -208,7 +208,7 @@ class Hand:
             raise
         self._is_waiting = draw in (Draw.WAIT, Draw.PAUSED)
         if isinstance(draw, Claim):
-            self._hold(Holding(self.ledger, self._claims, draw, self._options.heartbeat_s))
+            self._hold(Holding(self._claims, draw, self._options.heartbeat_s))
         elif not self._is_waiting:
             self.why_none = process.reason or why_exhausted(draw, self.ledger, self._run)
             log.warning("There is no combination for this process: %s.", self.why_none)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import ExitStack
-from functools import partial
 
 from dahps_core.child import Answer
 from dahps_core.claims import Claims
 from dahps_core.current import Trial, evaluating
-from dahps_core.history import History
-from dahps_core.ledger import Ledger
 from dahps_core.script.peers import Peer, Peers
 from dahps_core.trial import Claim, Ending
 
@@ -22,7 +19,6 @@ class Holding:
     """A claimed trial in the hand of this process; its heart beats until it has ended, which it does once.
 
     Args:
-        ledger: The trial's.
         claims: By which it was claimed.
         claim: Of the trial.
         heartbeat_s: Seconds between two beats.
@@ -36,19 +32,8 @@ class Holding:
 
     left_open = Answer("failed", error="the script ended before finish_combination")
 
-    def __init__(self, ledger: Ledger, claims: Claims, claim: Claim, heartbeat_s: float) -> None:
-        self._history = History(partial(ledger.record_history, claim))
-        self.trial = Trial(
-            number=claim.number,
-            attempt=claim.attempt,
-            repetition=claim.repetition,
-            combination=claim.combination,
-            _checkpoint_dir=ledger.checkpoint_dir(claim.number),
-            _history=self._history,
-            level=claim.level,
-            resource=claim.resource,
-            _stopper=claims.stopper(claim),
-        )
+    def __init__(self, claims: Claims, claim: Claim, heartbeat_s: float) -> None:
+        self.trial, self._history = claims.begun(claim)
         self._claims = claims
         self._claim = claim
         self.is_over = False

@@ -4,6 +4,7 @@ Its config's three slips are mended: a tuple of a tree, an empty list of values,
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from dahps_core import Ledger
+from tests.space import seeds_tree
 
 EXAMPLE = Path(__file__).with_name("usage_example")
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,12 +23,14 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 @pytest.mark.parametrize("launcher", [[], TORCHRUN], ids=["alone", "torchrun"])
 def test_the_usage_example_runs_as_it_was_written(tmp_path, launcher):
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RANK": "0", "WORLD_SIZE": "1"}
-    command = [sys.executable, *launcher, EXAMPLE / "train.py"]
+    shutil.copy(EXAMPLE / "train.py", tmp_path)
+    (tmp_path / "config.py").write_text(seeds_tree.mended_text())
+    command = [sys.executable, *launcher, "train.py"]
     ran = subprocess.run(command, cwd=tmp_path, env=environ, timeout=120, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("saving checkpoint") == 1
     with Ledger.open(tmp_path / "hp_test") as ledger:
-        assert ledger.search.space.size == 1_719_168
+        assert ledger.search.space.size == seeds_tree.SIZE
         (trial,) = ledger.trials()
         assert (trial.state.value, trial.attempts) == ("finished", 1)
         assert trial.metric >= 0

@@ -122,11 +122,15 @@ def as_written():
 
 
 def mended():
+    return _run(mended_text())
+
+
+def mended_text():
     text = _AS_WRITTEN
     for slip, right in _SLIPS:
         assert text.count(slip) == 1
         text = text.replace(slip, right)
-    return _run(text)
+    return text
 
 
 def _run(text):
