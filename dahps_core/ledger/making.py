@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -19,7 +20,17 @@ APPLICATION_ID = 0x44414850  # "DAHP", in the file's header
 SCHEMA_VERSION = 4
 
 _SCHEMA = statements("schema.sql")
-_UPGRADES = {old: statements(f"upgrade_{old}.sql") for old in range(1, SCHEMA_VERSION)}
+_TABLES = [name for name, statement in _SCHEMA.items() if statement.startswith("CREATE TABLE")]
+#: In which schema a table or a column came, if not in the first.
+_SINCE = {
+    **dict.fromkeys(["run"], 2),
+    **dict.fromkeys(["pause", "run.is_stopped", "run.is_to_release", "trial.pardoned"], 3),
+    **dict.fromkeys(["space.is_branch", "space.n_enqueued", "worker.log", "worker.branch"], 3),
+    **dict.fromkeys(["report", "rung", "standing", "meta.brackets", "worker.batch", "trial.level"], 4),
+    **dict.fromkeys(["attempt.level", "attempt.metric", "attempt.metric_is_nan", "attempt.result"], 4),
+}
+#: By the schema that is upgraded: what fills the tables whose columns of that time are not enough.
+_FILLINGS = {1: statements("upgrade_1.sql")}
 
 
 def make_tables(transaction: Transaction) -> None:
@@ -65,22 +76,39 @@ def _missing_of_schema(transaction: Transaction) -> list[str]:
 
 def is_old(transaction: Transaction) -> bool:
     """Whether an older version of DAHPS wrote the ledger."""
-    return version(transaction) in _UPGRADES
+    return 1 <= version(transaction) < SCHEMA_VERSION
 
 
 def upgrade(transaction: Transaction, path: Path) -> None:
     """Bring a ledger of an older version up to this one; a copy of the old one is kept beside it."""
     old = version(transaction)
     kept = _keep_copy(path, old)
-    steps = _UPGRADES[old]
-    for name, statement in steps.items():
-        if name.startswith("take_"):
-            transaction.execute(statement)
+    tables = [table for table in _TABLES if _SINCE.get(table, 1) <= old]
+    _take_out(transaction, tables)
     make_tables(transaction)
-    for name, statement in steps.items():
-        if name.startswith("put_"):
-            transaction.execute(statement)
+    fillings = {table: _put_back(transaction, table, old) for table in tables} | _FILLINGS.get(old, {})
+    for table in _TABLES:
+        if table in fillings:
+            transaction.execute(fillings[table])
+    for table in tables:
+        transaction.execute(f"DROP TABLE temp.old_{table}")
     log.warning("The ledger is upgraded to schema %d; the old one is kept as %s.", SCHEMA_VERSION, kept)
+
+
+# No parameter of a statement can be a name: all names here are those of our own schema.
+
+
+def _take_out(transaction: Transaction, tables: Sequence[str]) -> None:
+    for table in tables:
+        transaction.execute(f"CREATE TEMP TABLE old_{table} AS SELECT * FROM main.{table}")
+    for table in reversed(tables):  # no row may refer to one that is gone
+        transaction.execute(f"DROP TABLE main.{table}")
+
+
+def _put_back(transaction: Transaction, table: str, old: int) -> str:
+    names = [row["name"] for row in transaction.execute(f"PRAGMA main.table_info({table})")]
+    columns = ", ".join(name for name in names if _SINCE.get(f"{table}.{name}", 1) <= old)
+    return f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM temp.old_{table}"
 
 
 def _keep_copy(path: Path, schema: int) -> Path:

@@ -1,56 +1,15 @@
--- From schema 1: what is taken out before the tables are made anew, and put in afterwards.
+-- From schema 1: what fills those tables that another schema fills from what they were. The old ones are `old_...`.
 
--- name: take_meta
-CREATE TEMP TABLE old_meta AS SELECT * FROM main.meta;
-
--- name: take_spaces
-CREATE TEMP TABLE old_space AS SELECT * FROM main.space;
-
--- name: take_workers
-CREATE TEMP TABLE old_worker AS SELECT * FROM main.worker;
-
--- name: take_trials
-CREATE TEMP TABLE old_trial AS SELECT * FROM main.trial;
-
--- name: take_attempts
-CREATE TEMP TABLE old_attempt AS SELECT * FROM main.attempt;
-
--- name: take_index_of_attempts
-CREATE UNIQUE INDEX temp.old_attempt_by_trial ON old_attempt (trial, attempt);
-
--- name: take_away_attempts
-DROP TABLE main.attempt;
-
--- name: take_away_trials
-DROP TABLE main.trial;
-
--- name: take_away_workers
-DROP TABLE main.worker;
-
--- name: take_away_spaces
-DROP TABLE main.space;
-
--- name: take_away_meta
-DROP TABLE main.meta;
-
--- name: put_meta
+-- name: meta
 INSERT INTO main.meta (id, created_at, strategy, direction, metric, seed, locking)
 SELECT id, created_at, strategy, direction, metric, seed, 'fcntl' FROM old_meta;
 
--- name: put_spaces
-INSERT INTO main.space (id, digest, definition, added_at, cursor)
-SELECT id, digest, definition, added_at, cursor FROM old_space;
-
--- name: put_runs
+-- name: run
 INSERT INTO main.run (id, folder, has_finished, n_failed)
 SELECT run, NULL, max(coalesce(outcome = 'finished', 0)), total(coalesce(outcome IN ('failed', 'died'), 0))
 FROM old_worker LEFT JOIN old_attempt ON old_attempt.worker = old_worker.id GROUP BY run;
 
--- name: put_workers
-INSERT INTO main.worker (id, run, host, pid, job, state, started_at, ended_at)
-SELECT id, run, host, pid, job, state, started_at, ended_at FROM old_worker;
-
--- name: put_trials
+-- name: trial
 -- The last attempt's outcome says more than the state did: a lost trial without a holder had died.
 INSERT INTO main.trial (number, space, position, combination, digest, repetition, state, attempts, charged, token,
                         worker, started_at, ended_at, output_dir, error, metric, metric_is_nan, result)
@@ -58,22 +17,7 @@ SELECT trial.number, space, position, combination, digest, repetition, coalesce(
        attempt.token, worker, started_at, ended_at, output_dir, error, metric, metric_is_nan, result
 FROM old_trial AS trial JOIN old_attempt AS attempt ON attempt.trial = trial.number AND attempt.attempt = trial.attempts;
 
--- name: put_attempts
+-- name: attempt
 INSERT INTO main.attempt (trial, attempt, token, worker, started_at, ended_at, outcome, output_dir, error)
 SELECT attempt.trial, attempt.attempt, attempt.token, worker, started_at, ended_at, outcome, output_dir, error
 FROM old_attempt AS attempt JOIN old_trial AS trial ON trial.number = attempt.trial WHERE attempt.attempt < attempts;
-
--- name: put_away_attempts
-DROP TABLE temp.old_attempt;
-
--- name: put_away_trials
-DROP TABLE temp.old_trial;
-
--- name: put_away_workers
-DROP TABLE temp.old_worker;
-
--- name: put_away_spaces
-DROP TABLE temp.old_space;
-
--- name: put_away_meta
-DROP TABLE temp.old_meta;
