@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -118,13 +119,14 @@ class Evaluation:
 
     def _attended(self, trial: Trial, child: Child | RankedChild) -> Answer:
         limit_s = self._options.trial_timeout_s
-        if child.wait(limit_s, [self._interruption]):
-            return child.end()
-        if not self._interruption.reason:
-            return Answer(
-                "failed",
-                error=f"the trial ran for longer than its time limit of {limit_s:g} s, and was killed",
-            )
+        ends_at = None if limit_s is None else time.monotonic() + limit_s
+        while not self._interruption.is_told():
+            left_s = None if ends_at is None else max(ends_at - time.monotonic(), 0)
+            if child.wait(left_s, [self._interruption]):
+                return child.end()
+            if left_s == 0:
+                error = f"the trial ran for longer than its time limit of {limit_s:g} s, and was killed"
+                return Answer("failed", error=error)
         log.warning("%s: the trial has %g s to leave.", self._interruption.reason, self._options.grace_s)
         trial.preempt()
         child.wait(self._options.grace_s)

@@ -10,6 +10,7 @@ from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
 
+from dahps_core import kernel
 from dahps_core.signals import can_be_handled, handled
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -46,19 +47,57 @@ def noted_signals() -> list[int]:
         return []
     ends, _early = _early, None
     signal.set_wakeup_fd(-1)
-    noted = b""
-    with suppress(BlockingIOError):
-        noted = os.read(ends[0], 4096)
+    noted = _read(ends[0])
     for end in ends:
         os.close(end)
     return list(noted)
+
+
+def _read(pipe: int) -> bytes:
+    """What is in a pipe by now."""
+    with suppress(BlockingIOError):
+        return os.read(pipe, 4096)
+    return b""
+
+
+_is_woken = False
+
+
+@contextmanager
+def _woken(pipe: int) -> Iterator[None]:
+    """Let the kernel note each signal that comes in this pipe, whichever thread it has chosen for it.
+
+    A handler alone is not enough: it runs in the main thread, which a signal does not wake that another
+    thread took, or that came just before it fell asleep.
+    """
+    global _is_woken
+    if not can_be_handled():
+        yield
+        return
+    before, _is_woken = signal.set_wakeup_fd(pipe, warn_on_full_buffer=False), True
+    try:
+        yield
+    finally:
+        if can_be_handled():
+            signal.set_wakeup_fd(before)
+            _is_woken = False
+
+
+def _sleep_on() -> None:
+    """In a forked process: what it hears is no word to this one."""
+    if _is_woken and can_be_handled():
+        signal.set_wakeup_fd(-1)
+
+
+os.register_at_fork(after_in_child=_sleep_on)
 
 
 class Interruption:
     """Whether a worker was told to end, by a signal or by a person; can be waited for like a pipe.
 
     A signal only leaves a note, so that nothing that the worker writes is cut in two by it. The launcher's
-    own handler, which may put the job back into the queue, is called once, and last of all.
+    own handler, which may put the job back into the queue, is called once, and last of all. Whoever has
+    waited asks `is_told`: other signals wake it too.
 
     Attributes:
         reason: Why the worker is to end; None while it is not.
@@ -66,6 +105,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self._pid = os.getpid()
         self._heard: list[int] = []
         self._hears: tuple[int, ...] = ()
         self._of_launcher: dict[int, Any] = {}
@@ -75,24 +115,34 @@ class Interruption:
             os.set_blocking(end, False)
 
     def fileno(self) -> int:
-        """Can be read as soon as somebody has told the worker to end."""
+        """Can be read as soon as somebody has told the worker to end, and sometimes when nobody has."""
         return self._readable
 
     def tell(self, reason: str) -> None:
         """Tell the worker to end; from any thread."""
         self.reason = self.reason or reason
-        with suppress(BlockingIOError):
-            os.write(self._writable, b"!")
+        self._wake()
+
+    def is_told(self) -> bool:
+        """Whether somebody has; what the kernel has noted is heard now."""
+        for number in _read(self._readable):
+            if number in self._hears:
+                self._hear(number, None)
+        if self.reason:
+            self._wake()  # others may wait as well
+        return bool(self.reason)
 
     def wait(self, timeout_s: float) -> None:
         """Sleep, but for this."""
-        wait([self._readable], timeout_s)
+        if wait([self._readable], timeout_s):
+            self.is_told()
 
     @contextmanager
     def hearing_signals(self) -> Iterator[None]:
         """Hear the signals that end a process, and those that the launcher has a handler for."""
         handlers = {number: signal.getsignal(number) for number in (*_ENDING, *_LAUNCHERS)}
         self._of_launcher = {number: handlers[number] for number in _LAUNCHERS if callable(handlers[number])}
+        self._pid = os.getpid()
         # What `nohup` has made to be ignored stays ignored.
         heard = [number for number in _ENDING if handlers[number] is not signal.SIG_IGN]
         self._hears = (*heard, *self._of_launcher)
@@ -100,7 +150,8 @@ class Interruption:
             for number in noted_signals():
                 if number in heard:
                     self._hear(number, None)
-            yield
+            with _woken(self._writable):
+                yield
 
     @contextmanager
     def raising(self) -> Iterator[None]:
@@ -119,7 +170,13 @@ class Interruption:
         if self._heard:
             raise SystemExit(128 + self._heard[0])
 
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._writable, b"\0")  # no signal's number
+
     def _hear(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:
+            kernel.die_of(number)  # a process that a trial has forked: as if nobody listened
         self._heard.append(number)
         self.tell(f"{signal.Signals(number).name}: its worker was told to end")
         if self._is_raising:

@@ -15,8 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from multiprocessing.connection import wait
 from multiprocessing.util import Finalize
 from types import TracebackType
@@ -26,7 +25,6 @@ from dahps_core.child import Answer, reason
 from dahps_core.errors import LedgerError
 from dahps_core.interruption import Interruption
 from dahps_core.script.holding import Following, Holding
-from dahps_core.signals import can_be_handled
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +44,6 @@ class Process(Interruption):
         self._grace_s = 0.0
         self._told: Answer | None = None
         self._judging = threading.Lock()
-        self._noted, self._notes = os.pipe()
-        os.set_blocking(self._notes, False)
         self._handlers = ExitStack()
         threading.Thread(target=self._end_when_told, name="dahps-leaving", daemon=True).start()
         _hook_in()
@@ -62,7 +58,6 @@ class Process(Interruption):
         """Be this worker, who hears signals, until `leave`; whose trial has so many seconds to leave."""
         self._grace_s = grace_s
         self._handlers.enter_context(self.hearing_signals())
-        self._handlers.enter_context(_noting_signals(self._notes))
         worker.__enter__()
         self.worker = worker
 
@@ -135,11 +130,8 @@ class Process(Interruption):
     def _wait_for_word(self) -> None:
         # Handlers run in the main thread, which may wait for a rank that never comes, in a collective
         # operation of torch.distributed. What the kernel notes is read here meanwhile.
-        while not self.reason:
-            if self._noted in wait([self.fileno(), self._noted]):
-                for number in os.read(self._noted, 4096):
-                    if number in self._hears:
-                        self._hear(number, None)
+        while not self.is_told():
+            wait([self.fileno()])
 
     def _end_now(self) -> None:
         number = self._heard[0] if self._heard else signal.SIGTERM
@@ -149,19 +141,6 @@ class Process(Interruption):
             self.answer()
         finally:
             kernel.die_of(number)
-
-
-@contextmanager
-def _noting_signals(notes: int) -> Iterator[None]:
-    if not can_be_handled():
-        yield
-        return
-    before = signal.set_wakeup_fd(notes, warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        if can_be_handled():
-            signal.set_wakeup_fd(before)
 
 
 _process: Process | None = None

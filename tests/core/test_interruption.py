@@ -1,5 +1,6 @@
 """Workers that are told to end, by real signals and by a person: what becomes of the trial in hand."""
 
+import ctypes
 import json
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ import pytest
 
 from dahps_core import Ledger, Search, SearchSpace, current_trial
 from dahps_core.batch import BatchJob
+from dahps_core.signals import handled, heard
 from dahps_core.trial import Draw, TrialState
 from dahps_core.worker import Job, Worker, WorkerOptions
 from tests.support import wait_until
@@ -145,6 +147,49 @@ def test_a_trial_that_does_not_listen_is_killed_when_its_time_is_over(tmp_path):
     assert scene.end() == 128 + signal.SIGTERM
     assert [trial.state for trial in scene.trials()] == [TrialState.RELEASED]
     assert not os.path.exists(f"/proc/{scene.trial}")
+
+
+def test_a_signal_that_another_thread_takes_is_heard(tmp_path):
+    # As the kernel may choose; so is one that comes just before the main thread falls asleep.
+    scene = Scene(tmp_path, train_until_told)
+    (heartbeat,) = {int(task) for task in os.listdir(f"/proc/{scene.worker.pid}/task")} - {scene.worker.pid}
+    assert ctypes.CDLL(None).tgkill(scene.worker.pid, heartbeat, signal.SIGTERM) == 0
+    assert scene.end() == 128 + signal.SIGTERM
+    assert [trial.state for trial in scene.trials()] == [TrialState.RELEASED]
+
+
+def test_other_signals_end_nothing(tmp_path):
+    go_on = tmp_path / "go on"
+
+    def end_when_asked(started):
+        started.write_text(str(os.getpid()))
+        wait_until(go_on.exists, WAIT_S, "the word to go on")
+        return 1.0
+
+    with handled([signal.SIGCONT], heard):
+        scene = Scene(tmp_path, end_when_asked, trial_timeout_s=WAIT_S)
+    for _ in range(3):
+        os.kill(scene.worker.pid, signal.SIGCONT)
+    go_on.touch()
+    assert scene.end() == 0
+    assert [trial.state for trial in scene.trials()] == [TrialState.FINISHED] * 3
+
+
+def test_what_a_trial_s_processes_hear_is_no_word_to_the_worker(tmp_path):
+    def end_a_process_of_its_own(started):
+        started.write_text(str(os.getpid()))
+        context = multiprocessing.get_context("fork")
+        lives = context.Event()
+        helper = context.Process(target=lambda: (lives.set(), time.sleep(WAIT_S)))
+        helper.start()
+        lives.wait()
+        helper.terminate()
+        helper.join()
+        return helper.exitcode
+
+    scene = Scene(tmp_path, end_a_process_of_its_own, isolate=False)
+    assert scene.end() == 0
+    assert [trial.metric for trial in scene.trials()] == [-signal.SIGTERM] * 3
 
 
 def test_a_result_that_comes_in_time_counts(tmp_path):
