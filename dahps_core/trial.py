@@ -5,7 +5,9 @@ A leaf: it knows neither storage nor strategies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -33,6 +35,7 @@ class Draw(Enum):
     EXHAUSTED = "exhausted"  #: nothing now, and nothing can come any more
     PAUSED = "paused"  #: a person paused the search: ask again
     STOPPED = "stopped"  #: a person ended this multirun's workers
+    TIME_UP = "max_time is over"  #: of this multirun; what runs is finished
     FAILING = "failing"  #: the first trials of this multirun all failed
     OUT_OF_TIME = "out of time"  #: no trial can end before the worker's job does
     RETIRED = "retired"  #: trials fail here that do not fail elsewhere
@@ -96,6 +99,34 @@ class Ending:
 
 
 @dataclass(frozen=True)
+class Average:
+    """What the repetitions of a combination came to.
+
+    Attributes:
+        n: How many of them finished.
+        mean: Of their metrics.
+        std: Of their metrics, as of a sample (n - 1); None of a single one, NaN where one is infinite.
+    """
+
+    n: int
+    mean: float
+    std: float | None
+
+    @classmethod
+    def of(cls, metrics: Sequence[float]) -> Average:
+        """That of at least one metric."""
+        # Exact before it is rounded: a mean is never below the least, nor above the greatest.
+        mean = float(statistics.mean(metrics))
+        if len(metrics) == 1:
+            return cls(1, mean, None)
+        return cls(len(metrics), mean, statistics.stdev(metrics) if math.isfinite(mean) else math.nan)
+
+    def __str__(self) -> str:
+        spread = "" if self.std is None else f" ± {self.std:.2g}"
+        return f"{self.mean:.6g}{spread} (n={self.n})"
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One trial as the ledger holds it; the times are seconds since the epoch by the worker's clock.
 
@@ -107,6 +138,7 @@ class TrialRecord:
         level: At which level it is evaluated, or was last; 0 if the strategy has none.
         resource: What it is given there; None without levels.
         metrics: Level -> the metric there, of all levels where it finished; empty without levels.
+        average: Of its combination's repetitions, where it is the best trial of a search that repeats.
     """
 
     number: int
@@ -124,3 +156,9 @@ class TrialRecord:
     level: int = 0
     resource: int | float | None = None
     metrics: Mapping[int, float | None] = field(default_factory=dict)
+    average: Average | None = None
+
+    @property
+    def value(self) -> float | None:
+        """What it is judged by: the mean over repetitions where there is one, or else its metric."""
+        return self.metric if self.average is None else self.average.mean

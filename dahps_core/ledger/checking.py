@@ -261,9 +261,11 @@ def faults_of_result(trial: Any) -> Iterator[str]:
         yield "its result cannot be read"
         return
     numbers = list(result.values()) if isinstance(result, dict) else [result]
-    if metric not in numbers and not (
-        metric is not None and math.isnan(metric) and any(map(_is_nan, numbers))
-    ):
+    if metric is None:
+        is_sound = not isinstance(result, float)  # a number would be the metric
+    else:
+        is_sound = metric in numbers or (math.isnan(metric) and any(map(_is_nan, numbers)))
+    if not is_sound:
         yield "its metric is not in its result"
 
 

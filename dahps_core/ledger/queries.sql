@@ -160,6 +160,10 @@ SELECT EXISTS (SELECT 1 FROM pause);
 UPDATE run SET is_stopped = 1, is_to_release = max(is_to_release, :is_to_release)
 WHERE :run IS NULL OR id = :run;
 
+-- name: stop_run_of_worker
+-- The time of a worker's multirun is up: its workers end after their trials.
+UPDATE run SET is_stopped = 1 WHERE is_stopped = 0 AND id = (SELECT run FROM worker WHERE id = :worker);
+
 -- name: is_to_release
 -- Whether a worker is to release what it runs.
 SELECT is_to_release FROM run WHERE id = (SELECT run FROM worker WHERE id = :worker);
@@ -459,7 +463,7 @@ SELECT trial, level FROM standing WHERE score IS NOT NULL ORDER BY level DESC, s
 -- name: results_of_levels
 -- What came of some trials at the levels that they were promoted from.
 SELECT trial, level, metric, metric_is_nan, result, output_dir FROM attempt
-WHERE trial BETWEEN :first AND :last AND outcome = 'finished' ORDER BY trial, level;
+WHERE trial IN (SELECT value FROM json_each(:numbers)) AND outcome = 'finished' ORDER BY trial, level;
 
 -- name: is_held
 -- Whether a write with this token would be accepted.
@@ -480,7 +484,7 @@ SELECT *, (SELECT coalesce(max(number), -1) + 1 FROM trial)
           - running - failed - released - queued - lost - cancelled AS finished
 FROM unfinished;
 
--- name: trial_page
+-- name: trials_among
 -- Some trials with their last attempts, by number.
 SELECT number, combination, repetition, trial.state, attempts, trial.level,
        trial.metric, trial.metric_is_nan, trial.result,
@@ -490,7 +494,36 @@ SELECT number, combination, repetition, trial.state, attempts, trial.level,
 FROM trial
 LEFT JOIN attempt AS last ON trial.token IS NULL AND last.trial = trial.number AND last.attempt = trial.attempts
 LEFT JOIN worker ON worker.id = coalesce(trial.worker, last.worker)
-WHERE number >= :first ORDER BY number LIMIT :limit;
+WHERE number IN (SELECT value FROM json_each(:numbers)) ORDER BY number;
+
+-- name: present_workers
+-- Who works or waits, as far as they say, and which trial they run.
+SELECT id, run, host, pid, job, log, worker.state, worker.started_at, worker.ended_at, trial.number AS trial
+FROM worker LEFT JOIN trial ON trial.worker = worker.id AND trial.state = 'running'
+WHERE worker.state <> 'left' ORDER BY worker.started_at, id;
+
+-- name: last_ends
+-- How the last trials ended, the latest first, among the newest ones; of an error the end says what went wrong.
+SELECT number, trial.state, trial.ended_at, host, CASE trial.state WHEN 'finished' THEN NULL ELSE substr(error, -500) END
+       AS error
+FROM trial JOIN worker ON worker.id = trial.worker
+WHERE trial.state IN ('finished', 'failed', 'died', 'lost') AND number > (SELECT max(number) FROM trial) - :looked_through
+ORDER BY trial.ended_at DESC LIMIT :limit;
+
+-- name: attempts_of
+-- All attempts of a trial, with their workers; the last one stands in the trial's row, unless a person took it out.
+SELECT attempt, outcome AS state, attempt.started_at, attempt.ended_at, output_dir, error, level, metric, metric_is_nan,
+       run, host, pid, job, log
+FROM attempt JOIN worker ON worker.id = attempt.worker WHERE trial = :number
+UNION ALL
+SELECT attempts, trial.state, trial.started_at, trial.ended_at, output_dir, error, level, metric, metric_is_nan,
+       run, host, pid, job, log
+FROM trial JOIN worker ON worker.id = trial.worker WHERE number = :number
+ORDER BY attempt;
+
+-- name: spaces
+-- What was ever searched; a branch is part of one.
+SELECT definition FROM space WHERE NOT is_branch ORDER BY id;
 
 -- name: lowest_metrics
 -- The best trials of a search that minimizes.
@@ -499,6 +532,34 @@ SELECT number FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER B
 -- name: highest_metrics
 -- The best trials of a search that maximizes.
 SELECT number FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER BY metric DESC, number LIMIT :limit;
+
+-- name: lowest_of_repeated
+-- The best trials of a search that minimizes, where all repetitions have ended, and those that finished in a number.
+SELECT number, metric FROM trial AS one WHERE state = 'finished' AND metric IS NOT NULL
+  AND :repetitions = (
+    SELECT count(*) FROM trial AS other
+    WHERE other.digest = one.digest AND other.repetition / :repetitions = one.repetition / :repetitions
+      AND CASE other.state WHEN 'finished' THEN other.metric IS NOT NULL
+                           ELSE other.state NOT IN ('running', 'released', 'queued') END
+  )
+ORDER BY metric, number LIMIT :limit OFFSET :offset;
+
+-- name: highest_of_repeated
+-- The same of a search that maximizes.
+SELECT number, metric FROM trial AS one WHERE state = 'finished' AND metric IS NOT NULL
+  AND :repetitions = (
+    SELECT count(*) FROM trial AS other
+    WHERE other.digest = one.digest AND other.repetition / :repetitions = one.repetition / :repetitions
+      AND CASE other.state WHEN 'finished' THEN other.metric IS NOT NULL
+                           ELSE other.state NOT IN ('running', 'released', 'queued') END
+  )
+ORDER BY metric DESC, number LIMIT :limit OFFSET :offset;
+
+-- name: metrics_of_repetitions
+-- Those of a trial's combination in all its repetitions; a value that the space repeats makes others.
+SELECT other.number, other.metric FROM trial AS one JOIN trial AS other
+  ON other.digest = one.digest AND other.repetition / :repetitions = one.repetition / :repetitions
+WHERE one.number = :number AND other.state = 'finished' ORDER BY other.number;
 
 -- name: finished_among
 -- Those among some trials that are finished at a level.
@@ -516,3 +577,28 @@ SELECT trial, error FROM (
     UNION ALL
     SELECT trial, error, worker, started_at FROM attempt WHERE outcome IN ('failed', 'died')
 ) WHERE worker IN (SELECT id FROM worker WHERE run = :run) ORDER BY started_at, trial LIMIT 1;
+
+-- name: n_spaces
+-- Whether a space was added.
+SELECT count(*) FROM space WHERE NOT is_branch;
+
+-- name: trial_marks
+-- What changes whenever a trial does.
+SELECT number, attempts, state FROM trial WHERE number >= :first ORDER BY number LIMIT :limit;
+
+-- name: attempts_between
+-- All attempts of some trials: those that are over for good, and the last ones.
+SELECT trial, attempt, level, outcome, each.started_at, each.ended_at, metric, metric_is_nan,
+       worker.id AS worker, host, pid, job
+FROM (
+    SELECT trial, attempt, level, outcome, started_at, ended_at, metric, metric_is_nan, worker
+    FROM attempt WHERE trial BETWEEN :first AND :last
+    UNION ALL
+    SELECT number, attempts, level, state, started_at, ended_at, metric, metric_is_nan, worker
+    FROM trial WHERE number BETWEEN :first AND :last AND token IS NOT NULL
+) AS each JOIN worker ON worker.id = each.worker
+ORDER BY trial, attempt;
+
+-- name: histories_among
+-- What some trials told of themselves; later attempts last.
+SELECT report.* FROM report WHERE trial IN (SELECT value FROM json_each(:numbers)) ORDER BY trial, attempt, step;

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from functools import partial
+from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dahps_core.ledger import claiming, notices, reading
+from dahps_core.ledger import claiming, notices, reading, surveying, watching
 from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Database, Parameter
+from dahps_core.ledger.repetitions import best_mean
+from dahps_core.ledger.rows import TrialTable
 from dahps_core.ledger.search import Search
+from dahps_core.overrides import shown_overrides
 from dahps_core.space import SearchSpace
 from dahps_core.trial import Claim, TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class LedgerReader:
@@ -83,12 +91,58 @@ class LedgerReader:
         """All trials from a number on, with their last attempts; read by pages, so that no writer waits."""
         return reading.trials(self._database, first, self.search.brackets)
 
+    def trials_among(self, numbers: Collection[int]) -> list[TrialRecord]:
+        """Those among some trials that there are, by number: few enough for one short read."""
+        return reading.trials_among(self._database, numbers, self.search.brackets)
+
+    def marks(self, first: int = 0) -> Iterator[tuple[int, int, str]]:
+        """(number, attempts, state) of all trials from a number on, by number.
+
+        What `trials` tells of a trial stays the same as long as its mark does.
+        """
+        return surveying.marks(self._database, first)
+
+    def all_attempts(self) -> Iterator[surveying.AttemptSpan]:
+        """All attempts of all trials, by trial and attempt; read by pages, so that no writer waits."""
+        return surveying.attempts(self._database, self.n_drawn)
+
+    def n_spaces(self) -> int:
+        """How many spaces are searched."""
+        return int(self._value("n_spaces") or 0)
+
+    def to_frame(self) -> pd.DataFrame:
+        """All trials as a pandas data frame, indexed by number: what is known of each, and a column a key.
+
+        A key that does not apply to a trial's branch is missing there (NaN). Times are seconds since the
+        epoch.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
+        return TrialTable(self.spaces()).frame(self.trials())
+
+    def _repr_html_(self) -> str:
+        counts = ", ".join(f"{count} {state.value}" for state, count in self.counts().items() if count)
+        best = self.best()
+        lines = [
+            f"<b>{escape(str(self.folder))}</b>",
+            escape(f"{self.search.strategy}, {self.search.direction}: {counts or 'no trial yet'}"),
+        ]
+        if best is not None:
+            combination = f"<code>{escape(shown_overrides(best.combination))}</code>"
+            lines.append(f"best {best.average or best.metric} (trial #{best.number}): {combination}")
+        return "<br>".join(lines)
+
     def history(self, number: int) -> list[tuple[int, int, float]]:
         """What a trial's attempts told of themselves: (attempt, step, metric), by attempt and step.
 
         What an attempt told last may come later: at its checkpoints, and at its end.
         """
         return self._database.read(lambda transaction: reading.history(transaction, number))
+
+    def histories(self, numbers: Collection[int]) -> dict[int, dict[int, float]]:
+        """Trial -> step -> metric, of some trials as far as they told any; later attempts count."""
+        return self._database.read(partial(surveying.histories, numbers=numbers))
 
     def last_histories(self, n_trials: int) -> list[dict[int, float]]:
         """Step -> metric, of so many finished trials: the last ones, as far as they told any."""
@@ -99,8 +153,13 @@ class LedgerReader:
 
         Where the strategy has levels, the best one of the highest level where one finished, as it did there:
         it may have failed later. Ties go to the one that did so first.
+
+        Otherwise, where the search has repetitions, the best one of the combination with the best mean over
+        them, with its `average`. A combination counts when all its repetitions have ended.
         """
-        return self._database.read(partial(reading.best, search=self.search))
+        is_by_mean = self.search.space.repetitions > 1 and not self.search.brackets
+        find = best_mean if is_by_mean else reading.best
+        return self._database.read(partial(find, search=self.search))
 
     def rungs(self) -> list[reading.RungRecord]:
         """The levels of the strategy, from the lowest on; none if it has none."""
@@ -116,6 +175,22 @@ class LedgerReader:
     def workers(self, run: str) -> list[reading.WorkerRecord]:
         """The workers of a multirun, in the order of their coming."""
         return self._database.read(lambda transaction: reading.workers(transaction, run))
+
+    def present_workers(self) -> list[watching.PresentWorker]:
+        """Who works or waits, as far as they say, in the order of their coming."""
+        return self._database.read(watching.present_workers)
+
+    def last_ends(self) -> list[watching.End]:
+        """How the last trials ended, some hundreds, the latest first."""
+        return self._database.read(watching.last_ends)
+
+    def attempts(self, number: int) -> list[watching.AttemptRecord]:
+        """All executions of a trial, the first one first; none if it has not run, or is not there."""
+        return self._database.read(partial(watching.attempts, number=number))
+
+    def spaces(self) -> list[SearchSpace]:
+        """What was ever searched in this ledger, oldest first."""
+        return self._database.read(watching.spaces)
 
     def last_worker_of_batch(self, batch: str | None) -> reading.WorkerRecord | None:
         """The last worker that was registered with this name of a batch job, if there is one."""

@@ -87,23 +87,39 @@ def counts(transaction: Transaction) -> dict[TrialState, int]:
 def trials(database: Database, first: int, brackets: Brackets | None) -> Iterator[TrialRecord]:
     """The trials from a number on, read a page at a time: each page is consistent in itself."""
     while True:
-        page = database.read(partial(_page, first=first, limit=TRIALS_PER_PAGE, brackets=brackets))
+        page = trials_among(database, range(first, first + TRIALS_PER_PAGE), brackets)
         yield from page
         if len(page) < TRIALS_PER_PAGE:
             return
-        first = page[-1].number + 1
+        first += TRIALS_PER_PAGE
 
 
-def _page(transaction: Transaction, first: int, limit: int, brackets: Brackets | None) -> list[TrialRecord]:
-    records = [record(row) for row in transaction.rows("trial_page", first=first, limit=limit)]
-    if not brackets or not records:
+def trials_among(database: Database, numbers: Iterable[int], brackets: Brackets | None) -> list[TrialRecord]:
+    """Those among some trials that there are: few enough for one short read."""
+    # Records are made of the rows after the read: a reader keeps writers from committing.
+    return _records(*database.read(partial(_rows, numbers=numbers, brackets=brackets)), brackets)
+
+
+def _rows(
+    transaction: Transaction, numbers: Iterable[int], brackets: Brackets | None
+) -> tuple[list[sqlite3.Row], list[sqlite3.Row]]:
+    wanted = json.dumps(list(numbers))
+    results = transaction.rows("results_of_levels", numbers=wanted) if brackets else []
+    return transaction.rows("trials_among", numbers=wanted), results
+
+
+def _records(
+    rows: list[sqlite3.Row], results: list[sqlite3.Row], brackets: Brackets | None
+) -> list[TrialRecord]:
+    records = [record(row) for row in rows]
+    if not brackets:
         return records
     metrics: dict[int, dict[int, float | None]] = defaultdict(dict)
-    for row in transaction.rows("results_of_levels", first=first, last=records[-1].number):
+    for row in results:
         metrics[row["trial"]][row["level"]] = _metric(row)
-    for trial in records:
-        if trial.state is TrialState.FINISHED:
-            metrics[trial.number][trial.level] = trial.metric
+    for one in records:
+        if one.state is TrialState.FINISHED:
+            metrics[one.number][one.level] = one.metric
     return [
         replace(one, resource=brackets.resource(one.number, one.level), metrics=metrics[one.number])
         for one in records
@@ -111,11 +127,16 @@ def _page(transaction: Transaction, first: int, limit: int, brackets: Brackets |
 
 
 def best(transaction: Transaction, search: Search) -> TrialRecord | None:
-    """See `LedgerReader.best`."""
+    """See `LedgerReader.best`, where nothing is repeated."""
     if search.brackets:
         return _best_of_levels(transaction, search.brackets)
     numbers = _best_numbers(transaction, search.direction, 1)
-    return _page(transaction, numbers[0], 1, None)[0] if numbers else None
+    return trial(transaction, numbers[0]) if numbers else None
+
+
+def trial(transaction: Transaction, number: int) -> TrialRecord:
+    """One trial that there is, of a strategy without levels."""
+    return _records(*_rows(transaction, [number], None), None)[0]
 
 
 def _best_of_levels(transaction: Transaction, brackets: Brackets) -> TrialRecord | None:
@@ -123,13 +144,13 @@ def _best_of_levels(transaction: Transaction, brackets: Brackets) -> TrialRecord
     if found is None:
         return None
     number, level = found
-    trial = _page(transaction, number, 1, brackets)[0]
-    if trial.level == level:
-        return trial
-    results = transaction.rows("results_of_levels", first=number, last=number)
+    rows, results = _rows(transaction, [number], brackets)
+    last = _records(rows, results, brackets)[0]
+    if last.level == level:
+        return last
     there = next(row for row in results if row["level"] == level)
     return replace(
-        trial,
+        last,
         metric=_metric(there),
         result=json.loads(there["result"]),
         output_dir=there["output_dir"],

@@ -110,6 +110,21 @@ LISTED_TRIAL: Shape = {
     "pid": _INTEGER_OR_NOT,
     "job": _TEXT_OR_NOT,
 }
+#: What readers are told of an attempt, and of its worker.
+LISTED_ATTEMPT: Shape = {
+    "trial": _INTEGER,
+    "attempt": _INTEGER,
+    "level": _INTEGER,
+    "outcome": _TEXT,
+    "started_at": _REAL,
+    "ended_at": _REAL_OR_NOT,
+    "metric": _REAL_OR_NOT,
+    "metric_is_nan": _INTEGER,
+    "worker": _TEXT,
+    "host": _TEXT,
+    "pid": _INTEGER,
+    "job": _TEXT_OR_NOT,
+}
 
 
 def misfits(row: Mapping[str, Any] | Any, shape: Shape) -> list[str]:

@@ -25,6 +25,11 @@ class Place:
         """What it can take, in grid order."""
         return self._tree.nodes[self._number].values
 
+    @property
+    def size(self) -> int:
+        """How many combinations lead on from here."""
+        return self._tree.count(self._number)
+
     def below(self, choice: int) -> Place | None:
         """The level that a choice, an index of `values`, leads to; None if it ends the path."""
         child = self._tree.nodes[self._number].children[choice]

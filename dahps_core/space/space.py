@@ -15,6 +15,7 @@ from dahps_core.space.differences import differences
 from dahps_core.space.path import Path, shown
 from dahps_core.space.place import Place
 from dahps_core.space.pruning import allowed_by, prune, refuse_unknown
+from dahps_core.space.sampling import covering
 from dahps_core.space.tree import Node, Tree
 
 
@@ -117,6 +118,10 @@ class SearchSpace:
     def shuffled(self, seed: int) -> Iterator[Combination]:
         """All combinations, each once, in a random order that depends on the seed alone."""
         return map(self.__getitem__, Permutation(self.size, seed))
+
+    def sample(self) -> Iterator[Combination]:
+        """A few combinations that pass each value of each level at least once, the same ones each time."""
+        return map(self.__getitem__, covering(self._tree, self._root))
 
     def levels(self) -> Iterator[tuple[str, str, Sequence[Value]]]:
         """Path, key and values of each distinct node once, after those of `common`."""

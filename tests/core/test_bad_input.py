@@ -77,6 +77,8 @@ VALUES = [
 #: What may be named in a ledger's folder and beside it: files of ours, and numbers.
 NAMES = re.compile(r"ledger\.(db(-journal)?|gate)|heartbeats|checkpoints|outputs|\d+|[0-9a-f]{16}|result")
 
+AS_CSV = ["--format", "csv", "--columns", "number,combination,error"]
+
 
 def search_of(*values, key="x", metric=None):
     root = {"key": key, "values": list(values), "default": None}
@@ -135,9 +137,9 @@ def test_every_value_comes_back_unchanged_and_names_nothing(tmp_path, capsys, mo
     trials = records(folder)
     assert {trial.state for trial in trials} == {TrialState.FINISHED}
     assert [trial.combination.canonical() for trial in trials] == [canonical({"x": v}) for v in VALUES]
-    rows = csv.DictReader(io.StringIO(run_main(capsys, "export", folder), newline=""))
+    rows = csv.DictReader(io.StringIO(run_main(capsys, "trials", folder, *AS_CSV), newline=""))
     assert [canonical(json.loads(row["combination"])["x"]) for row in rows] == list(map(canonical, VALUES))
-    exported = json.loads(run_main(capsys, "export", folder, "--format", "json"))
+    exported = json.loads(run_main(capsys, "trials", folder, "--format", "json"))
     assert [canonical(row["combination"]["x"]) for row in exported] == [canonical(strict(v)) for v in VALUES]
     assert json.loads(run_main(capsys, "status", folder, "--json"))["trials"]["finished"] == len(VALUES)
 
@@ -154,8 +156,10 @@ def test_the_best_trial_is_shown_whole_on_lines_of_printable_characters(value, t
         worker = ledger.register(run="run", host="h", pid=1, job=None)
         claim = ledger.claim(worker, max_trials=None, max_attempts=1, stop_after_failures=None)
         ledger.finish_if_held(claim, result=1.0, metric=1.0, output_dir="o" * 300 + "\x1b\n\ud800")
-    *lines, combination, output_dir = run_main(capsys, "status", tmp_path / "0").splitlines()
+    told, workers = run_main(capsys, "status", tmp_path / "0").split("\n\n")
+    *lines, combination, output_dir = told.splitlines()
     assert len(lines) == 6
+    assert len(workers.splitlines()) == 2
     assert combination.isprintable()
     assert output_dir.strip() == "o" * 300 + "\\x1b\\n\\ud800"
     if isinstance(value, str) and value.isprintable() and not set(value) & set("'\"\\"):
@@ -165,10 +169,10 @@ def test_the_best_trial_is_shown_whole_on_lines_of_printable_characters(value, t
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_that_lacks_a_value_s_characters_is_served(encoding, tmp_path, monkeypatch):
     work(tmp_path / "0", search_of("größer 🙂"), lambda trial: 1.0)
-    for command in (["status"], ["status", "--json"], ["export"]):
+    for command in (["status"], ["status", "--json"], ["trials"], ["trials", *AS_CSV], ["best"]):
         out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
         monkeypatch.setattr("sys.stdout", out)
-        assert main([*command, str(tmp_path / "0")]) == 0
+        assert main([command[0], str(tmp_path / "0"), *command[1:]]) == 0
         out.seek(0)
         assert "1f642" in out.read() or command != ["status"]
 
@@ -253,9 +257,10 @@ def test_every_result_is_recorded_or_refused_and_the_worker_goes_on(isolate, tmp
         assert canonical(trial.result) == canonical(as_floats(returns()))
         metric = trial.result["loss"] if isinstance(trial.result, dict) else trial.result
         assert canonical(trial.metric) == canonical(metric)
-    rows = list(csv.DictReader(io.StringIO(run_main(capsys, "export", folder).replace("\0", ""), newline="")))
+    text = run_main(capsys, "trials", folder, *AS_CSV).replace("\0", "")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert (
-        len(rows) == len(json.loads(run_main(capsys, "export", folder, "--format", "json"))) == len(RESULTS)
+        len(rows) == len(json.loads(run_main(capsys, "trials", folder, "--format", "json"))) == len(RESULTS)
     )
     assert json.loads(run_main(capsys, "status", folder, "--json"))["best"]["metric"] == "-inf"
     assert not {name for name in names_below(tmp_path) if not NAMES.fullmatch(name)}
@@ -417,7 +422,7 @@ def test_a_ledger_s_folder_full_of_pickles_executes_nothing(tmp_path, bomb, mark
         assert work() is Draw.EXHAUSTED  # it has watched the dead worker's heartbeat, and run its trial again
     assert [trial.metric for trial in records(folder)] == [1, 2, 3]
     run_main(capsys, "status", folder)
-    run_main(capsys, "export", folder)
+    run_main(capsys, "trials", folder)
     with pytest.raises(DahpsError, match="is not what a worker writes"):
         unrecorded.read(folder / FILE_NAME)
     assert not mark.exists()

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from dahps_core import Ledger, Search, SearchSpace
-from dahps_core.cli import COLUMNS, main
+from dahps_core.cli import main
+from dahps_core.ledger.rows import AFTER, BEFORE
 
 HOSTILE = 'a, "b"\n<c> größer \\'
 LIMITS = {"max_trials": None, "max_attempts": 1, "stop_after_failures": None}
@@ -17,7 +18,7 @@ LIMITS = {"max_trials": None, "max_attempts": 1, "stop_after_failures": None}
 
 @pytest.fixture
 def ledger(tmp_path):
-    """Three trials: one finished, one with NaN, one failed; and one combination not drawn yet."""
+    """Three trials: one finished, one failed, one with NaN; and one combination not drawn yet."""
     space = SearchSpace.from_config(
         {"root": {"key": "x", "values": [1, 2.5, HOSTILE, [1, None]], "default": None}, "repetitions": 2}
     )
@@ -26,8 +27,8 @@ def ledger(tmp_path):
     worker = ledger.register(run="run", host="node1", pid=12, job="77_3")
     claims = [ledger.claim(worker, **LIMITS) for _ in range(5)]
     ledger.finish_if_held(claims[0], result=0.5, metric=0.5, output_dir="out/0")
-    ledger.finish_if_held(claims[1], result=math.nan, metric=math.nan, output_dir="out/1")
-    ledger.fail_if_held(claims[2], error=HOSTILE, output_dir="out/2")
+    ledger.fail_if_held(claims[1], error=HOSTILE, output_dir="out/1")
+    ledger.finish_if_held(claims[2], result=math.nan, metric=math.nan, output_dir="out/2")
     ledger.release_if_held(claims[3], output_dir=None)
     yield ledger.folder
     ledger.close()
@@ -51,6 +52,7 @@ def test_status_for_programs(ledger, capsys):
     assert status["paused"] is False
     assert status["best"]["number"] == 0
     assert status["best"]["metric"] == 0.5
+    assert status["best"]["average"] == {"n": 1, "mean": 0.5, "std": None}
     assert (status["strategy"], status["direction"], status["seed"]) == ("grid", "maximize", 5)
 
 
@@ -59,23 +61,23 @@ def test_status_for_people(ledger, capsys):
     shown = capsys.readouterr().out
     assert "4 combinations x 2 repetitions, 5 trials drawn" in shown
     assert "2 finished" in shown
-    assert "0.5 (trial #0)" in shown
+    assert "0.5 (n=1) (trial #0)" in shown
     assert "x=1" in shown
 
 
 def test_csv_has_a_row_for_each_trial_and_survives_hostile_values(ledger, capsys):
-    assert main(["export", str(ledger)]) == 0
+    assert main(["trials", str(ledger), "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert tuple(rows[0]) == COLUMNS
-    assert [row["state"] for row in rows] == ["finished", "finished", "failed", "released", "running"]
+    assert list(rows[0]) == [*BEFORE, "x", *AFTER]
+    assert [row["state"] for row in rows] == ["finished", "failed", "finished", "released", "running"]
     assert [row["number"] for row in rows] == list("01234")
-    assert math.isnan(float(rows[1]["metric"]))
-    assert rows[2]["error"] == HOSTILE
-    assert json.loads(rows[4]["combination"]) == {"x": HOSTILE}
+    assert rows[1]["error"] == HOSTILE
+    assert math.isnan(float(rows[2]["metric"]))
+    assert rows[4]["x"] == HOSTILE
 
 
 def test_json_is_strict_json(ledger, capsys):
-    assert main(["export", str(ledger), "--format", "json"]) == 0
+    assert main(["trials", str(ledger), "--format", "json"]) == 0
 
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
@@ -90,13 +92,13 @@ def test_json_is_strict_json(ledger, capsys):
 def test_an_empty_ledger_exports_no_rows(tmp_path, capsys):
     space = SearchSpace.from_config({"root": None})
     Ledger.join(tmp_path, Search(space)).close()
-    assert main(["export", str(tmp_path), "--format", "json"]) == 0
+    assert main(["trials", str(tmp_path), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
     assert main(["status", str(tmp_path)]) == 0
     assert "none yet" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["status", "export"])
+@pytest.mark.parametrize("command", ["status", "trials"])
 def test_where_there_is_no_ledger_it_says_so_and_makes_none(command, tmp_path, capsys):
     assert main([command, str(tmp_path / "nowhere")]) == 1
     told = capsys.readouterr().err
@@ -106,7 +108,24 @@ def test_where_there_is_no_ledger_it_says_so_and_makes_none(command, tmp_path, c
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(ledger):
-    command = f"{shlex.quote(sys.executable)} -m dahps_core export {shlex.quote(str(ledger))} | head -n 1"
+    words = [sys.executable, "-m", "dahps_core", "trials", str(ledger), "--format", "csv"]
+    command = f"{shlex.join(words)} | head -n 1"
     ended = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert ended.stderr == ""
-    assert ended.stdout.strip() == ",".join(COLUMNS)
+    assert ended.stdout.strip() == ",".join([*BEFORE, "x", *AFTER])
+
+
+@pytest.mark.parametrize("command", [["status"], ["trials"], ["status", "--json"], ["--help"]])
+def test_a_full_disk_is_told_in_one_line(ledger, command):
+    words = command if command == ["--help"] else [command[0], str(ledger), *command[1:]]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "dahps_core", *words], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "dahps: No space left on device.\n"
+
+
+def test_an_unknown_command_is_a_mistake_of_use(capsys):
+    assert main(["stat"]) == 2
+    assert "No such command 'stat'" in capsys.readouterr().err

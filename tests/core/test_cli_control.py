@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dahps_core import Ledger, Search, SearchSpace
 from dahps_core.cli import main
-from dahps_core.cli_combinations import typed_combinations
+from dahps_core.cli.combinations import typed_combinations
 from dahps_core.errors import OverrideError
 from dahps_core.overrides import to_overrides
 from dahps_core.trial import Claim, Draw

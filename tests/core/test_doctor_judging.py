@@ -4,9 +4,9 @@ import copy
 
 import pytest
 
-from dahps_core.doctor.command import verdict
 from dahps_core.doctor.findings import Examination, seconds
 from dahps_core.doctor.judging import judge
+from dahps_core.doctor.telling import verdict
 
 RACE = {"won": {"open": [], "mkdir": [], "rename": []}, "rounds": 2}
 SIGHT = {

@@ -25,6 +25,8 @@ ORDER = [
     "claims",
     "worker",
     "script",
+    "report",
+    "dashboard",
     "cli",
 ]
 
@@ -36,6 +38,8 @@ NEVER = [
         "the core serves scripts that use none of them",
     ),
     ("[!l]*.py", {"sqlite3"}, "only the ledger knows SQL"),
+    ("report/*.py", {"sqlite3", "optuna"}, "the report asks the ledger, and needs Plotly alone"),
+    ("dashboard/*.py", {"sqlite3", "pickle"}, "the dashboard asks the ledger"),
     ("doctor/*.py", {"sqlite3"}, "only the ledger knows SQL"),
     ("ranks/*.py", {"sqlite3", "pickle"}, "ranks speak JSON, and leave the ledger to the worker"),
     ("script/*.py", {"sqlite3", "pickle"}, "scripts leave the ledger to the ledger, and speak JSON"),

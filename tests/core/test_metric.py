@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dahps_core.errors import MetricError
-from dahps_core.metric import read_result
+from dahps_core.metric import read_anything, read_result
 
 
 @given(st.floats(allow_nan=False) | st.integers(-(2**53), 2**53) | st.booleans())
@@ -212,3 +212,25 @@ def test_names_are_kept_as_plain_strings():
     )
     assert list(result) == ["loss", "'); DROP TABLE trial; --", "../../x\0", "\ud800"]
     assert {type(name) for name in result} == {str}
+
+
+@pytest.mark.parametrize(
+    ("returned", "kept"),
+    [
+        ("text", "text"),
+        ({"loss": 1, "name": ("a", None)}, {"loss": 1, "name": ["a", None]}),
+        ({"loss": 1}, {"loss": 1}),
+        ([1, "two"], [1, "two"]),
+        ({1, 2}, None),
+        (object(), None),
+        ({1: 2}, None),
+        (torch.zeros(2), None),
+    ],
+)
+def test_where_nothing_need_rank_what_is_no_metric_is_kept_if_json_can_hold_it(returned, kept):
+    assert read_anything(returned, None) == (kept, None)
+
+
+def test_where_nothing_need_rank_a_metric_is_one():
+    assert read_anything(numpy.float32(0.5), None) == (0.5, 0.5)
+    assert read_anything({"loss": 1, "accuracy": 2}, "loss") == ({"loss": 1.0, "accuracy": 2.0}, 1.0)

@@ -53,6 +53,30 @@ def test_a_worker_works_until_the_space_is_exhausted(tmp_path, isolate):
     assert str(os.getpid()) in trials[0].worker
 
 
+def test_a_multirun_begins_nothing_when_its_time_is_up_and_finishes_what_runs(tmp_path):
+    began = tmp_path / "runs"
+
+    def outlast(limit_s):
+        """Until the storage's clock says so."""
+        now = tmp_path / "now"
+        wait_until(lambda: [now.touch(), aged(now, began) > limit_s][1], 60, "the end of the time")
+        return 1.0
+
+    limit_s = 0.2
+    draw = work(tmp_path, lambda trial: Job(lambda: outlast(limit_s), output_dir=""), max_time_s=limit_s)
+    assert draw is Draw.TIME_UP
+    with Ledger.open(tmp_path) as ledger:
+        assert [trial.state for trial in ledger.trials()] == [TrialState.FINISHED]
+        assert ledger.run("run").is_stopped
+    assert work(tmp_path, evaluate_x, max_time_s=limit_s) is Draw.TIME_UP, "whoever comes late gets none"
+    assert work(tmp_path, evaluate_x) is Draw.STOPPED
+    assert work(tmp_path, evaluate_x, run="the next", max_time_s=1e9) is Draw.EXHAUSTED
+
+
+def aged(now, folder):
+    return now.stat().st_mtime - min(path.stat().st_mtime for path in folder.iterdir())
+
+
 @pytest.mark.parametrize("isolate", [True, False])
 def test_the_code_of_a_trial_knows_which_it_is(tmp_path, isolate):
     def prepare(trial):

@@ -35,6 +35,22 @@ def test_index_is_the_inverse_of_an_item(config, data):
     assert space.index(Combination.from_json(space[i].to_json())) == i
 
 
+@given(configs())
+def test_a_sample_passes_each_value_of_each_level(config):
+    space = SearchSpace.from_config(config)
+    sample = list(space.sample())
+    assert len(set(map(space.index, sample))) == len(sample)
+    levels = [(key, value) for _, key, values in space.levels() for value in values]
+    assert len(sample) <= max(1, len(levels))
+    passed = {(key, canonical(value)) for combination in sample for key, value in combination.items()}
+    assert passed == {(key, canonical(value)) for key, value in levels}
+
+
+def test_a_sample_of_a_large_space_is_small():
+    space = SearchSpace.from_config(seeds_tree.mended())
+    assert len(list(space.sample())) < 15
+
+
 @given(configs(unique=False))
 def test_occurrences_number_the_equal_combinations(config):
     space = SearchSpace.from_config(config)

@@ -101,15 +101,15 @@ def _choices(values: Sequence[Value]) -> str:
 def _chosen(key: str, text: str, values: Sequence[Value]) -> list[int]:
     """The choices that a text means: one, or several with commas between them."""
     known = _by_text(values)
-    pieces = _pieces(text, known)
-    if pieces is None:
+    found = pieces(text, known)
+    if found is None:
         raise ConfigurationError(f"there is no {key}={text}", where="enqueue", mend=_choices(values))
-    for piece in pieces:
+    for piece in found:
         if len(known[piece]) > 1:
             meanings = named([_texts(values[one])[0] for one in known[piece]])
             mend = f"Write one of {meanings}. {_NOTHING}"
             raise ConfigurationError(f"{key}={piece} can mean several values", where="enqueue", mend=mend)
-    return list(dict.fromkeys(known[piece][0] for piece in pieces))
+    return list(dict.fromkeys(known[piece][0] for piece in found))
 
 
 def _by_text(values: Sequence[Value]) -> dict[str, list[int]]:
@@ -123,6 +123,18 @@ def _by_text(values: Sequence[Value]) -> dict[str, list[int]]:
     return known | {_texts(values[choice])[0]: [choice] for choice in first.values()}
 
 
+def typed(value: Value) -> str:
+    """A value as an override is written; as JSON where Hydra cannot carry it."""
+    return _texts(value)[0]
+
+
+def texts_of(values: Sequence[Value]) -> dict[str, set[str]]:
+    """Text -> the canonical texts of the values that a person can mean by it."""
+    return {
+        text: {canonical(values[choice]) for choice in choices} for text, choices in _by_text(values).items()
+    }
+
+
 def _texts(value: Value) -> tuple[str, str]:
     """A value as an override is written, and as it is."""
     plain = value if isinstance(value, str) else canonical(value)
@@ -131,7 +143,7 @@ def _texts(value: Value) -> tuple[str, str]:
     return plain, plain  # one that Hydra cannot carry
 
 
-def _pieces(text: str, known: Collection[str]) -> list[str] | None:
+def pieces(text: str, known: Collection[str]) -> list[str] | None:
     """The known texts that this one is made of, with commas between them and in them; None if it is not."""
     words = text.split(",")
     # By what follows a comma, from the last one on; the longest text that is known first.

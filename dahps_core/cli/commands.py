@@ -1,0 +1,116 @@
+"""All commands of `dahps`, each imported when it is used; and how any of them ends."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from dahps_core.errors import DahpsError
+
+#: Command -> the module that holds it, and what it does.
+COMMANDS = {
+    "status": ("status", "how far the search is, and its best trial"),
+    "trials": ("trials", "trials, a row each: a table, csv, json or parquet"),
+    "best": ("trials", "the best trials"),
+    "show": ("show", "all that is known of one trial"),
+    "logs": ("show", "what one trial has logged"),
+    "space": ("space", "the tree of a search space, with its combinations counted"),
+    "report": ("report", "what the search has found so far, as one page that needs no network"),
+    "dashboard": ("dashboard", "a live page of the search on this machine: Optuna's dashboard"),
+    "pause": ("control", "no worker gets a trial until `resume`; what runs goes on"),
+    "resume": ("control", "workers get trials again"),
+    "stop": ("control", "the workers of all multiruns end after their trials"),
+    "cancel": ("control", "trials are not run, or not to their end"),
+    "retry": ("control", "trials that came to nothing run again, before all new ones"),
+    "enqueue": ("control", "combinations of the space run before all other new ones"),
+    "check": ("care", "every invariant of a ledger, and each breach"),
+    "recover": ("care", "take in what workers could not record; rebuild a damaged ledger as a new one"),
+    "doctor": ("doctor", "whether a ledger may live on a storage"),
+    "completion": ("completion", "what makes bash, zsh or fish complete all this"),
+}
+
+_DESCRIPTION = """Look at a search, and steer it, from any host while it runs. LEDGER is the ledger's folder.
+
+The exit status is 0; 1 with one line on standard error if something is wrong with the ledger or with what was
+asked of it; 2 if the command line cannot be read; 130 after Ctrl-C."""
+
+#: The exit status of what a Ctrl-C has ended.
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status, which its help explains."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that lacks a value's characters
+    try:
+        _commands.main(arguments, prog_name="dahps")
+    except SystemExit as end:
+        return int(end.code or 0)
+    except OSError as error:
+        _discard_output()
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"dahps: {place}{error.strerror or error}.", file=sys.stderr)
+        return 1
+    raise AssertionError("click ends by SystemExit")
+
+
+class _Refusal(click.ClickException):
+    """What a command ends with when something is wrong; its exit status is 1."""
+
+    def show(self, file: Any = None) -> None:
+        print(f"dahps: {self.message}", file=sys.stderr)
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = import_module(f"dahps_core.cli.{COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, does) for name, (_, does) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        named = [(name, does) for name, (_, does) in COMMANDS.items() if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [CompletionItem(name, help=does) for name, does in named] + options
+
+    def invoke(self, ctx: click.Context) -> None:
+        try:
+            super().invoke(ctx)
+            sys.stdout.flush()
+        except DahpsError as error:
+            raise _Refusal(str(error)) from error
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:  # the reader, `head` say, has seen enough
+            _discard_output()
+
+
+def _discard_output() -> None:
+    # What is left in its buffer would be written once more at the end, in vain.
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+_commands = _Commands(
+    "dahps",
+    help=_DESCRIPTION,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=False,
+)

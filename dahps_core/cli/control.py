@@ -1,0 +1,119 @@
+"""`dahps pause`, `resume`, `stop`, `cancel`, `retry`, `enqueue`: what a person says to a search that runs."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from dahps_core.cli.combinations import typed_combinations
+from dahps_core.cli.on_ledger import on_ledger
+from dahps_core.errors import ConfigurationError
+from dahps_core.ledger import Ledger
+from dahps_core.overrides import shown_overrides
+from dahps_core.trial import TrialState
+
+_SAID = {
+    TrialState.RUNNING: "it was running: its worker ends it at its next heartbeat",
+    TrialState.CANCELLED: "it was already",
+}
+_MAY_BE_RETRIED = {TrialState.FAILED, TrialState.LOST, TrialState.CANCELLED}
+
+
+@click.command()
+@on_ledger
+def pause(ledger: Ledger) -> None:
+    """No worker gets a trial until `resume`; what runs goes on."""
+    ledger.pause()
+    print(f"paused: {_workers(ledger)}; what runs goes on to its end, and nothing else begins")
+    print(f"resume with: {_command('resume', ledger)}")
+
+
+@click.command()
+@on_ledger
+def resume(ledger: Ledger) -> None:
+    """Workers get trials again."""
+    was_paused = ledger.is_paused()
+    ledger.resume()
+    print(f"{'resumed' if was_paused else 'it was not paused'}: {_workers(ledger)}")
+
+
+@click.command()
+@on_ledger
+@click.option("--now", is_flag=True, help="running trials are released, and not waited for")
+def stop(ledger: Ledger, *, now: bool) -> None:
+    """The workers of all multiruns end after their trials."""
+    ledger.stop(now=now)
+    end = "releases its trial and ends" if now else "ends after its current trial"
+    print(f"stopped: {_workers(ledger)}; each {end}, and one that is still to start ends at once")
+    print("a new multirun on this ledger goes on with the search")
+
+
+@click.command(context_settings={"ignore_unknown_options": True})  # -1 is a number, if a wrong one
+@on_ledger
+@click.argument("numbers", metavar="N", type=int, nargs=-1, required=True)
+def cancel(ledger: Ledger, numbers: tuple[int, ...]) -> None:
+    """Trials are not run, or not to their end. N is a trial's number."""
+    for number, was in zip(numbers, ledger.cancel(*numbers), strict=True):
+        print(f"trial #{number} is cancelled" + (f"; {_SAID[was]}" if was in _SAID else ""))
+    print(f"run after all with: {_command('retry', ledger, *numbers)}")
+
+
+@click.command()
+@on_ledger
+@click.argument("numbers", metavar="N", type=int, nargs=-1)
+@click.option("--failed", is_flag=True, help="all that failed or were lost")
+def retry(ledger: Ledger, numbers: tuple[int, ...], *, failed: bool) -> None:
+    """Trials that came to nothing run again, before all new ones. N is a trial's number."""
+    if failed == bool(numbers):
+        raise ConfigurationError("give the numbers of trials, or --failed", where="retry")
+    if failed:
+        numbers = tuple(ledger.retry_failed())
+    else:
+        ledger.retry(*numbers)
+    if numbers:
+        queued = ", ".join(f"#{number}" for number in numbers)
+        print(f"queued before all new trials, with no attempt counted: {queued}")
+        _tell_if_nobody_works(ledger)
+    else:
+        print("no trial has failed or was lost")
+
+
+@click.command()
+@on_ledger
+@click.argument("words", metavar="key=value", nargs=-1)
+def enqueue(ledger: Ledger, words: tuple[str, ...]) -> None:
+    """Combinations of the space run before all other new ones.
+
+    All keys are given; key=a,b means both.
+    """
+    trials = ledger.enqueue(typed_combinations(ledger.space, words))
+    for trial in trials:
+        is_queued = trial.state is TrialState.QUEUED
+        state = "queued" if is_queued else f"{trial.state.value} already, and not run twice"
+        which = f" (repetition {trial.repetition})" if ledger.space.repetitions > 1 else ""
+        print(f"trial #{trial.number} is {state}: {shown_overrides(trial.combination)}{which}")
+    if came_to_nothing := [trial.number for trial in trials if trial.state in _MAY_BE_RETRIED]:
+        print(f"run again with: {_command('retry', ledger, *came_to_nothing)}")
+    _tell_if_nobody_works(ledger)
+
+
+def _tell_if_nobody_works(ledger: Ledger) -> None:
+    if ledger.is_paused():
+        print(f"the search is paused; resume with: {_command('resume', ledger)}")
+    elif not _n_workers(ledger):
+        print("no worker runs: a new multirun on this ledger runs them")
+
+
+def _workers(ledger: Ledger) -> str:
+    n_workers = _n_workers(ledger)
+    return "1 worker runs" if n_workers == 1 else f"{n_workers or 'no'} workers run"
+
+
+def _n_workers(ledger: Ledger) -> int:
+    counts = ledger.worker_counts()
+    return counts["working"] + counts["waiting"]
+
+
+def _command(name: str, ledger: Ledger, *words: object) -> str:
+    return shlex.join(["dahps", name, str(ledger.folder), *map(str, words)])

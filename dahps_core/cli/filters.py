@@ -1,0 +1,51 @@
+"""`key=value` words that choose among trials."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from dahps_core.cli.combinations import pieces, texts_of
+from dahps_core.combination import Value, canonical
+from dahps_core.errors import ConfigurationError
+from dahps_core.space import SearchSpace
+from dahps_core.space.pruning import named
+from dahps_core.space.words import nearest
+from dahps_core.trial import TrialRecord
+
+
+def accepts(spaces: Iterable[SearchSpace], words: Sequence[str]) -> Callable[[TrialRecord], bool]:
+    """Whether a trial has, for each key that is given, one of the values that are; as `enqueue` reads them.
+
+    Raises:
+        ConfigurationError: A key or a value stands nowhere in the spaces.
+    """
+    values: dict[str, dict[str, Value]] = defaultdict(dict)
+    for space in spaces:
+        for _, key, choices in space.levels():
+            values[key].update((canonical(value), value) for value in choices)
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise ConfigurationError(f"{word!r} is not key=value", where="trials")
+        if key not in values:
+            near = nearest(key, values)
+            mend = f"Did you mean {near}?" if near else f"Its keys are {named(values)}"
+            raise ConfigurationError(f"the space has no key {key!r}", where="trials", mend=mend)
+        wanted[key] |= _meant(key, text, list(values[key].values()))
+
+    def has_them(trial: TrialRecord) -> bool:
+        known = trial.combination
+        return all(key in known and canonical(known[key]) in texts for key, texts in wanted.items())
+
+    return has_them
+
+
+def _meant(key: str, text: str, values: Sequence[Value]) -> set[str]:
+    known = texts_of(values)
+    found = pieces(text, known)
+    if found is None:
+        mend = f"Its values are {named(list(known))}"
+        raise ConfigurationError(f"the space has no {key}={text!r}", where="trials", mend=mend)
+    return set().union(*(known[piece] for piece in found))

@@ -1,0 +1,190 @@
+"""`dahps show` and `dahps logs`: all that is known of one trial, and what it has written."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from dahps_core.cli.on_ledger import on_ledger
+from dahps_core.cli.text import table
+from dahps_core.errors import ConfigurationError, OverrideError
+from dahps_core.ledger import Ledger
+from dahps_core.ledger.run_commands import RunCommand, command_of
+from dahps_core.ledger.watching import AttemptRecord
+from dahps_core.overrides import printable, shown_overrides, to_overrides
+from dahps_core.pace import shown_duration
+from dahps_core.space.keys import bare
+from dahps_core.trial import TrialRecord
+
+_BARS = "▁▂▃▄▅▆▇█"
+#: So many steps of a history are drawn.
+_WIDTH = 60
+
+
+@click.command()
+@on_ledger
+@click.argument("number", metavar="N", type=click.IntRange(min=0))
+def show(ledger: Ledger, number: int) -> None:
+    """All that is known of trial N: its overrides to paste, attempts, history, files, and why it failed."""
+    trial = _trial(ledger, number)
+    attempts = ledger.attempts(number)
+    for name, text in _rows(ledger, trial):
+        print(f"{name:12}{text}".rstrip())
+    if attempts and (command := command_of(ledger.folder, attempts[-1].run)):
+        print(f"{'run alone':12}{_alone(command, trial)}")
+    print(*_attempt_lines(attempts), sep="\n")
+    print(*_history_lines(ledger.history(number)), sep="\n", end="")
+    print(*_file_lines(ledger, number, attempts), sep="\n")
+    if trial.error is not None:
+        print("", *map(printable, trial.error.splitlines()), sep="\n")
+
+
+@click.command()
+@on_ledger
+@click.argument("number", metavar="N", type=click.IntRange(min=0))
+@click.option("--attempt", type=click.IntRange(min=1), metavar="A", help="of this one, and not of the last")
+def logs(ledger: Ledger, number: int, attempt: int | None) -> None:
+    """Print the log files of trial N, and those of the job that it ran in, each after its path."""
+    _trial(ledger, number)
+    attempts = [one for one in ledger.attempts(number) if attempt in (None, one.attempt)]
+    if not attempts:
+        what = "has not run" if attempt is None else f"has no attempt {attempt}"
+        raise ConfigurationError(f"trial {number} {what}", where="logs")
+    files = _log_files(attempts[-1])
+    if not files:
+        raise ConfigurationError(f"no log of trial {number} is known", where="logs")
+    for path in files:
+        print(f"==> {printable(str(path))} <==")
+        for line in _lines_of(path):
+            print(line)
+
+
+def _trial(ledger: Ledger, number: int) -> TrialRecord:
+    for trial in ledger.trials(number):
+        if trial.number == number:
+            return trial
+        break
+    raise ConfigurationError(f"trial {number} was never drawn", where=str(ledger.folder))
+
+
+def _rows(ledger: Ledger, trial: TrialRecord) -> Iterator[tuple[str, str]]:
+    resource = "" if trial.resource is None else f" at {trial.resource}"
+    yield "trial", f"#{trial.number}, {trial.state.value}{resource}"
+    if ledger.search.space.repetitions > 1:
+        yield "repetition", str(trial.repetition)
+    yield "overrides", _to_paste(trial)
+    if trial.metric is not None:
+        yield "metric", str(trial.metric)
+    if isinstance(trial.result, dict):
+        yield "result", printable(", ".join(f"{name} {value}" for name, value in trial.result.items()))
+    for level, metric in trial.metrics.items():
+        assert ledger.search.brackets is not None
+        yield f"at {ledger.search.brackets.resource(trial.number, level)}", str(metric)
+
+
+def _alone(command: RunCommand, trial: TrialRecord) -> str:
+    """The command line that runs the trial alone, outside of the search."""
+    given = dict(trial.combination)
+    if command.resource_key is not None and trial.resource is not None:
+        given[command.resource_key] = trial.resource
+    decided = {bare(key) for key in given}
+    words = [word for word in command.words if bare(word.partition("=")[0]) not in decided]
+    try:
+        words += to_overrides(given)
+    except OverrideError:
+        return shown_overrides(given)
+    return f"cd {_quoted(command.cwd)} && {' '.join(map(_quoted, words))}"
+
+
+def _to_paste(trial: TrialRecord) -> str:
+    """The overrides, each quoted for a shell that reads them as one line."""
+    try:
+        words = to_overrides(trial.combination)
+    except OverrideError:
+        return shown_overrides(trial.combination)  # Hydra cannot be given it
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    # Control characters as bash and zsh read them: none of them reaches the terminal.
+    if word.isprintable():
+        return shlex.quote(word)
+    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{printable(escaped)}'"
+
+
+def _attempt_lines(attempts: Sequence[AttemptRecord]) -> Iterator[str]:
+    if attempts:
+        yield ""
+        titles = ["attempt", "state", "metric", "started", "took", "host", "job", "why"]
+        yield from table(titles, map(_attempt_cells, attempts))
+
+
+def _attempt_cells(one: AttemptRecord) -> list[str]:
+    took = shown_duration(one.ended_at - one.started_at) if one.ended_at is not None else ""
+    why = next((line for line in reversed((one.error or "").splitlines()) if line.strip()), "")
+    return [
+        str(one.attempt),
+        one.state,
+        "" if one.metric is None else str(one.metric),
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.started_at)),
+        took,
+        f"{one.host}:{one.pid}",
+        one.job or "",
+        why.strip(),
+    ]
+
+
+def _history_lines(history: Sequence[tuple[int, int, float]]) -> Iterator[str]:
+    if not history:
+        return
+    steps = {step: metric for _, step, metric in history}  # of a step that was run again the last word counts
+    metrics = [steps[step] for step in sorted(steps)]
+    finite = [metric for metric in metrics if math.isfinite(metric)]
+    lowest, highest = min(finite, default=0.0), max(finite, default=0.0)
+    yield ""
+    yield f"{'history':12}{_sparkline(metrics, lowest, highest)}"
+    yield f"{'':12}{len(steps)} steps: first {metrics[0]}, last {metrics[-1]}, from {lowest} to {highest}"
+    yield ""
+
+
+def _sparkline(metrics: Sequence[float], lowest: float, highest: float) -> str:
+    """A bar for each metric, or for each of so many in even distances; a gap where it is not finite."""
+    width = min(_WIDTH, len(metrics))
+    drawn = [metrics[len(metrics) * place // width] for place in range(width)]
+    step = (highest / 2 - lowest / 2) / (len(_BARS) - 1) or 1.0  # halves: no difference of two is infinite
+    return "".join(
+        _BARS[round((metric / 2 - lowest / 2) / step)] if math.isfinite(metric) else " " for metric in drawn
+    )
+
+
+def _file_lines(ledger: Ledger, number: int, attempts: Sequence[AttemptRecord]) -> Iterator[str]:
+    yield ""
+    folders = dict.fromkeys(one.output_dir for one in attempts if one.output_dir)
+    yield from _named("output", folders)
+    yield from _named("logs", dict.fromkeys(str(path) for one in attempts for path in _log_files(one)))
+    checkpoints = ledger.checkpoint_dir(number)
+    yield from _named("checkpoints", [str(checkpoints)] if checkpoints.is_dir() else [])
+
+
+def _named(name: str, paths: Iterable[str]) -> Iterator[str]:
+    for path in paths:
+        yield f"{name:12}{printable(path)}"
+
+
+def _log_files(attempt: AttemptRecord) -> list[Path]:
+    """The logs of an attempt that are there, its own before those of its job."""
+    own = sorted(Path(attempt.output_dir).glob("*.log")) if attempt.output_dir else []
+    of_job = [Path(path) for path in (attempt.log or "").splitlines()]
+    return [path for path in dict.fromkeys([*own, *of_job]) if path.is_file()]
+
+
+def _lines_of(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="backslashreplace") as file:
+        for line in file:
+            yield "\t".join(map(printable, line.rstrip("\n").split("\t")))

@@ -1,0 +1,137 @@
+"""`dahps space`: the tree of a search space, with the combinations of each branch counted."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dahps_core.cli.combinations import typed
+from dahps_core.errors import ConfigurationError
+from dahps_core.ledger import FILE_NAME, Ledger
+from dahps_core.overrides import printable
+from dahps_core.space import SearchSpace
+from dahps_core.space.place import Place
+
+
+@click.command()
+@click.argument("config", metavar="CONFIG", type=click.Path())
+@click.option("--depth", type=click.IntRange(min=1), default=6, help="levels that branch (default: 6)")
+@click.option(
+    "--width", type=click.IntRange(min=1), default=8, help="values and branches of a level (default: 8)"
+)
+def space(config: str, depth: int, width: int) -> None:
+    """Draw the tree of CONFIG: a YAML file, module:attribute, or a ledger's folder.
+
+    Values that lead to the same subtree stand on one line; a level whose values all do needs no branch. A
+    subtree that was drawn before is not drawn again.
+    """
+    found = read_space(config)
+    repetitions = f" x {found.repetitions} repetitions" if found.repetitions > 1 else ""
+    print(f"{found.size:,} combinations{repetitions}")
+    for key, value in found.common.items():
+        print(f"{printable(key)}={printable(typed(value))} in all of them")
+    for line in _drawn(found.root, width, depth):
+        print(line)
+
+
+def read_space(config: str) -> SearchSpace:
+    """The space that a word of the command line names.
+
+    Raises:
+        ConfigurationError: It names none.
+        SearchSpaceError: It names one that has faults.
+    """
+    if os.path.isdir(config):
+        if not (Path(config) / FILE_NAME).exists():
+            mend = "Name a YAML file, module:attribute, or a ledger's folder"
+            raise ConfigurationError("there is no ledger here", where=config, mend=mend)
+        with Ledger.open(config) as ledger:
+            return ledger.search.space
+    tree = _from_file(Path(config)) if os.path.exists(config) else _from_module(config)
+    if isinstance(tree, SearchSpace):
+        return tree
+    if not isinstance(tree, Mapping):
+        raise ConfigurationError("a search space is a mapping", where=config)
+    is_whole = "root" in tree or not {"key", "values"} & set(tree)
+    return SearchSpace.from_config(tree if is_whole else {"root": tree})
+
+
+def _from_file(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"it is no YAML: {error}", where=str(path)) from error
+
+
+def _from_module(name: str) -> Any:
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        mend = "Name a YAML file, module:attribute, or a ledger's folder"
+        raise ConfigurationError("there is no such file", where=name, mend=mend)
+    sys.path.insert(0, os.getcwd())
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"it cannot be imported: {error}", where=name) from error
+
+
+def _drawn(root: Place | None, width: int, depth: int) -> Iterator[str]:
+    """The lines of the tree; by a loop, since a tree may be of any depth."""
+    seen: set[Place] = set()
+    waiting: list[tuple[Place | str | None, str, int]] = [(root, "", 0)]
+    while waiting:
+        place, indent, branched = waiting.pop()
+        if isinstance(place, str):
+            yield place
+            continue
+        if place is None:
+            continue
+        groups = _groups(place)
+        if len(groups) == 1:
+            [(texts, below)] = groups
+            yield f"{indent}{printable(place.key)}: {_listed(texts, width)}"
+            waiting.append((below, indent, branched))
+            continue
+        yield f"{indent}{printable(place.key)}"
+        following: list[tuple[Place | str | None, str, int]] = []
+        for texts, below in groups[:width]:
+            count = _count(below) * len(texts)
+            head = f"{indent}  {_listed(texts, width)} ({count:,})"
+            if below is None:
+                following.append((head, "", 0))
+            elif below in seen:
+                following.append((f"{head}: from {printable(below.key)} on as above", "", 0))
+            elif branched + 1 >= depth:
+                following.append((f"{head}: {printable(below.key)} ...", "", 0))
+            else:
+                seen.add(below)
+                following += [(head, "", 0), (below, f"{indent}    ", branched + 1)]
+        if len(groups) > width:
+            following.append((f"{indent}  and {len(groups) - width} more branches", "", 0))
+        waiting += reversed(following)
+
+
+def _groups(place: Place) -> list[tuple[list[str], Place | None]]:
+    """The values of a level, those with the same subtree together."""
+    groups: dict[Place | None, list[str]] = {}
+    for choice, value in enumerate(place.values):
+        below = place.below(choice)
+        groups.setdefault(below, []).append(typed(value))
+    return [(texts, below) for below, texts in groups.items()]
+
+
+def _count(place: Place | None) -> int:
+    return 1 if place is None else place.size
+
+
+def _listed(texts: list[str], width: int) -> str:
+    some = ", ".join(map(printable, texts[:width]))
+    return some + (f" and {len(texts) - width:,} more" if len(texts) > width else "")

@@ -1,0 +1,214 @@
+"""`dahps trials` and `dahps best`: trials as rows, for people and for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from dahps_core.cli.combinations import typed
+from dahps_core.cli.filters import accepts
+from dahps_core.cli.on_ledger import on_ledger
+from dahps_core.cli.text import table
+from dahps_core.combination import Value, canonical
+from dahps_core.errors import ConfigurationError
+from dahps_core.ledger import Ledger
+from dahps_core.ledger.rows import AFTER, BEFORE, TrialTable, best_first, strict
+from dahps_core.overrides import shown_overrides
+from dahps_core.trial import TrialRecord, TrialState
+
+#: What people are shown, but for the keys of the space.
+_FOR_PEOPLE = ("number", "state", "metric", "resource")
+
+#: What may be unknown of a trial; the value None of a key is written as it is.
+_KNOWN_BLANK = {*BEFORE, *AFTER}
+
+_TIMES = ("started_at", "ended_at")
+
+
+#: In place of a value that a trial has not.
+_BLANK: Any = object()
+
+
+@click.command()
+@on_ledger
+@click.argument("words", metavar="[KEY=VALUE]...", nargs=-1)
+@click.option("--state", type=click.Choice([state.value for state in TrialState]), help="only these")
+@click.option("--sort", metavar="COLUMN", default="number", help="default: number; metric: the best first")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="no more than so many")
+@click.option("--columns", metavar="A,B,C", help="these, in this order")
+@click.option("--format", "style", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="written instead")
+def trials(
+    ledger: Ledger,
+    words: tuple[str, ...],
+    state: str | None,
+    sort: str,
+    limit: int | None,
+    columns: str | None,
+    style: str,
+    output: Path | None,
+) -> None:
+    """Trials, a row each; those alone that have all of these values (KEY=a,b: one of them).
+
+    Each key of the space is a column, blank where a trial's branch does not decide it; one that has another
+    column's name is combination.KEY. A table writes values as overrides are written; csv and parquet text as
+    it is and the rest as JSON; json has the combination in one. Times are seconds since the epoch, but in a
+    table.
+    """
+    spaces = ledger.spaces()
+    rows = TrialTable(spaces)
+    shown = _chosen_columns(rows, columns, style, has_levels=ledger.search.brackets is not None)
+    chosen: Iterable[TrialRecord] = filter(accepts(spaces, words), ledger.trials())
+    if state is not None:
+        chosen = (trial for trial in chosen if trial.state.value == state)
+    listed = islice(_sorted(chosen, rows, sort, ledger.search.direction), limit)
+    if style == "parquet":
+        _write_parquet(rows, listed, shown, output)
+        return
+    write = {"table": _write_table, "csv": _write_csv, "json": _write_json}[style]
+    with nullcontext(sys.stdout) if output is None else output.open("w", newline="") as out:
+        write(
+            ({name: values.get(name, _BLANK) for name in shown} for values in map(rows.row, listed)),
+            shown,
+            out,
+        )
+
+
+@click.command()
+@on_ledger
+@click.option("-k", "n_best", type=click.IntRange(min=1), default=5, help="how many (default: 5)")
+def best(ledger: Ledger, n_best: int) -> None:
+    """The best trials, the best one first: NaN never wins; where there are levels, the highest one counts."""
+    found = islice(best_first(ledger.trials(), ledger.search.direction), n_best)
+    titles = [
+        "trial",
+        "metric",
+        *(["resource"] if ledger.search.brackets else []),
+        "output_dir",
+        "combination",
+    ]
+    print(*table(titles, (_best_cells(trial) for trial in found)), sep="\n")
+
+
+def _best_cells(trial: TrialRecord) -> list[str]:
+    metric = trial.metrics[max(trial.metrics)] if trial.metrics else trial.metric
+    level = [] if trial.resource is None else [str(trial.resource)]
+    overrides = shown_overrides(trial.combination)
+    return [f"#{trial.number}", str(metric), *level, trial.output_dir or "", overrides]
+
+
+def _shown_of(values: dict[str, Value], columns: Sequence[str]) -> dict[str, Any]:
+    return {name: values.get(name, _BLANK) for name in columns}
+
+
+_Rows = Iterable[dict[str, Any]]
+
+
+def _chosen_columns(rows: TrialTable, columns: str | None, style: str, *, has_levels: bool) -> list[str]:
+    if columns is None:
+        if style == "json":
+            return [*BEFORE, "combination", *AFTER]
+        if style != "table":
+            return [name for name in rows.columns if name != "combination"]
+        return [name for name in _FOR_PEOPLE if has_levels or name != "resource"] + list(rows.keys)
+    chosen = columns.split(",")
+    for name in chosen:
+        _refuse_unknown(rows, name)
+    return chosen
+
+
+def _refuse_unknown(rows: TrialTable, name: str) -> None:
+    if name not in rows.columns:
+        mend = f"There are {', '.join(rows.columns)}"
+        raise ConfigurationError(f"there is no column {name!r}", where="trials", mend=mend)
+
+
+def _sorted(
+    trials: Iterable[TrialRecord], rows: TrialTable, column: str, direction: str
+) -> Iterator[TrialRecord]:
+    _refuse_unknown(rows, column)
+    if column == "number":
+        return iter(trials)
+    if column == "metric":
+        return best_first(trials, direction)
+
+    def rank(trial: TrialRecord) -> tuple[int, float, str]:
+        value = rows.row(trial).get(column, _BLANK)
+        if value is _BLANK or value is None:
+            return 2, 0.0, ""
+        return (0, value, "") if isinstance(value, int | float) else (1, 0.0, _plain(value))
+
+    return iter(sorted(trials, key=rank))
+
+
+def _write_table(rows: _Rows, columns: Sequence[str], out: TextIO) -> None:
+    cells = ([_cell(name, value) for name, value in row.items()] for row in rows)
+    for line in table(columns, cells):
+        out.write(f"{line}\n")
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is _BLANK or (value is None and column in _KNOWN_BLANK):
+        return ""
+    if column == "combination":
+        return shown_overrides(value)
+    if column in _TIMES:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
+    return value if column in _KNOWN_BLANK and isinstance(value, str) else typed(value)
+
+
+def _write_csv(rows: _Rows, columns: Sequence[str], out: TextIO) -> None:
+    writer = csv.DictWriter(out, columns)
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _csv_cell(name, value) for name, value in row.items()})
+
+
+def _csv_cell(column: str, value: Any) -> str:
+    return "" if value is _BLANK or (value is None and column in _KNOWN_BLANK) else _plain(value)
+
+
+def _plain(value: Value) -> str:
+    return value if isinstance(value, str) else str(value) if isinstance(value, float) else canonical(value)
+
+
+def _write_json(rows: _Rows, columns: Sequence[str], out: TextIO) -> None:
+    separator = "[\n"
+    for row in rows:
+        known = {name: value for name, value in row.items() if value is not _BLANK}
+        out.write(separator + json.dumps(strict(known)))
+        separator = ",\n"
+    out.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+def _write_parquet(
+    rows: TrialTable, trials: Iterable[TrialRecord], columns: Sequence[str], output: Path | None
+) -> None:
+    if output is None:
+        raise ConfigurationError("parquet is written to a file", where="trials", mend="Name one: -o FILE")
+    frame = rows.frame(trials).reset_index()[list(columns)]
+    for name in frame.columns:
+        frame[name] = _of_one_type(frame[name])
+    try:
+        frame.to_parquet(output, index=False)
+    except ImportError:
+        mend = "Install it: pip install 'dahps[frames]'"
+        raise ConfigurationError("pyarrow is not installed", where="parquet", mend=mend) from None
+
+
+def _of_one_type(column: Any) -> Any:
+    """A column that parquet can hold: text as it is, and JSON in place of what else there is."""
+    known = column[column.notna()]
+    is_plain = (
+        known.map(type).nunique() <= 1 and not known.map(lambda value: isinstance(value, list | dict)).any()
+    )
+    return column if is_plain else column.map(_plain, na_action="ignore")

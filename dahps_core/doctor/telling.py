@@ -1,0 +1,100 @@
+"""What the doctor found out, for people and for programs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from dahps_core.doctor.findings import FAILED, SLOW, Examination
+from dahps_core.doctor.judging import Diagnosis
+
+
+def verdict(diagnosis: Diagnosis) -> str:
+    """In words, beginning with the sentence that others may look for."""
+    examination = diagnosis.examination
+    if diagnosis.locking == "fcntl":
+        return "A ledger may live here." + (
+            " It will be slow, as told above." if diagnosis.titles(SLOW) else ""
+        )
+    if diagnosis.locking == "folder":
+        between = "" if examination.is_on_one_host else " between hosts"
+        return (
+            f"A ledger may live here only with hydra.sweeper.locking=folder (its locks do not hold{between})."
+        )
+    return f"No ledger may live here: these checks failed: {', '.join(diagnosis.titles(FAILED))}."
+
+
+def what_one_host_cannot_tell(examination: Examination) -> str:
+    """And how to find it out."""
+    folder = shlex.quote(examination.folder)
+    return (
+        "All processes were on one host, which cannot tell whether locks hold between hosts, nor how soon\n"
+        "other hosts see what is written. To find out, run on SLURM:\n"
+        f"  srun -N2 dahps doctor {folder}\n"
+        "or, on each of two hosts at the same time:\n"
+        f"  dahps doctor {folder} --together 2"
+    )
+
+
+def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
+    """All of it, as JSON's values."""
+    examination = diagnosis.examination
+    return {
+        "folder": examination.folder,
+        "may_live": diagnosis.is_well,
+        "locking": diagnosis.locking,
+        "verdict": verdict(diagnosis),
+        "between_hosts": not examination.is_on_one_host,
+        "hosts": examination.hosts,
+        "processes_per_host": examination.per_rank,
+        "findings": [{**vars(finding), "numbers": dict(finding.numbers)} for finding in diagnosis.findings],
+    }
+
+
+def lines(diagnosis: Diagnosis) -> Iterator[str]:
+    """All of it, for people."""
+    examination = diagnosis.examination
+    yield f"{examination.folder}: {_storage(examination.hosts[0])}"
+    yield _processes(examination)
+    yield from _other_storages(examination)
+    yield ""
+    width = max(len(finding.title) for finding in diagnosis.findings)
+    for finding in diagnosis.findings:
+        yield f"  {finding.outcome:6}  {finding.title:{width}}  {finding.seen}"
+    first = examination.hosts[0]
+    inodes = f", {first['inodes_free']:,} of {first['inodes']:,} inodes" if first["inodes"] else ""
+    yield f"  {'free':6}  {_size(first['bytes_free'])} of {_size(first['bytes'])}{inodes}"
+    yield f"  {'access':6}  {first['sharing']}"
+    yield ""
+    yield verdict(diagnosis)
+    if diagnosis.is_well and examination.is_on_one_host:
+        yield what_one_host_cannot_tell(examination)
+
+
+def _processes(examination: Examination) -> str:
+    names = sorted({host["name"] for host in examination.hosts})
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    n_hosts = len({host["kernel"] for host in examination.hosts})
+    count = "1 host" if n_hosts == 1 else f"{n_hosts} hosts"
+    ranks = f" of {len(examination.hosts)} ranks" if len(examination.hosts) > 1 else ""
+    return f"{len(examination.hosts) * examination.per_rank} processes{ranks} on {count} ({shown})"
+
+
+def _other_storages(examination: Examination) -> Iterator[str]:
+    first = examination.hosts[0].get("type")
+    for host in examination.hosts[1:]:
+        if host.get("type") != first:
+            yield f"on {host['name']} it is {_storage(host)}"
+
+
+def _storage(host: Any) -> str:
+    return f"{host['type']} ({host['source']} at {host['mount']})" if "type" in host else "of an unknown type"
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:,.4g} TiB"

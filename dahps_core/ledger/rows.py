@@ -1,0 +1,92 @@
+"""Trials as rows: what is known of each, and a column for each key of the spaces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from dahps_core.combination import Value
+from dahps_core.errors import ConfigurationError
+from dahps_core.space import SearchSpace
+from dahps_core.trial import TrialRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What is known of a trial, before the columns of its keys and after them.
+BEFORE = ("number", "state", "metric", "resource", "repetition", "attempts")
+AFTER = ("level", "metrics", "result", "worker", "started_at", "ended_at", "output_dir", "error")
+
+
+class TrialTable:
+    """The columns of a ledger's trials; a key that has the name of another column is `combination.KEY`.
+
+    Args:
+        spaces: What was ever searched in the ledger.
+
+    Attributes:
+        keys: Column -> the key that it tells the value of.
+        columns: All of them, in order.
+    """
+
+    def __init__(self, spaces: Iterable[SearchSpace]) -> None:
+        keys = dict.fromkeys(key for space in spaces for _, key, _ in space.levels())
+        taken = {*BEFORE, "combination", *AFTER}
+        self.keys = {f"combination.{key}" if key in taken else key: key for key in keys}
+        self.columns = (*BEFORE, "combination", *self.keys, *AFTER)
+
+    def row(self, trial: TrialRecord) -> dict[str, Value]:
+        """One trial; a key that does not apply to its branch is not there, which is not the value None."""
+        values = trial.combination
+        return row(trial) | {column: values[key] for column, key in self.keys.items() if key in values}
+
+    def frame(self, trials: Iterable[TrialRecord]) -> pd.DataFrame:
+        """See `Ledger.to_frame`."""
+        try:
+            import pandas as pd
+        except ImportError:
+            mend = "Install it: pip install 'dahps[frames]'"
+            raise ConfigurationError("pandas is not installed", where="a data frame", mend=mend) from None
+        columns = [name for name in self.columns if name != "combination"]
+        return pd.DataFrame.from_records(list(map(self.row, trials)), columns=columns).set_index("number")
+
+
+def row(trial: TrialRecord) -> dict[str, Value]:
+    """One trial with its combination in one; times are seconds since the epoch."""
+    values = vars(trial) | {
+        "combination": dict(trial.combination),
+        "state": trial.state.value,
+        "metrics": {str(level): metric for level, metric in trial.metrics.items()},
+    }
+    return {column: values[column] for column in (*BEFORE, "combination", *AFTER)}
+
+
+def best_first(trials: Iterable[TrialRecord], direction: str) -> Iterator[TrialRecord]:
+    """The trials that have a metric that can win, the best one first; ties go to the lower number.
+
+    Where the strategy has levels, those that came to higher ones come first.
+    """
+    sign = 1 if direction == "minimize" else -1
+    ranked = []
+    for trial in trials:
+        levels = trial.metrics or {trial.level: trial.metric}
+        scores = [
+            (-level, sign * metric)
+            for level, metric in levels.items()
+            if metric is not None and not math.isnan(metric)
+        ]
+        if scores:
+            ranked.append((min(scores), trial.number, trial))
+    return (trial for _, _, trial in sorted(ranked, key=lambda one: one[:2]))
+
+
+def strict(value: Any) -> Any:
+    """JSON has no NaN and no infinities: they become strings, which readers of numbers understand."""
+    if isinstance(value, dict):
+        return {key: strict(element) for key, element in value.items()}
+    if isinstance(value, list):
+        return [strict(element) for element in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,374 @@
+"""`dahps trials`, `best`, `show`, `logs`, `space`, `completion`, `status`: through the real command."""
+
+import csv
+import io
+import json
+import os
+import pty
+import shlex
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dahps_core import Ledger, Search, SearchSpace
+from dahps_core.ledger.rows import AFTER, BEFORE
+from dahps_core.strategies.brackets import Brackets
+from dahps_core.trial import Report
+
+LIMITS = {"max_trials": None, "max_attempts": 1, "stop_after_failures": None}
+HOSTILE = "<script>[red]\x1b[31m\r\nx"
+SIZES = {"key": "size", "values": [16, "16", None], "default": None}
+SPACE = {"key": "model", "values": ["vit", HOSTILE], "cases": {"vit": SIZES}, "default": None}
+SEEDS = Path(__file__).parents[2] / "example_app/conf/search/seeds.yaml"
+COMMANDS = [
+    ["status"],
+    ["status", "--json"],
+    ["trials"],
+    ["trials", "--format", "json"],
+    ["trials", "--columns", "combination,error,worker"],
+    ["best"],
+    ["show", "3"],
+    ["logs", "3"],
+    ["space"],
+]
+
+
+def dahps(*words, status=0, **options):
+    ended = subprocess.run(
+        [sys.executable, "-m", "dahps_core", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
+    )
+    assert ended.returncode == status, ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended.stderr if status else ended.stdout
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three combinations of one branch have finished; one of the other branch failed, with logs."""
+    out = tmp_path / "out put"
+    out.mkdir()
+    (out / "train.log").write_bytes(b"epoch 1\n\x1b[31mred\xff\n")
+    (tmp_path / "job.log").write_text("slurmstepd: error: Exceeded memory\n")
+    search = Search(SearchSpace.from_config({"root": SPACE}), strategy="grid")
+    with Ledger.join(tmp_path / "a ledger", search) as ledger:
+        worker = ledger.register(
+            run="run", host=f"node1{HOSTILE}", pid=12, job="77_3", log=str(tmp_path / "job.log")
+        )
+        for metric in (0.5, float("nan"), 0.25):
+            claim = ledger.claim(worker, **LIMITS)
+            ledger.record_history(claim, [Report(step, 1 / (step + 1)) for step in range(100)])
+            ledger.finish_if_held(claim, result=metric, metric=metric, output_dir=str(out))
+        claim = ledger.claim(worker, **LIMITS)
+        ledger.fail_if_held(claim, error=f"ValueError: {HOSTILE}\udc80", output_dir=str(out))
+    return ledger.folder
+
+
+def rows(folder, *words):
+    return list(csv.DictReader(io.StringIO(dahps("trials", folder, *words, "--format", "csv"), newline="")))
+
+
+def test_each_key_is_a_column_and_blank_where_it_does_not_apply(folder):
+    found = rows(folder)
+    assert list(found[0]) == [*BEFORE, "model", "size", *AFTER]
+    assert [row["size"] for row in found] == ["16", "16", "null", ""]
+    table = dahps("trials", folder).splitlines()
+    assert table[0].split() == ["number", "state", "metric", "model", "size"]
+    assert [line.split()[-1] for line in table[1:4]] == ["16", "'16'", "null"]
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        (["model=vit"], "012"),
+        (["size=null"], "2"),
+        (["size='16'"], "1"),
+        (["size='16',null"], "12"),
+        (["size='16'", "size=null", "model=vit"], "12"),
+        (["--state", "failed"], "3"),
+        (["--sort", "metric"], "20"),
+        (["--sort", "size"], "0123"),
+        (["--limit", "2"], "01"),
+        (["--sort", "metric", "--limit", "1"], "2"),
+    ],
+)
+def test_trials_are_chosen_and_sorted(folder, words, numbers):
+    assert "".join(row["number"] for row in rows(folder, *words)) == numbers
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["modl=vit"], "Did you mean model?"),
+        (["size=17"], "the space has no size='17'. Its values are 16, null, '16'"),
+        (["vit"], "'vit' is not key=value"),
+        (["--columns", "number,nothing"], "there is no column 'nothing'"),
+        (["--format", "parquet"], "Name one: -o FILE"),
+    ],
+)
+def test_what_trials_cannot_mean_is_told(folder, words, message):
+    assert message in dahps("trials", folder, *words, status=1)
+
+
+def test_a_key_with_the_name_of_a_column_is_told_apart(tmp_path):
+    space = SearchSpace.from_config({"root": {"key": "state", "values": ["on"], "default": None}})
+    with Ledger.join(tmp_path, Search(space)) as ledger:
+        ledger.claim(ledger.register(run="run", host="h", pid=1, job=None), **LIMITS)
+    [row] = rows(tmp_path)
+    assert (row["state"], row["combination.state"]) == ("running", "on")
+
+
+def test_parquet_and_a_data_frame_hold_the_same(folder, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    dahps("trials", folder, "model=vit", "--format", "parquet", "-o", tmp_path / "trials.parquet")
+    read = pandas.read_parquet(tmp_path / "trials.parquet").set_index("number")
+    with Ledger.open(folder) as ledger:
+        frame = ledger.to_frame()
+    assert list(frame.index) == [0, 1, 2, 3]
+    assert list(read["metric"].dropna()) == list(frame["metric"].dropna()) == [0.5, 0.25]
+    assert list(frame["size"])[:2] == [16, "16"]
+    assert list(read["size"])[:2] == ["16", "16"]
+
+
+def test_a_notebook_shows_values_and_no_markup_of_theirs(tmp_path):
+    space = SearchSpace.from_config({"root": {"key": "x", "values": [HOSTILE], "default": None}})
+    with Ledger.join(tmp_path / "<b>", Search(space)) as ledger:
+        claim = ledger.claim(ledger.register(run="run", host="h", pid=1, job=None), **LIMITS)
+        ledger.finish_if_held(claim, result=1.0, metric=1.0, output_dir=None)
+        html = ledger._repr_html_()
+    assert "&lt;script&gt;" in html
+    assert "<script>" not in html
+    assert "&lt;b&gt;" in html
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_hostile_values_are_shown_and_do_nothing(folder, command):
+    shown = dahps(command[0], folder, *command[1:])
+    assert not [char for char in shown if not char.isprintable() and char not in "\n\t"]
+    assert shown.strip()
+
+
+def test_the_best_is_the_one_of_status(folder):
+    shown = dahps("best", folder, "-k", "1").splitlines()
+    assert len(shown) == 2
+    assert shown[1].startswith("#2  ")
+    assert "0.25 (trial #2)" in dahps("status", folder)
+
+
+def test_the_best_of_levels_is_the_one_of_the_highest(tmp_path):
+    space = SearchSpace.from_config({"root": {"key": "x", "values": [*range(9)], "default": None}})
+    search = Search(space, strategy="asha", brackets=Brackets.of(max_resource=9, brackets=1))
+    with Ledger.join(tmp_path, search) as ledger:
+        worker = ledger.register(run="run", host="h", pid=1, job=None)
+        for _ in range(6):
+            claim = ledger.claim(worker, **LIMITS)
+            metric = float(claim.number + 10 * claim.level)
+            ledger.finish_if_held(claim, result=metric, metric=metric, output_dir=None)
+        best = ledger.best()
+    assert best.level
+    assert dahps("best", tmp_path).splitlines()[1].split()[:3] == [
+        f"#{best.number}",
+        str(best.metric),
+        str(best.resource),
+    ]
+
+
+def test_a_trial_s_overrides_can_be_pasted(folder):
+    shown = dahps("show", folder, 3)
+    [line] = [line for line in shown.splitlines() if line.startswith("overrides")]
+    pasted = subprocess.check_output(
+        ["bash", "-c", f"printf '%s\\0' {line.removeprefix('overrides')}"],
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )
+    [word] = pasted.decode(errors="surrogateescape").split("\0")[:-1]
+    assert word.startswith("model='<script>[red]\x1b[31m\r\nx")
+    assert "ValueError" in shown
+    assert "77_3" in shown
+
+
+def test_a_trial_s_history_is_drawn(folder):
+    shown = dahps("show", folder, 0)
+    assert "100 steps: first 1.0, last 0.01, from 0.01 to 1.0" in shown
+    assert "█" in shown
+    assert str(folder.parent / "out put" / "train.log") in shown
+
+
+def test_logs_are_those_of_the_trial_and_of_its_job(folder):
+    shown = dahps("logs", folder, 3)
+    assert shown.splitlines() == [
+        f"==> {folder.parent / 'out put' / 'train.log'} <==",
+        "epoch 1",
+        "\\x1b[31mred\\xff",
+        f"==> {folder.parent / 'job.log'} <==",
+        "slurmstepd: error: Exceeded memory",
+    ]
+    assert "has no attempt 7" in dahps("logs", folder, 3, "--attempt", 7, status=1)
+    assert "was never drawn" in dahps("logs", folder, 99, status=1)
+
+
+def test_the_seeds_tree_fits_a_screen():
+    shown = dahps("space", SEEDS).splitlines()
+    assert shown[0] == "1,719,168 combinations"
+    assert len(shown) <= 50
+    assert max(map(len, shown)) <= 100
+
+
+@pytest.mark.parametrize("wrap", [lambda tree: tree, lambda tree: tree["root"]])
+def test_a_space_is_read_from_a_file_a_module_and_a_ledger(wrap, tmp_path):
+    tree = {"root": {"key": "x", "values": [1, 2], "default": None}}
+    (tmp_path / "tree.yaml").write_text(json.dumps(wrap(tree)))
+    (tmp_path / "module.py").write_text(f"tree = {wrap(tree)!r}")
+    Ledger.join(tmp_path / "ledger", Search(SearchSpace.from_config(tree))).close()
+    for config in ("tree.yaml", "module:tree", "ledger"):
+        assert dahps("space", config, cwd=tmp_path) == "2 combinations\nx: 1, 2\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("nothing.yaml", "there is no such file"),
+        ("nothing:tree", "it cannot be imported"),
+        ("broken.yaml", "it is no YAML"),
+        ("list.yaml", "a search space is a mapping"),
+        (".", "there is no ledger here"),
+    ],
+)
+def test_what_is_no_space_is_told(config, message, tmp_path):
+    (tmp_path / "broken.yaml").write_text("{")
+    (tmp_path / "list.yaml").write_text("[1]")
+    assert message in dahps("space", config, status=1, cwd=tmp_path)
+
+
+def test_a_trial_that_was_never_drawn_is_told(folder):
+    assert "trial 99 was never drawn" in dahps("show", folder, 99, status=1)
+
+
+def completed(words, tmp_path):
+    """What bash offers after some words; `dahps` is a script there that runs the command."""
+    script = tmp_path / "bin" / "dahps"
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m dahps_core "$@"\n')
+    script.chmod(0o755)
+    asking = (
+        'eval "$(dahps completion bash)"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+        '_dahps_completion dahps; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    path = f"{script.parent}:{os.environ['PATH']}"
+    answer = subprocess.check_output(
+        ["bash", "-c", asking, "bash", *words], text=True, env={**os.environ, "PATH": path}
+    )
+    return answer.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["dahps", "st"], ["status", "stop"]),
+        (["dahps", "stop", "ledger", "--n"], ["--now"]),
+        (["dahps", "trials", "ledger", "--state", "f"], ["finished", "failed"]),
+    ],
+)
+def test_bash_completes_commands_options_and_choices(words, offered, tmp_path):
+    assert completed(words, tmp_path) == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_each_shell(shell):
+    assert "_DAHPS_COMPLETE" in dahps("completion", shell)
+
+
+def test_a_watch_shows_what_changes_and_ends_quietly(folder):
+    words = [sys.executable, "-m", "dahps_core", "status", str(folder), "--watch", "0.1"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        for line in watching.stdout:
+            if "4 finished" in line:
+                break
+            if line.startswith("trials") and "3 finished" in line:
+                with Ledger.open(folder) as ledger:
+                    worker = ledger.register(run="run", host="h", pid=1, job=None)
+                    if ledger.retry_failed():
+                        claim = ledger.claim(worker, **LIMITS)
+                        ledger.finish_if_held(claim, result=1.0, metric=1.0, output_dir=None)
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 130
+        assert watching.stderr.read() == ""
+
+
+def test_status_tells_what_is_wrong(tmp_path):
+    space = SearchSpace.from_config({"root": {"key": "x", "values": [*range(9)], "default": None}})
+    with Ledger.join(tmp_path, Search(space)) as ledger:
+        good, bad = (ledger.register(run="run", host=host, pid=1, job=None) for host in ("good", "bad"))
+        for number in range(6):
+            claim = ledger.claim(bad if number % 2 else good, **LIMITS)
+            if number % 2:
+                ledger.fail_if_held(claim, error="Traceback\nOSError: no disk\n", output_dir=None)
+            else:
+                ledger.finish_if_held(claim, result=1.0, metric=1.0, output_dir=None)
+    troubles = json.loads(dahps("status", tmp_path, "--json"))["troubles"]
+    assert troubles == [
+        "3 of the last 6 ends were failures, 3 of them: OSError: no disk",
+        "bad: its last 3 trials failed, those of other hosts did not all",
+        "no worker is alive, and not all of the space has run: a new multirun on this ledger goes on",
+    ]
+
+
+@contextmanager
+def on_a_terminal(*words):
+    """A `dahps` on a terminal of its own: the process, and a function that reads until something is shown."""
+    main, other = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "dahps_core", *words], stdout=other, stderr=other)
+    os.close(other)
+
+    def read_until(text):
+        seen = b""
+        while text.encode() not in seen:
+            seen += os.read(main, 65536)
+        return seen.decode()
+
+    with process:
+        yield process, read_until
+    os.close(main)
+
+
+def test_a_terminal_gets_a_bar(folder):
+    with on_a_terminal("status", str(folder)) as (process, read_until):
+        assert "███" in read_until("workers")
+        assert process.wait(30) == 0
+
+
+def test_a_watch_on_a_terminal_ends_quietly(folder):
+    with on_a_terminal("status", str(folder), "--watch", "0.1") as (process, read_until):
+        read_until("! ")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+
+
+def test_commands_read_while_workers_write(tmp_path):
+    deep = {"key": "y", "values": [*range(1000)], "default": None}
+    space = SearchSpace.from_config({"root": {"key": "x", "values": [*range(1000)], "default": deep}})
+    words = ["status", "trials", "best"]
+    with Ledger.join(tmp_path, Search(space)) as ledger:
+        worker = ledger.register(run="run", host="h", pid=1, job=None)
+        reading = [
+            subprocess.Popen(
+                [sys.executable, "-m", "dahps_core", word, str(tmp_path)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for word in words
+        ]
+        while any(process.poll() is None for process in reading):
+            claim = ledger.claim(worker, **LIMITS)
+            ledger.finish_if_held(claim, result=1.0, metric=1.0, output_dir=None)
+    for process in reading:
+        with process:
+            assert (process.returncode, process.stderr.read()) == (0, "")

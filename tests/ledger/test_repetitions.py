@@ -1,0 +1,127 @@
+"""The best of combinations that are evaluated several times, held against a small model."""
+
+import math
+import statistics
+import tempfile
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from ledger_support import claim_all, fail, finish, grid, record, register, release, space_of
+
+from dahps_core.ledger import Ledger, Search
+from dahps_core.trial import Average
+
+#: What may come of one evaluation; the last two are still to come.
+OUTCOMES = st.sampled_from(["failed", "released", "running"]) | st.one_of(
+    st.none(), st.floats(), st.floats(-10, 10), st.integers(-3, 3).map(float)
+)
+
+
+def best_of_model(values, repetitions, direction, outcomes):
+    """(number, metrics) of the best, by looking at all; None without one."""
+    sign = 1 if direction == "minimize" else -1
+    found = []
+    for combination in range(len(values)):
+        first = combination * repetitions
+        those = outcomes[first : first + repetitions]
+        if {"released", "running"} & set(those):
+            continue
+        metrics = {first + i: one for i, one in enumerate(those) if one != "failed"}
+        if not metrics or None in metrics.values() or any(map(math.isnan, metrics.values())):
+            continue
+        mean = statistics.mean(metrics.values())
+        if not math.isnan(mean):
+            best = min(metrics, key=lambda number: (sign * metrics[number], number))
+            found.append((sign * mean, sign * metrics[best], best, list(metrics.values())))
+    return min(found)[2:] if found else None
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), repetitions=st.integers(2, 4), direction=st.sampled_from(["minimize", "maximize"]))
+@pytest.mark.parametrize("values", ["abcde", "abaac"], ids=["unique", "repeated"])
+def test_the_best_mean_is_that_of_a_model(values, data, repetitions, direction):
+    space = space_of(*values, repetitions=repetitions, check_unique=False)
+    n_trials = len(values) * repetitions
+    outcomes = data.draw(st.lists(OUTCOMES, min_size=n_trials, max_size=n_trials))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Ledger.join(folder, Search(space, "grid", direction)) as ledger,
+    ):
+        claims, _ = claim_all(ledger, register(ledger))
+        for claim, outcome in zip(claims, outcomes, strict=True):
+            end(ledger, claim, outcome)
+        best = ledger.best()
+        expected = best_of_model(values, repetitions, direction, outcomes)
+        assert (best and best.number) == (expected and expected[0])
+        if expected:
+            assert best.average == Average.of(expected[1]) or math.isnan(best.average.std)
+            assert best.value == best.average.mean
+            assert best.metric == record(ledger, best.number).metric
+
+
+def end(ledger, claim, outcome):
+    if outcome == "failed":
+        fail(ledger, claim)
+    elif outcome == "released":
+        release(ledger, claim)
+    elif outcome != "running":
+        finish(ledger, claim, metric=outcome, result=outcome)
+
+
+def test_a_lucky_repetition_does_not_win(folder):
+    with Ledger.join(folder, grid("lucky", "good", repetitions=3)) as ledger:
+        claims, _ = claim_all(ledger, register(ledger))
+        for claim, metric in zip(claims, [0.0, 9.0, 9.0, 2.0, 1.0, 3.0], strict=True):
+            finish(ledger, claim, metric=metric)
+        best = ledger.best()
+    assert best.combination["x"] == "good"
+    assert (best.number, best.metric, best.value) == (4, 1.0, 2.0)
+    assert best.average == Average(3, 2.0, 1.0)
+
+
+def test_a_combination_counts_when_its_last_repetition_has_ended(folder):
+    with Ledger.join(folder, grid("a", repetitions=2)) as ledger:
+        (first, second), _ = claim_all(ledger, register(ledger))
+        finish(ledger, first, metric=1.0)
+        assert ledger.best() is None
+        fail(ledger, second)
+        assert ledger.best().average == Average(1, 1.0, None)
+
+
+def test_one_that_was_not_drawn_yet_is_waited_for(folder):
+    with Ledger.join(folder, grid("a", repetitions=2)) as ledger:
+        (only,), _ = claim_all(ledger, register(ledger), max_trials=1)
+        finish(ledger, only)
+        assert ledger.best() is None
+
+
+def test_the_best_is_found_behind_many_that_do_not_count(folder):
+    values = [f"v{i}" for i in range(150)]
+    with Ledger.join(folder, grid(*values, repetitions=2)) as ledger:
+        claims, _ = claim_all(ledger, register(ledger))
+        for claim in claims:
+            is_last = claim.combination["x"] == values[-1]
+            finish(ledger, claim, metric=500.0 if is_last or claim.repetition == 0 else math.nan)
+        assert ledger.best().combination["x"] == values[-1]
+
+
+def test_without_repetitions_nothing_is_averaged(folder):
+    with Ledger.join(folder, grid("a")) as ledger:
+        (claim,), _ = claim_all(ledger, register(ledger))
+        finish(ledger, claim, metric=1.0)
+        assert ledger.best().average is None
+        assert ledger.best().value == 1.0
+
+
+@given(metrics=st.lists(st.floats(allow_nan=False), min_size=1, max_size=5))
+@example([1e308, -1e308])
+@example([1.7e308, 1.7e308])
+@example([math.inf, -math.inf])
+@example([0.1, 0.1, 0.1])
+def test_an_average_lies_between_its_metrics(metrics):
+    average = Average.of(metrics)
+    assert average.n == len(metrics)
+    assert math.isnan(average.mean) or min(metrics) <= average.mean <= max(metrics)
+    assert (average.std is None) == (len(metrics) == 1)
+    assert str(average)
