@@ -1,0 +1,73 @@
+"""Optuna's dashboard of a ledger, on this machine alone."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from dahps_core.errors import ConfigurationError
+from dahps_core.extras import from_extra
+
+LOOPBACK = "127.0.0.1"
+
+_REFUSAL = b'{"reason": "The ledger is only read here; the commands of dahps write to it."}'
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True  # Ctrl-C waits for no request
+    block_on_close = False
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def make_dashboard(folder: Path | str, port: int) -> WSGIServer:
+    """A server of the dashboard that listens already; its `serve_forever` answers.
+
+    Args:
+        folder: The ledger's.
+        port: Of the loopback address; 0: any that is free.
+
+    Raises:
+        ConfigurationError: The port is taken, or optuna-dashboard is not installed.
+        LedgerError: As `Ledger.open`.
+    """
+    with from_extra("dashboard"):
+        from optuna_dashboard import wsgi
+    from dahps_core.dashboard.storage import LedgerStorage
+
+    application = read_only(wsgi(LedgerStorage(folder)))
+    try:
+        return make_server(LOOPBACK, port, application, server_class=_Server, handler_class=_Quiet)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        mend = "Give another one, or none: then a free one is taken"
+        raise ConfigurationError(f"port {port}: {reason}", where="--port", mend=mend) from error
+
+
+def read_only(application: Any) -> Callable[..., Iterable[bytes]]:
+    """The application without what would write: notes, names, new studies."""
+
+    def answer(environment: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environment["REQUEST_METHOD"] in ("GET", "HEAD"):
+            answered: Iterable[bytes] = application(environment, start_response)
+            return answered
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(_REFUSAL)))]
+        start_response("403 Forbidden", headers)
+        return [_REFUSAL]
+
+    return answer
+
+
+def addresses(port: int) -> list[str]:
+    """What a person types to see it: here, and from elsewhere."""
+    return [
+        f"http://{LOOPBACK}:{port}/",
+        f"From elsewhere: ssh -L {port}:{LOOPBACK}:{port} {socket.gethostname()}, and the same address.",
+    ]

@@ -1,0 +1,41 @@
+"""Texts of a search where Plotly draws them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from dahps_core.combination import Value
+from dahps_core.overrides import printable, shown_value
+
+_LONGEST = 60
+
+#: Plotly draws some of HTML's tags and entities in its labels, but not everywhere, so that to escape them
+#: would show in other places. With this invisible character inside, neither is one.
+_BREAK = "\u200b"
+
+
+def label(text: str, longest: int = _LONGEST) -> str:
+    """A text that Plotly draws as it is, cut to a length."""
+    shown = printable(text)
+    if len(shown) > longest:
+        shown = f"{shown[: longest - 1]}…"
+    return re.sub("[<&]", lambda found: found[0] + _BREAK, shown)
+
+
+def value_label(value: Value, longest: int = _LONGEST) -> str:
+    """A value as its override has it."""
+    return label(shown_value(value), longest)
+
+
+def thinned(labels: Sequence[str], most: int) -> dict[str, list[int] | list[str]]:
+    """An axis whose places 0, 1, ... bear these labels; some of them, if they are too many to read."""
+    step = -(-len(labels) // most) or 1
+    places = list(range(0, len(labels), step))
+    return {"tickvals": places, "ticktext": [labels[place] for place in places]}
+
+
+def moment(seconds: float) -> str:
+    """A time since the epoch, as this machine's clock on the wall shows it."""
+    return datetime.fromtimestamp(seconds).isoformat(sep=" ", timespec="milliseconds")

@@ -1,0 +1,121 @@
+"""What a report is made of, read from the ledger once."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from dahps_core.combination import Value, canonical
+from dahps_core.ledger import Ledger, Search
+from dahps_core.ledger.reading import RungRecord
+from dahps_core.ledger.surveying import AttemptSpan
+from dahps_core.space import SearchSpace
+from dahps_core.trial import TrialRecord, TrialState
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A search as it stood.
+
+    Attributes:
+        spaces: Those that are searched, oldest first.
+        made_at: Seconds since the epoch.
+    """
+
+    folder: Path
+    search: Search
+    spaces: Sequence[SearchSpace]
+    counts: Mapping[TrialState, int]
+    rungs: Sequence[RungRecord]
+    best: TrialRecord | None
+    trials: Sequence[TrialRecord]
+    attempts: Sequence[AttemptSpan]
+    made_at: float
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Survey:
+        """The survey of a ledger: many short reads, between which workers may write."""
+        return cls(
+            folder=ledger.folder,
+            search=ledger.search,
+            spaces=ledger.spaces(),
+            counts=ledger.counts(),
+            rungs=ledger.rungs(),
+            best=ledger.best(),
+            trials=list(ledger.trials()),
+            attempts=list(ledger.all_attempts()),
+            made_at=time.time(),
+        )
+
+    @property
+    def is_minimized(self) -> bool:
+        """Which end of the metric is best."""
+        return self.search.direction == "minimize"
+
+    @property
+    def objective(self) -> str:
+        """The metric's name."""
+        return self.search.metric or "metric"
+
+    @cached_property
+    def measured(self) -> list[tuple[TrialRecord, float]]:
+        """The trials that finished with a finite metric, each with that of its highest level."""
+        found = ((trial, _last_metric(trial)) for trial in self.trials)
+        return [(trial, metric) for trial, metric in found if metric is not None and math.isfinite(metric)]
+
+    @cached_property
+    def n_unmeasured(self) -> int:
+        """How many finished trials have no finite metric."""
+        measured = {trial.number for trial, _ in self.measured}
+        return sum(
+            trial.state is TrialState.FINISHED and trial.number not in measured for trial in self.trials
+        )
+
+    @cached_property
+    def values(self) -> dict[str, dict[str, Value]]:
+        """Key -> canonical text -> value: all that the spaces and the trials have, numbers ascending."""
+        found: dict[str, dict[str, Value]] = {}
+        for key, value in self._all_values():
+            found.setdefault(key, {}).setdefault(canonical(value), value)
+        return {key: dict(sorted(values.items(), key=_by_number)) for key, values in found.items()}
+
+    def _all_values(self) -> Iterator[tuple[str, Value]]:
+        for space in self.spaces:
+            for _, key, values in space.levels():
+                yield from ((key, value) for value in values)
+        for trial in self.trials:
+            yield from trial.combination.items()
+
+    def good_end_first(self, metrics: Sequence[float]) -> list[float]:
+        """The metrics, the best one first."""
+        return sorted(metrics, reverse=not self.is_minimized)
+
+    def span(self, metrics: Sequence[float]) -> tuple[float, float]:
+        """From the best metric to where all but the worst twentieth are, ascending: outliers are cut off."""
+        ranked = self.good_end_first(metrics)
+        ends = ranked[0], ranked[math.ceil(0.95 * (len(ranked) - 1))]
+        return min(ends), max(ends)
+
+
+def quantile(ascending: Sequence[float], share: float) -> float:
+    """Between the two values next to it, linearly (type 7 of Hyndman and Fan, 1996)."""
+    place = share * (len(ascending) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(ascending) - 1)
+    weight = place - low
+    # Not low + weight * (high - low): the difference of two floats may be infinite.
+    return ascending[low] * (1 - weight) + ascending[high] * weight
+
+
+def _last_metric(trial: TrialRecord) -> float | None:
+    return trial.metrics[max(trial.metrics)] if trial.metrics else trial.metric
+
+
+def _by_number(entry: tuple[str, Value]) -> tuple[bool, float]:
+    value = entry[1]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return (not is_number, float(value) if is_number else 0.0)  # type: ignore[arg-type]

@@ -1,0 +1,188 @@
+import json
+import math
+import re
+import subprocess
+import sys
+
+import pytest
+
+from dahps_core import Ledger, Search, SearchSpace
+from dahps_core.report import write_report
+from tests import synthetic
+from tests.ledger.ledger_support import claimed, fail, finish, grid, levelled, register
+
+
+def reported(folder, tmp_path):
+    """The page of a ledger, and the data in it."""
+    path = tmp_path / "report.html"
+    with Ledger.open(folder) as ledger:
+        write_report(ledger, path)
+    page = path.read_text(encoding="utf-8")
+    return page, json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1]
+    )
+
+
+def test_the_page_needs_no_network(tmp_path):
+    synthetic.fill(tmp_path / "ledger", synthetic.search_of(synthetic.seeds_space()), 60)
+    page, _ = reported(tmp_path / "ledger", tmp_path)
+    assert "default-src 'none'" in page  # a browser keeps to it
+    assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=", page)
+    assert page.count("<script") - page.count('"<script') >= 3
+
+
+def test_an_empty_ledger_says_so(tmp_path):
+    Ledger.join(tmp_path / "ledger", grid(1, 2)).close()
+    page, data = reported(tmp_path / "ledger", tmp_path)
+    assert data["trials"] == []
+    assert set(data["figures"]) == {"tree"}
+    assert "none yet" in page
+    assert page.count("Nothing to show yet") == 5
+
+
+@pytest.mark.parametrize("metric", [0.5, math.nan, math.inf, None, 1e308])
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_one_trial_is_shown_whatever_its_metric(tmp_path, metric, direction):
+    search = Search(SearchSpace.from_config({"root": None}), strategy="grid", seed=0, direction=direction)
+    with Ledger.join(tmp_path / "ledger", search) as ledger:
+        claim = claimed(ledger, register(ledger))
+        ledger.finish_if_held(claim, result=metric, metric=metric, output_dir=None)
+    page, data = reported(tmp_path / "ledger", tmp_path)
+    assert len(data["trials"]) == 1
+    is_finite = metric is not None and math.isfinite(metric)
+    assert ("over-time" in data["figures"]) == is_finite
+    assert ("without a finite metric" in page) != is_finite
+
+
+def test_a_level_counts_only_where_it_applies(tmp_path):
+    root = {"key": "x", "values": ["a", "b"], "a": {"key": "y", "values": [1, 2], "default": None}, "b": None}
+    search = Search(SearchSpace.from_config({"root": root}), strategy="grid", seed=0)
+    with Ledger.join(tmp_path / "ledger", search) as ledger:
+        worker = register(ledger)
+        for metric in (1, 2, 9):
+            finish(ledger, claimed(ledger, worker), float(metric))
+    _, data = reported(tmp_path / "ledger", tmp_path)
+    figures = data["figures"]
+    assert figures["per-value"]["layout"]["xaxis2"]["ticktext"] == ["1 (1)", "2 (1)"]
+    y = next(axis for axis in figures["parallel"]["data"][0]["dimensions"] if axis["label"] == "y")
+    assert y["ticktext"] == ["not set", "1", "2"]
+
+
+def test_the_best_is_the_lowest_or_the_highest_as_the_search_says(tmp_path):
+    for direction, best in (("minimize", 1.0), ("maximize", 3.0)):
+        search = Search(grid(1, 2, 3).space, strategy="grid", seed=0, direction=direction)
+        with Ledger.join(tmp_path / direction, search) as ledger:
+            worker = register(ledger)
+            for metric in (2.0, 1.0, 3.0):
+                finish(ledger, claimed(ledger, worker), metric)
+        _, data = reported(tmp_path / direction, tmp_path)
+        assert data["figures"]["over-time"]["data"][-1]["y"][-1] == best
+
+
+def test_failures_and_interruptions_are_in_the_timeline(tmp_path):
+    with Ledger.join(tmp_path / "ledger", grid(1, 2, 3)) as ledger:
+        worker = register(ledger)
+        finish(ledger, claimed(ledger, worker))
+        ledger.release_if_held(claimed(ledger, worker), output_dir=None)
+        fail(ledger, claimed(ledger, worker))
+        claimed(ledger, worker)
+    _, data = reported(tmp_path / "ledger", tmp_path)
+    spans = {trace["name"]: trace["text"] for trace in data["figures"]["workers"]["data"]}
+    assert spans == {
+        "finished": ["trial 0, attempt 1"],
+        "released": ["trial 1, attempt 1"],
+        "failed": ["trial 1, attempt 2"],
+        "running": ["trial 2, attempt 1"],
+    }
+
+
+def test_promotions_are_shown_where_there_are_levels(tmp_path):
+    with Ledger.join(tmp_path / "ledger", levelled(20)) as ledger:
+        worker = register(ledger)
+        for _ in range(20):
+            claim = claimed(ledger, worker)
+            finish(ledger, claim, float(claim.number))
+        rungs = ledger.rungs()
+    _, data = reported(tmp_path / "ledger", tmp_path)
+    ended, _, _ = data["figures"]["rungs"]["data"]
+    assert ended["name"] == "ended"
+    assert sum(rung.n_promoted for rung in rungs) > 0
+    assert len(data["figures"]["rungs"]["layout"]["xaxis"]["ticktext"]) == len(rungs)
+
+
+def test_an_extended_search_shows_the_trials_of_all_its_spaces(tmp_path):
+    with Ledger.join(tmp_path / "ledger", grid(1, 2)) as ledger:
+        worker = register(ledger)
+        for metric in (1.0, 2.0):
+            finish(ledger, claimed(ledger, worker), metric)
+    wider = Search(
+        SearchSpace.from_config({"root": {"key": "z", "values": ["new"], "default": None}}), "grid", seed=0
+    )
+    with Ledger.join(tmp_path / "ledger", wider, on_change="extend") as ledger:
+        finish(ledger, claimed(ledger, register(ledger)), 3.0)
+    page, data = reported(tmp_path / "ledger", tmp_path)
+    assert "the newest of 2 spaces" in page
+    assert [axis["label"] for axis in data["figures"]["parallel"]["data"][0]["dimensions"]] == ["x", "metric"]
+    assert data["figures"]["tree"]["data"][0]["labels"] == ["all", "z=new"]
+
+
+def test_values_stay_text(tmp_path):
+    with Ledger.join(tmp_path / "ledger", synthetic.hostile_search(metric="<b>loss</b>")) as ledger:
+        worker = register(ledger, host="<b>host</b>")
+        for number in range(20):
+            claim = claimed(ledger, worker)
+            told = {"<b>loss</b>": float(number)}
+            ledger.finish_if_held(claim, result=told, metric=float(number), output_dir="<b>out</b>")
+    page, data = reported(tmp_path / "ledger", tmp_path)
+    start = page.index("<body>")
+    body = page[start : page.index('<script type="application/json"')]
+    assert not re.search(r"<(?!/?(body|h1|h2|dl|dt|dd|section|p|div|input|button|span|table)\b)", body)
+    assert data["trials"][0][7] == "x='<script>alert(1)</script>'"
+
+
+def test_the_command_tells_where_the_page_is(tmp_path):
+    Ledger.join(tmp_path / "ledger", grid(1)).close()
+    page = tmp_path / "a report, größer.html"
+    command = [sys.executable, "-m", "dahps_core", "report", str(tmp_path / "ledger"), "-o", str(page)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told == f"{page}\n"
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_the_command_says_in_one_line_why_it_cannot_write(tmp_path):
+    Ledger.join(tmp_path / "ledger", grid(1)).close()
+    command = [
+        sys.executable,
+        "-m",
+        "dahps_core",
+        "report",
+        str(tmp_path / "ledger"),
+        "-o",
+        "/nowhere/x.html",
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert told.stderr.startswith("dahps: /nowhere/x.html")
+    assert told.stderr.count("\n") == 1
+
+
+def test_a_page_that_cannot_be_written_leaves_nothing_half_written(tmp_path):
+    Ledger.join(tmp_path / "ledger", grid(1)).close()
+    (tmp_path / "report.html").mkdir()
+    with Ledger.open(tmp_path / "ledger") as ledger, pytest.raises(IsADirectoryError):
+        write_report(ledger, tmp_path / "report.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger", "report.html"]
+
+
+def test_without_plotly_one_sentence_says_what_to_install(tmp_path):
+    Ledger.join(tmp_path / "ledger", grid(1)).close()
+    code = (
+        "import sys; sys.modules['plotly'] = None\n"
+        "from dahps_core import Ledger\nfrom dahps_core.errors import ConfigurationError\n"
+        "from dahps_core.report import write_report\n"
+        "try: write_report(Ledger.open(sys.argv[1]), 'report.html')\n"
+        "except ConfigurationError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "ledger"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "pip install 'dahps[report]'" in told
