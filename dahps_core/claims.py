@@ -23,6 +23,7 @@ from dahps_core.history import History
 from dahps_core.interruption import Interruption
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.reading import WorkerRecord
+from dahps_core.run_clock import RunClock
 from dahps_core.strategies.stopping import Stopper
 from dahps_core.trial import Claim, Draw, Ending
 from dahps_core.worker_options import WorkerOptions
@@ -91,6 +92,7 @@ class Claims:
         time_left_s = batch.time_left_s()
         self._ends_at = None if time_left_s is None else time.monotonic() + time_left_s
         self.heart = Heart(ledger.folder, self.worker, options.lease_s)
+        self._run_clock = RunClock(ledger.folder, run)
         self._observer = Observer(ledger.folder, options.lease_s)
         self._idle_s = 0.0
         self._next_look = 0.0
@@ -141,6 +143,8 @@ class Claims:
 
     def __enter__(self) -> Claims:
         self.heart.__enter__()
+        if self._options.max_time_s is not None:
+            self._run_clock.start()
         return self
 
     def __exit__(
@@ -212,10 +216,15 @@ class Claims:
             failing_since=self._failing_since(),
             resume=self._resume,
             max_resource_total=self._options.max_resource_total,
+            is_time_up=self._is_time_up(),
         )
         if isinstance(draw, Claim):
             self._idle_s, self._resume = 0.0, None
         return draw
+
+    def _is_time_up(self) -> bool:
+        limit_s = self._options.max_time_s
+        return limit_s is not None and self._run_clock.elapsed_s(self.heart.path) >= limit_s
 
     def _failing_since(self) -> int | None:
         return self._failing_row[0] if len(self._failing_row) >= _FAILURES_IN_A_ROW else None

@@ -32,10 +32,12 @@ class Job:
     Attributes:
         evaluate: Runs the user's function and returns what it returned.
         output_dir: The folder for what the trial writes.
+        read: Makes of what was returned, and the objective's name, what the ledger keeps, and the objective.
     """
 
     evaluate: Callable[[], Any]
     output_dir: str
+    read: Callable[[Any, str | None], tuple[Value, float | None]] = read_result
 
 
 class Evaluation:
@@ -139,7 +141,7 @@ class Evaluation:
             child.kill()
 
     def _reader(self, job: Job) -> Callable[[], tuple[Value, float | None]]:
-        return lambda: read_result(job.evaluate(), self._ledger.search.metric)
+        return lambda: job.read(job.evaluate(), self._ledger.search.metric)
 
 
 def _again(claim: Claim) -> str:

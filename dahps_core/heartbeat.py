@@ -25,6 +25,17 @@ def _beat_file(folder: Path, worker: str) -> Path:
     return folder / FOLDER_NAME / worker
 
 
+def silent_for_s(folder: Path, worker: str) -> float | None:
+    """Seconds since a worker's last beat; None if it has no heart that can be read.
+
+    For people to see: two hosts' clocks are compared, so nothing may be decided by it.
+    """
+    try:
+        return max(0.0, time.time() - _beat_file(folder, worker).stat().st_mtime)
+    except OSError:
+        return None
+
+
 class Heart:
     """A worker's own heart; as a context manager it beats once on entering, and stops on leaving.
 
@@ -32,10 +43,13 @@ class Heart:
         folder: The ledger's folder.
         worker: The worker's id.
         lease_s: After so long without a beat, others may hold the worker for dead.
+
+    Attributes:
+        path: The file that it touches.
     """
 
     def __init__(self, folder: Path, worker: str, lease_s: float = math.inf) -> None:
-        self._path = _beat_file(folder, worker)
+        self.path = _beat_file(folder, worker)
         self._lease_s = lease_s
         self._last = _now()
 
@@ -54,7 +68,7 @@ class Heart:
     def stop(self) -> None:
         """Remove the sign of life; observers notice after their lease."""
         with suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
 
     @contextmanager
     def beating(self, every_s: float, look: Callable[[bool], None] = lambda gap: None) -> Iterator[None]:
@@ -87,7 +101,7 @@ class Heart:
             self._touch()
         except OSError as error:
             # Whom others cannot see to live would have its trials run twice.
-            raise refused(self._path.parent, error) from error
+            raise refused(self.path.parent, error) from error
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -95,13 +109,13 @@ class Heart:
 
     def _touch(self) -> None:
         try:
-            os.utime(self._path)  # without times, so that the file server stamps it with its own clock
+            os.utime(self.path)  # without times, so that the file server stamps it with its own clock
         except FileNotFoundError:
             # Without parents: where a storage is gone, no ledger's folder is made in its place.
-            self._path.parent.mkdir(exist_ok=True)
-            self._path.touch()
+            self.path.parent.mkdir(exist_ok=True)
+            self.path.touch()
             with suppress(OSError):
-                self._path.chmod(0o644)  # whatever the umask: other users' workers observe it by opening it
+                self.path.chmod(0o644)  # whatever the umask: other users' workers observe it by opening it
 
 
 @dataclass

@@ -15,7 +15,7 @@ from dahps_core.signals import can_be_handled, handled
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 #: Launchers take one of these for a job that is preempted or runs into its time limit.
-_LAUNCHERS = (signal.SIGUSR1, signal.SIGUSR2)
+_LAUNCHERS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 
 
 class Terminated(BaseException):

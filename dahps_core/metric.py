@@ -12,6 +12,8 @@ from typing import Any
 
 from dahps_core.combination import Value
 from dahps_core.errors import MetricError
+from dahps_core.space.path import Path
+from dahps_core.space.values import plain, value_faults
 
 #: How many names of a mapping a message lists.
 _NAMES_SHOWN = 10
@@ -50,6 +52,15 @@ def read_result(returned: Any, metric: str | None) -> tuple[Value, float | None]
     objective = result[_objective(result, metric)]
     assert isinstance(objective, float)
     return result, objective
+
+
+def read_anything(returned: Any, metric: str | None) -> tuple[Value, float | None]:
+    """As `read_result`, where nothing need rank: what has no objective is kept if JSON can hold it."""
+    try:
+        return read_result(returned, metric)
+    except MetricError:
+        is_storable = not value_faults(returned, Path("result"))
+        return (plain(returned) if is_storable else None), None
 
 
 def _name(key: Any) -> str:

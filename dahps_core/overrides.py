@@ -57,6 +57,14 @@ def shown_overrides(combination: Mapping[str, Value]) -> str:
         return json.dumps(dict(combination))
 
 
+def shown_value(value: Value) -> str:
+    """A value for people, as its override has it; JSON where Hydra's grammar cannot carry it."""
+    try:
+        return printable(_text(value))
+    except OverrideError:
+        return json.dumps(value)
+
+
 def printable(text: str) -> str:
     """A text that does nothing to a terminal: line ends and control characters are escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -28,6 +28,7 @@ class WorkerOptions:
         grace_s: How long a trial that is told to leave may go on.
         stop: The rule by which trials are told that they should stop, one of `STOP_RULES`; None: none is.
         stop_after: How many reports come before that at least.
+        max_time_s: So long after its first worker began a multirun begins no trial; None: no limit.
         max_resource_total: How much all trials may use at all levels, in all; None: no limit.
         keep_checkpoints: Of how many of the best finished trials checkpoints are kept; None: of all.
     """
@@ -43,6 +44,7 @@ class WorkerOptions:
     grace_s: float = 20.0
     keep_checkpoints: int | None = None
     max_resource_total: float | None = None
+    max_time_s: float | None = None
     stop: str | None = None
     stop_after: int = 5
 
@@ -61,10 +63,10 @@ class WorkerOptions:
             raise ConfigurationError(
                 f"{self.stop_after} is too few", where="strategy.stop_after", mend="Give a number of reports"
             )
-        if self.max_resource_total is not None and not self.max_resource_total > 0:
-            raise ConfigurationError(
-                f"max_resource_total is {self.max_resource_total}", mend="Give more than 0"
-            )
+        for name in ("max_resource_total", "max_time_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigurationError(f"{name.removesuffix('_s')} is {value}", mend="Give more than 0")
         if self.keep_checkpoints is not None and not 0 <= self.keep_checkpoints < 2**63:
             raise ConfigurationError(
                 f"keep_checkpoints is {self.keep_checkpoints}",

@@ -39,6 +39,7 @@ class Asking:
         resume: The worker in whose place this one was started; None without one.
         obituaries: Dead worker -> why its trial is held for lost.
         max_resource_total: How much all trials may use at all levels; None: no limit.
+        is_time_up: Whether the worker's multirun has used its time.
     """
 
     worker: str
@@ -54,6 +55,7 @@ class Asking:
     resume: str | None = None
     obituaries: Mapping[str, str] = field(default_factory=dict)
     max_resource_total: float | None = None
+    is_time_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ def nothing_to_write(transaction: Transaction, bound: BoundSpace, asking: Asking
     if _dead_ones_count_on(transaction, asking):
         return None
     outlook = _Outlook.of(transaction, bound, asking)
+    if asking.is_time_up and not outlook.is_stopped:
+        return None
     refusal = _refusal(transaction, outlook, asking)
     if refusal is not None:
         state = _STATE_AFTER_REFUSAL.get(refusal, outlook.worker_state)
@@ -105,6 +109,8 @@ def claim(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim 
     """Serve a worker; None if all positions that one transaction may look at were drawn before."""
     _presume_lost(transaction, asking)
     outlook = _Outlook.of(transaction, bound, asking)
+    if asking.is_time_up:  # whoever comes later gets none either, and the sweeper knows that it is over
+        transaction.change("stop_run_of_worker", worker=asking.worker)
     refusal = _refusal(transaction, outlook, asking)
     if refusal is not None:
         _enter(transaction, asking, _STATE_AFTER_REFUSAL.get(refusal))
@@ -178,6 +184,8 @@ def _due(transaction: Transaction, bound: BoundSpace, asking: Asking, outlook: _
 
 def _refusal(transaction: Transaction, outlook: _Outlook, asking: Asking) -> Draw | None:
     """Why the worker gets no trial, whichever there are."""
+    if asking.is_time_up:
+        return Draw.TIME_UP
     if outlook.is_stopped:
         return Draw.STOPPED
     if prospects.is_failing(outlook.n_failed, asking.stop_after_failures, has_finished=outlook.has_finished):

@@ -192,6 +192,7 @@ class Ledger(LedgerSteering):
         failing_since: int | None = None,
         resume: str | None = None,
         max_resource_total: float | None = None,
+        is_time_up: bool = False,
     ) -> Claim | Draw:
         """The next trial for a worker, or why it gets none.
 
@@ -218,6 +219,7 @@ class Ledger(LedgerSteering):
                 others. None: there is none.
             max_resource_total: How much all trials may use at all levels: what would be more is neither drawn
                 nor promoted; None: no limit.
+            is_time_up: Whether the worker's multirun has used its time: it is stopped, as a person would.
 
         Raises:
             ClaimLost: That attempt's trial was claimed by another worker; nothing was recorded or claimed.
@@ -236,6 +238,7 @@ class Ledger(LedgerSteering):
             failing_since,
             resume,
             max_resource_total=max_resource_total,
+            is_time_up=is_time_up,
         )
         # A waiting worker asks again and again, so it only reads while nothing has changed.
         is_waiting = worker in self._waiting and after is None

@@ -48,6 +48,7 @@ class DistributedAsynchronousSearch(ScriptSearch):
         stop_after: int = 5,
         levels: Brackets | None = None,
         max_resource_total: float | None = None,
+        max_time: float | None = None,
     ) -> S:
         """A search of the space that a config describes.
 
@@ -75,6 +76,8 @@ class DistributedAsynchronousSearch(ScriptSearch):
             stop_after: How many reports come before that at least.
             levels: That trials are promoted by, with HyperBand, which makes them.
             max_resource_total: With HyperBand: how much all trials may use in all; None: no limit.
+            max_time: Seconds from when this process, or the first task of its job array, began: then no trial
+                is begun any more, and what runs is finished. None: no limit.
 
         Raises:
             SearchSpaceError: With every fault of the config.
@@ -96,6 +99,7 @@ class DistributedAsynchronousSearch(ScriptSearch):
             grace_s=grace,
             keep_checkpoints=keep_checkpoints,
             max_resource_total=max_resource_total,
+            max_time_s=max_time,
             stop=stop,
             stop_after=stop_after,
         )

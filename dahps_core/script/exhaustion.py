@@ -9,6 +9,7 @@ _WORDS = {
     Draw.EXHAUSTED: "every combination is drawn, and no trial is left to run",
     Draw.LEAVE: "every combination is drawn, and others wait already for what may come back",
     Draw.STOPPED: "a person stopped the search",
+    Draw.TIME_UP: "max_time is over",
     Draw.OUT_OF_TIME: "this job ends before another trial would",
     Draw.RETIRED: "trials fail on this host that do not fail elsewhere",
 }

@@ -179,7 +179,7 @@ def _on_exception(kind: type[BaseException], error: BaseException, trace: Traceb
 def _at_the_end() -> None:
     if not _process:
         return
-    error = sys.exc_info()[1]  # in a child of multiprocessing
+    error = sys.exc_info()[1]  # in a child of multiprocessing, up to Python 3.12
     if isinstance(error, SystemExit) and error.__context__:
         error = error.__context__  # torch.multiprocessing has handled it
     _process.end_quietly(_process.judged(error))

@@ -12,8 +12,9 @@ from pathlib import Path
 from ledger_support import grid
 
 from dahps_core.batch import BatchJob
-from dahps_core.heartbeat import FOLDER_NAME, Observer
+from dahps_core.heartbeat import FOLDER_NAME, Heart, Observer
 from dahps_core.ledger import Ledger
+from dahps_core.run_clock import RunClock
 from dahps_core.worker import Job, Worker, WorkerOptions
 
 SEARCH = grid(*range(5))
@@ -40,6 +41,14 @@ def work(folder, locking, notes, name):
 
     options = WorkerOptions(None, 3, None, heartbeat_s=HEARTBEAT_S, lease_s=LEASE_S, isolate=True)
     Worker(Ledger.join(folder, SEARCH, locking=locking), "run", prepare, options, BatchJob(name)).work()
+
+
+def run_time(folder, *_):
+    """How long the multirun has been at work."""
+    heart, clock = Heart(folder, "0123"), RunClock(folder, "run")
+    with heart:
+        clock.start()
+        print(clock.elapsed_s(heart.path))
 
 
 def by_the_wall_clock(*arguments):

@@ -13,6 +13,7 @@ from ledger_support import (
     REPORTS,
     ask,
     break_it,
+    claim_all,
     claimed,
     ending_of,
     fail,
@@ -375,3 +376,11 @@ def test_readers_of_a_damaged_ledger_are_right_or_say_so(full, tmp_path_factory,
     with suppress(DahpsError):
         list(breaches(folder, patience_s=0.0))
     shutil.rmtree(folder)
+
+
+def test_a_result_that_is_no_metric_is_sound(folder):
+    with Ledger.join(folder, grid("a", "b", "c")) as ledger:
+        claims, _ = claim_all(ledger, register(ledger))
+        for claim, result in zip(claims, ["text", {"loss": 1.0}, [1, None]], strict=True):
+            ledger.finish_if_held(claim, result=result, metric=None, output_dir="out")
+    assert list(breaches(folder)) == []

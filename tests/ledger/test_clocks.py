@@ -228,3 +228,14 @@ def test_and_would_see_a_heartbeat_of_now_a_day_away(scene_of, clock, expected):
     scene.wait_until(lambda: scene.has_started(0), "a worker")
     age, complaints = scene.start(clock, "age").communicate(timeout=WAIT_S)
     assert abs(float(age) - expected) < ABOUT_S, complaints
+
+
+def test_a_multirun_s_time_is_the_storage_s_whatever_the_hosts_clocks_say(scene_of):
+    scene = scene_of()
+    told = []
+    for clock in ("honest", "yesterday", "tomorrow", "honest"):
+        elapsed, complaints = scene.start(clock, "run_time").communicate(timeout=WAIT_S)
+        assert elapsed, complaints
+        told.append(float(elapsed))
+    assert told == sorted(told), "it goes on"
+    assert 0 <= told[0] < told[-1] < ABOUT_S

@@ -14,6 +14,7 @@ from ledger_support import (
     fail,
     finish,
     grid,
+    levelled,
     lose,
     register,
     release,
@@ -28,6 +29,8 @@ from dahps_core.trial import Claim, Draw, TrialState
 
 SEARCH = grid(*"abcdef")
 LARGER = grid(*"abcdefgh")
+#: One of the two trials that have ended when a child begins may be promoted.
+LEVELLED = levelled(6, strategy="asha", eta=2, max_resource=4)
 WAIT_S = 60
 CONTEXT = multiprocessing.get_context("fork")
 
@@ -35,9 +38,9 @@ CONTEXT = multiprocessing.get_context("fork")
 class Scene:
     """A ledger with a history, of which each child gets a copy of its own."""
 
-    def __init__(self, folder, locking):
-        self.folder, self.locking = folder, locking
-        with Ledger.join(folder, SEARCH, locking=locking) as ledger:
+    def __init__(self, folder, locking, search):
+        self.folder, self.locking, self.search = folder, locking, search
+        with Ledger.join(folder, search, locking=locking) as ledger:
             self.silent, self.worker = register(ledger), register(ledger)
             finish(ledger, claimed(ledger, self.worker), metric=10.0)
             self.of_silent = claimed(ledger, self.silent)
@@ -53,8 +56,8 @@ def create(scene, folder):
     return join(scene, folder / "new")
 
 
-def join(scene, folder, search=SEARCH, **options):
-    return Ledger.join(folder, search, locking=scene.locking, **options)
+def join(scene, folder, search=None, **options):
+    return Ledger.join(folder, search or scene.search, locking=scene.locking, **options)
 
 
 def extend(scene, folder):
@@ -153,7 +156,43 @@ def edge(end):
     return answer
 
 
+def promote(scene, ledger):
+    claim = claimed(ledger, scene.worker)
+    assert (claim.number, claim.level) == (0, 1)
+    return claim
+
+
+def end_and_promote(scene, ledger):
+    """Another one than before: who ends displaces it from the top."""
+    claim = claimed(ledger, scene.worker, after=ending_of(scene.held))
+    assert (claim.number, claim.level) == (scene.held.number, 1)
+    return claim
+
+
+def claim_the_promoted_of_a_dead_worker(scene, ledger):
+    number = promote(scene, ledger).number
+    claim = claimed(ledger, register(ledger), max_trials=1, dead=[scene.worker])
+    assert (claim.number, claim.level) == (number, 1)
+    return claim
+
+
+def at_a_level(end):
+    def answer(scene, ledger):
+        end(ledger, promote(scene, ledger))
+        return True
+
+    answer.__name__ = f"{end.__name__}_at_a_level"
+    return answer
+
+
 EDGES = [edge(end) for end in (finish, fail, lose, release)]
+#: Those of a search with levels.
+PROMOTING = [
+    promote,
+    end_and_promote,
+    claim_the_promoted_of_a_dead_worker,
+    *(at_a_level(end) for end in (finish, fail, lose, release)),
+]
 #: Those that join the ledger, and those of one that has joined.
 JOINING = [create, extend, come_back, draw_from_a_branch]
 ACTIONS = [
@@ -175,12 +214,8 @@ ACTIONS = [
     retry_failed,
     enqueue,
     *EDGES,
+    *PROMOTING,
 ]
-
-
-@pytest.fixture(params=["fcntl", "folder"])
-def scene(request, folder):
-    return Scene(folder / "scene", request.param)
 
 
 def act(action, scene, folder, at, signal_number, done):
@@ -217,8 +252,10 @@ def finish_the_search(folder, dead):
         return trials
 
 
+@pytest.mark.parametrize("locking", ["fcntl", "folder"])
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
-def test_a_process_that_is_killed_at_any_step(scene, folder, action):
+def test_a_process_that_is_killed_at_any_step(folder, locking, action):
+    scene = Scene(folder / "scene", locking, LEVELLED if action in PROMOTING else SEARCH)
     for at in range(1, 400):
         copy = scene.copy(folder / str(at))
         child, answers = started(action, scene, copy, at, signal.SIGKILL)
@@ -231,7 +268,7 @@ def test_a_process_that_is_killed_at_any_step(scene, folder, action):
             dead = [worker.id for worker in ledger.workers("run")]
         trials = finish_the_search(copy, dead)
         if action is not create:
-            assert trials[0].metric == 10.0
+            assert trials[0].metrics.get(0, trials[0].metric) == 10.0
         if scene.locking == "fcntl":
             assert_sound(copy)
         assert list(breaches(copy)) == []

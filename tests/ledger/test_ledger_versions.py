@@ -12,9 +12,9 @@ import pytest
 from ledger_support import ask, assert_sound, claimed, finish, register, sql
 from trap import set_trap
 
-from dahps_core.cli import row
 from dahps_core.ledger import FILE_NAME, Ledger
 from dahps_core.ledger.making import SCHEMA_VERSION
+from dahps_core.ledger.rows import row
 from dahps_core.trial import Draw, TrialState
 
 VERSIONS = sorted(Path(__file__).with_name("versions").iterdir())
@@ -31,6 +31,7 @@ def exported(folder):
         trials = [row(trial) for trial in ledger.trials()]
     for trial in trials:  # older versions knew of no levels
         assert (trial.pop("level"), trial.pop("resource"), trial.pop("metrics")) == (0, None, {})
+        del trial["result"]
     return [
         {**trial, "metric": "nan" if trial["metric"] != trial["metric"] else trial["metric"]}
         for trial in trials
@@ -43,16 +44,16 @@ def test_every_older_schema_is_kept():
 
 def test_an_old_ledger_tells_the_same_and_is_kept_as_a_copy(old):
     version = int(sql(old, "PRAGMA user_version")[0][0])
-    before = (old / FILE_NAME).read_bytes()
+    shutil.copy(old / FILE_NAME, old / "before.db")
     assert exported(old) == json.loads((old / "trials.json").read_text())
     assert_sound(old)
     assert sql(old, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
-    with closing(sqlite3.connect(old / f"ledger-schema{version}.db")) as kept:
+    with (
+        closing(sqlite3.connect(old / "before.db")) as before,
+        closing(sqlite3.connect(old / f"ledger-schema{version}.db")) as kept,
+    ):
         assert kept.execute("PRAGMA user_version").fetchone() == (version,)
-    with closing(sqlite3.connect(":memory:")) as first, closing(sqlite3.connect(":memory:")) as second:
-        first.deserialize(before)
-        second.deserialize((old / f"ledger-schema{version}.db").read_bytes())
-        assert list(first.iterdump()) == list(second.iterdump())
+        assert list(kept.iterdump()) == list(before.iterdump())
 
 
 def test_an_upgraded_ledger_has_the_tables_of_a_new_one(old, tmp_path):

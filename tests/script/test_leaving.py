@@ -304,7 +304,9 @@ if __name__ == "__main__":
     assert outcome.code == 1
     (trial,) = scripts.trials()
     assert trial.state.value == "failed"
-    assert "ValueError: no such layer" in trial.error
+    # From Python 3.13 on the exit functions of such a process run when what it raised is forgotten.
+    is_known = sys.version_info < (3, 13)
+    assert ("ValueError: no such layer" if is_known else "ended before finish_combination") in trial.error
 
 
 def test_a_cancelled_trial_is_told_and_what_it_still_writes_is_refused(scripts):

@@ -1,0 +1,101 @@
+"""The configs that a ledger's trials are made of, kept beside it: a change of them is another search."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from dahps_core.errors import LedgerDamagedError, SearchChangedError
+from dahps_core.ledger.storage import refused
+
+#: The folder in the ledger's; in it 0, 1, ...: the newest one counts.
+FOLDER = "configs"
+_FILE = "configs.json"
+
+#: A config's name -> its keys -> their values.
+Configs: TypeAlias = Mapping[str, Mapping[str, Any]]
+
+
+def keep_configs(folder: Path, configs: Configs, *, extend: bool) -> list[str]:
+    """Keep the configs with a ledger whose trials have none yet, or the same.
+
+    Args:
+        folder: The ledger's.
+        configs: JSON's values.
+        extend: Whether other ones may follow those that are there.
+
+    Returns:
+        The differences to those that were there, a line for each.
+
+    Raises:
+        SearchChangedError: There are some, and they may not.
+        LedgerUnavailableError: The storage refused.
+    """
+    place = folder / FOLDER
+    try:
+        while True:
+            newest = _newest(place)
+            changes = [] if newest is None else list(_differences(_read(place / str(newest)), configs))
+            if changes and not extend:
+                lines = "\n  ".join(changes)
+                raise SearchChangedError(
+                    f"the ledger's trials are made of other configs:\n  {lines}\nNothing was run",
+                    where=str(folder),
+                    mend="Put them back, give another ledger folder (hydra.sweeper.ledger=FOLDER), or go on "
+                    "in this one with the configs as they are now (hydra.sweeper.on_change=extend)",
+                )
+            if newest is not None and not changes:
+                return []
+            if _add(place, 0 if newest is None else newest + 1, configs):
+                return changes
+    except OSError as error:
+        raise refused(place, error) from error
+
+
+def _newest(place: Path) -> int | None:
+    numbers = [int(name) for name in os.listdir(place) if name.isdecimal()] if place.is_dir() else []
+    return max(numbers, default=None)
+
+
+def _read(place: Path) -> Configs:
+    path = place / _FILE
+    try:
+        configs = json.loads(path.read_text())
+        return {str(name): dict(says) for name, says in configs.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise LedgerDamagedError(
+            f"the configs that were kept cannot be read ({error})", where=str(path), mend="Remove its folder"
+        ) from error
+
+
+def _add(place: Path, number: int, configs: Configs) -> bool:
+    """Whether this was the first to have the number: a folder that is not empty is never replaced."""
+    half = place / f"half-{secrets.token_hex(4)}"
+    half.mkdir(parents=True)
+    (half / _FILE).write_text(json.dumps(configs, indent=1))
+    try:
+        os.rename(half, place / str(number))
+    except OSError:
+        shutil.rmtree(half)
+        if not (place / str(number)).exists():
+            raise
+        return False
+    return True
+
+
+def _differences(old: Configs, new: Configs) -> Iterator[str]:
+    """A line for each key that differs, of the configs that both have."""
+    for name in old.keys() & new.keys():
+        before, after = ({key: json.dumps(value) for key, value in one[name].items()} for one in (old, new))
+        for key in dict.fromkeys([*before, *after]):
+            if key not in before:
+                yield f"{name}: {key}: added, {after[key]}"
+            elif key not in after:
+                yield f"{name}: {key}: removed, it was {before[key]}"
+            elif before[key] != after[key]:
+                yield f"{name}: {key}: {before[key]} became {after[key]}"
