@@ -14,24 +14,24 @@ log = logging.getLogger(__name__)
 
 #: How a worker ends when there is nothing more for it to do.
 _AS_IT_SHOULD = {Draw.EXHAUSTED.value, Draw.LEAVE.value}
-_RETIRED = "trials failed there that do not fail elsewhere (which, and where: dahps export)"
-_GO_ON = "Nothing that was recorded is lost: run the same command again to go on"
+_RETIRED = "trials failed there that do not fail elsewhere (which, and where: dahps trials)"
+_GO_ON = "Nothing that was recorded is lost: run %s to go on"
 
 
-def judge(launch: Launch, ledger: Ledger, run: str, left: int, *, are_gone: bool) -> None:
-    """Judge a multirun whose workers have ended.
+def judge(launch: Launch, ledger: Ledger, run: str, left: int, again: str, *, are_gone: bool) -> None:
+    """Judge a multirun whose workers have ended, but for how its trials went.
 
     Args:
         launch: Of all its workers.
         ledger: Read only.
         run: The multirun's id.
         left: How many trials are not over.
+        again: The command that goes on, in words.
         are_gone: Whether its jobs vanished without a word.
 
     Raises:
         DahpsError: It could not do its part.
     """
-    _refuse_if_all_failed(ledger, run)
     if launch.error and not ledger.workers(run):
         raise none_started(launch.error) from launch.error
     if launch.error:
@@ -40,14 +40,20 @@ def judge(launch: Launch, ledger: Ledger, run: str, left: int, *, are_gone: bool
         log.info("%s", summarized_endings(launch.endings))
     if left and (launch.error or are_gone):
         what = f"this multirun's workers are gone, and {left} trials are left"
-        raise DahpsError(what, where=str(ledger.folder), mend=_GO_ON)
+        raise DahpsError(what, where=str(ledger.folder), mend=_GO_ON % again)
     if left:
-        log.info("%d trials are left. %s", left, _GO_ON)
+        log.info("%d trials are left. %s", left, _GO_ON % again)
 
 
 def none_started(error: Exception) -> DahpsError:
     """The error of a multirun that has no worker, by what the launcher raised."""
-    return DahpsError(f"no worker could start: {_named(error)}")
+    mend = None
+    if "pickle" in str(error):
+        mend = (
+            "The training function travels to the jobs with all that it refers to: make what cannot travel "
+            "inside of it, or in a module that it imports"
+        )
+    return DahpsError(f"no worker could start: {_named(error)}", mend=mend)
 
 
 def summarized_endings(endings: Counter[str]) -> str:
@@ -57,7 +63,12 @@ def summarized_endings(endings: Counter[str]) -> str:
     return told + (f"; {_RETIRED}" if endings[Draw.RETIRED.value] else "")
 
 
-def _refuse_if_all_failed(ledger: Ledger, run: str) -> None:
+def refuse_if_all_failed(ledger: Ledger, run: str) -> None:
+    """Raise if no trial of a multirun has finished, and some have failed.
+
+    Raises:
+        DahpsError: With the first failure.
+    """
     record = ledger.run(run)
     if record.first_failure and not record.has_finished:
         number, error = record.first_failure

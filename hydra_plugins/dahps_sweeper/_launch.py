@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from hydra.plugins.launcher import Launcher
 
+from hydra_plugins.dahps_sweeper._launchers import is_done
+
 
 class Launch:
     """The calls of `launcher.launch` of one multirun, each in a thread if its jobs run elsewhere.
@@ -55,7 +57,10 @@ class Launch:
         overrides = [[f"worker={number}"] for number in numbers]
         try:
             for job_return in launcher.launch(overrides, initial_job_idx=numbers.start):
+                if job_return is None:
+                    raise RuntimeError("its job failed; what is known of it, rq's worker has logged")
                 # What a worker returned is the reason for its end; what it raised is raised here.
                 self.endings[str(job_return.return_value)] += 1
         except Exception as error:
-            self.error = self.error or error
+            if not is_done(error):
+                self.error = self.error or error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.dahps_sweeper._scheduler import largest_array
 
@@ -19,13 +20,19 @@ class Place:
     Attributes:
         is_here: In Hydra's own process, one after the other, so that a debugger works.
         is_slurm: In jobs of SLURM.
-        submitit_folder: Where submitit keeps the files of its jobs, which outlive the process that submitted
-            them; None for other launchers.
+        is_queue: In workers of rq, which take jobs from a queue.
+        submitit_folder: Where submitit keeps the files of its jobs; None for other launchers.
     """
 
     is_here: bool
     is_slurm: bool
+    is_queue: bool
     submitit_folder: str | None
+
+    @property
+    def outlives_sweeper(self) -> bool:
+        """Whether the workers go on when the process that launched them ends."""
+        return self.is_queue or self.submitit_folder is not None
 
     def launches(self, n_workers: int) -> list[range]:
         """The numbers of the workers, in as many launches as it takes: each is one job array of SLURM."""
@@ -41,5 +48,24 @@ def place_of_workers(config: DictConfig) -> Place:
     return Place(
         is_here=kind == "BasicLauncher",
         is_slurm=kind == "SlurmLauncher",
+        is_queue=kind == "RQLauncher",
         submitit_folder=str(launcher.submitit_folder) if is_submitit else None,
     )
+
+
+def detaches(config: DictConfig) -> bool:
+    """Whether the sweeper is to return before its workers do: by its own option, or by that of rq."""
+    return bool(config.hydra.sweeper.detach or OmegaConf.select(config, "hydra.launcher.stop_after_enqueue"))
+
+
+def without_waiting(config: DictConfig) -> DictConfig:
+    """The config of a launcher of rq that returns as soon as its jobs are in the queue."""
+    config = copy.deepcopy(config)
+    OmegaConf.set_readonly(config.hydra, False)  # Hydra 1.4 has frozen it
+    config.hydra.launcher.stop_after_enqueue = True
+    return config
+
+
+def is_done(error: Exception) -> bool:
+    """Whether a launcher raised this only to say that its jobs are in the queue."""
+    return type(error).__name__ == "StopAfterEnqueue"

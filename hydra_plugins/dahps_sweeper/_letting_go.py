@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds in which a second Ctrl-C stops the workers.
 SECOND_CTRL_C_S = 10.0
+#: Seconds that workers take to leave, beyond the grace that their trials have.
+LEAVE_S = 5.0
 #: Seconds between two looks for the files of submitted jobs.
 POLL_S = 0.2
 
@@ -27,19 +29,21 @@ def wait_until_submitted(launch: Launch, submission: Submission) -> None:
         pass
 
 
-def let_go(ledger: Ledger, n_workers: int, batches: Sequence[str]) -> None:
+def let_go(ledger: Ledger, n_workers: int, batches: Sequence[str], again: str) -> None:
     """Say how to go on with workers that were submitted.
 
     Args:
         ledger: The search's.
         n_workers: How many were submitted.
         batches: The ids of SLURM's jobs, if they are any.
+        again: The command that goes on, in words.
     """
     log.info(
         "%d workers are submitted, and go on without this process.\n%s\n"
-        "optimization_results.yaml is not written; the same command again, when they are done, writes it.",
+        "optimization_results.yaml is not written; %s, when they are done, writes it.",
         n_workers,
         _ways_on(ledger, batches),
+        again,
     )
 
 
@@ -65,6 +69,13 @@ def stop(ledger: Ledger, run: str) -> None:
             ledger.stop(run=run, now=True)
         except LedgerError as error:
             log.error("%s", error)
+
+
+def stop_and_wait(ledger: Ledger, run: str, launch: Launch, grace_s: float) -> None:
+    """The same, and wait for them: a launcher may kill its workers when this process ends."""
+    stop(ledger, run)
+    with suppress(KeyboardInterrupt):
+        launch.returned(grace_s + LEAVE_S)
 
 
 def _ways_on(ledger: Ledger, batches: Sequence[str]) -> str:

@@ -11,6 +11,16 @@ from dahps_core.errors import ConfigurationError
 from dahps_core.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._launchers import Place
 
+#: How often a trial may run in a search.
+MAX_ATTEMPTS = 3
+
+
+def is_plain_sweep(options: DictConfig) -> bool:
+    """Whether a multirun names no search space, no ledger and no strategy: then it is what it would be with
+    Hydra's basic sweeper, each combination of the command line once and in its order.
+    """
+    return options.search is None and options.ledger is None and options.strategy.name is None
+
 
 def worker_options(options: DictConfig, place: Place) -> WorkerOptions:
     """How the workers work.
@@ -22,15 +32,17 @@ def worker_options(options: DictConfig, place: Place) -> WorkerOptions:
         raise ConfigurationError(f"n_workers is {options.n_workers}", mend="It must be at least 1")
     if not options.patience >= 0:
         raise ConfigurationError(f"patience is {options.patience}", mend="Give seconds")
-    if options.detach and place.submitit_folder is None:
+    is_plain = is_plain_sweep(options)
+    _refuse_batches(options, is_plain)
+    if options.detach and not place.outlives_sweeper:
         raise ConfigurationError(
             "detach=true: the workers of this launcher end with the process that started them",
-            mend="Use hydra/launcher=submitit_slurm or submitit_local, or leave the option out",
+            mend="Use hydra/launcher=submitit_slurm, submitit_local or rq, or leave the option out",
         )
     return WorkerOptions(
         max_trials=options.max_trials,
-        max_attempts=options.max_attempts,
-        stop_after_failures=options.stop_after_failures,
+        max_attempts=_max_attempts(options, is_plain),
+        stop_after_failures=None if is_plain else options.stop_after_failures,
         heartbeat_s=options.heartbeat,
         lease_s=options.lease,
         isolate=_isolates(options.isolation.value, place),
@@ -39,9 +51,30 @@ def worker_options(options: DictConfig, place: Place) -> WorkerOptions:
         grace_s=options.grace,
         keep_checkpoints=options.keep_checkpoints,
         max_resource_total=options.max_resource_total,
+        max_time_s=options.max_time,
         stop=options.strategy.stop,
         stop_after=options.strategy.stop_after,
     )
+
+
+def _max_attempts(options: DictConfig, is_plain: bool) -> int:
+    if options.max_attempts is not None:
+        return int(options.max_attempts)
+    return 1 if is_plain else MAX_ATTEMPTS
+
+
+def _refuse_batches(options: DictConfig, is_plain: bool) -> None:
+    size = options.max_batch_size
+    if size is None:
+        return
+    if not is_plain or options.detach:
+        raise ConfigurationError(
+            "only a sweep of the command line that is waited for has batches",
+            where="max_batch_size",
+            mend="Leave it out; n_workers says how many trials run at the same time",
+        )
+    if size < 1:
+        raise ConfigurationError(f"max_batch_size is {size}", mend="It must be at least 1")
 
 
 def _isolates(isolation: str, place: Place) -> bool:

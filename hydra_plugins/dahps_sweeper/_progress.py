@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dahps_core.ledger import Ledger
 from dahps_core.overrides import shown_overrides
+from dahps_core.pace import per_hour, shown_duration
 from dahps_core.trial import TrialRecord, TrialState
 
 log = logging.getLogger(__name__)
@@ -57,10 +58,15 @@ class ProgressDisplay:
         counts = self._ledger.counts()
         summary = summarized(counts, self._ledger.best())
         done = max(0, self._total - left)
-        self._bar.update(self._task, completed=done, summary=summary)
+        outlook = self._outlook(left)
+        self._bar.update(self._task, completed=done, summary=summary + outlook)
         if self._bar.disable and summary != self._shown:
-            log.info("%d/%d trials: %s", done, self._total, summary)
+            log.info("%d/%d trials: %s%s", done, self._total, summary, outlook)
             self._shown = summary
+
+    def _outlook(self, left: int) -> str:
+        pace = per_hour(end.ended_at for end in self._ledger.last_ends() if end.error is None)
+        return f", {shown_duration(3600 * left / pace)} left" if pace and left else ""
 
     def say(self, line: str) -> None:
         """One line, above the bar where there is one."""
@@ -74,5 +80,5 @@ def summarized(counts: dict[TrialState, int], best: TrialRecord | None) -> str:
     """The counts that are not zero, and the best metric."""
     parts = [f"{count} {state.value}" for state, count in counts.items() if count]
     if best is not None:
-        parts.append(f"best {best.metric:.6g} (#{best.number})")
+        parts.append(f"best {best.average or format(best.metric, '.6g')} (#{best.number})")
     return ", ".join(parts) or "none yet"

@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString
-from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from dahps_core.errors import ConfigurationError, SearchSpaceError
 from dahps_core.ledger import Search
 from dahps_core.overrides import override_faults
 from dahps_core.space import SearchSpace
-from hydra_plugins.dahps_sweeper._options import plain_option
+from hydra_plugins.dahps_sweeper._options import is_plain_sweep, plain_option
+from hydra_plugins.dahps_sweeper._overrides import Argument
 from hydra_plugins.dahps_sweeper._strategy import read_brackets
 
 
-def read_search(options: DictConfig, arguments: Sequence[str], context: HydraContext) -> Search:
+def read_search(options: DictConfig, arguments: Mapping[str, Argument]) -> Search:
     """What the options and the command line ask for.
 
     Args:
         options: `hydra.sweeper`, in its place in the config.
-        arguments: The command line's overrides of the app's config: fixed ones, and sweeps.
-        context: Hydra's context.
+        arguments: The command line's.
 
     Raises:
         SearchSpaceError: With all faults of the tree.
         ConfigurationError: If an option cannot be meant.
     """
-    overrides = OverridesParser.create(config_loader=context.config_loader).parse_overrides(list(arguments))
-    space = SearchSpace.from_config(_with_overrides(_tree(options), overrides))
+    space = SearchSpace.from_config(_with_arguments(_tree(options), arguments))
     if faults := override_faults(space):
         raise SearchSpaceError(faults)
+    strategy = options.strategy.name or ("grid" if is_plain_sweep(options) else "random")
     return Search(
         space=space,
-        strategy=options.strategy.name,
-        brackets=read_brackets(options),
+        strategy=strategy,
+        brackets=read_brackets(options, strategy),
         direction=options.direction.value,
         metric=options.metric,
         seed=options.seed,
@@ -46,10 +43,8 @@ def read_search(options: DictConfig, arguments: Sequence[str], context: HydraCon
 
 
 def _tree(options: DictConfig) -> Any:
-    """The `search` option as plain Python; an empty space where there is none."""
+    """The `search` option as plain Python; None where there is none."""
     search = plain_option(options, "search")
-    if search is None:
-        return {"root": None}
     return _imported(search) if isinstance(search, str) else search
 
 
@@ -76,39 +71,20 @@ def _imported(reference: str) -> Any:
     return getattr(module, attribute)
 
 
-def _with_overrides(tree: Any, overrides: Sequence[Override]) -> Any:
+def _with_arguments(tree: Any, arguments: Mapping[str, Argument]) -> Any:
     """Fixed overrides are common to all trials; sweeps are levels above the tree's root."""
+    if tree is None:
+        # The product, in the order of the command line: what it repeats is run as often.
+        return {"root": _with_levels(None, arguments), "check_unique": False}
     if not (isinstance(tree, Mapping) and isinstance(tree.get("common", {}), (Mapping, type(None)))):
         return tree  # SearchSpace says what is wrong with it
-    common = dict(tree.get("common") or {})
-    levels: dict[str, list[Any]] = {}
-    for override in overrides:
-        key = override.get_key_element()
-        if override.is_sweep_override():
-            levels[key] = _values(override)
-        else:
-            common[key] = _plain(override.value())
-    root = tree.get("root")
-    for key, values in reversed(levels.items()):
-        root = {"key": key, "values": values, "default": root}
-    return {**tree, "common": common, **({"root": root} if "root" in tree or levels else {})}
+    sweeps = {key: argument for key, argument in arguments.items() if argument.is_sweep}
+    fixed = {key: argument.values[0] for key, argument in arguments.items() if not argument.is_sweep}
+    root = {"root": _with_levels(tree.get("root"), sweeps)} if "root" in tree or sweeps else {}
+    return {**tree, "common": {**(tree.get("common") or {}), **fixed}, **root}
 
 
-def _values(override: Override) -> list[Any]:
-    if not override.is_discrete_sweep():
-        raise ConfigurationError(
-            f"{override.input_line!r} sweeps over an interval, which has no end of values",
-            mend="List the values, or use range(start, stop, step)",
-        )
-    return [_plain(value) for value in override.sweep_iterator()]
-
-
-def _plain(value: Any) -> Any:
-    """The parser's value without the quotes that it remembers."""
-    if isinstance(value, QuotedString):
-        return value.text
-    if isinstance(value, list):
-        return [_plain(element) for element in value]
-    if isinstance(value, dict):
-        return {_plain(key): _plain(element) for key, element in value.items()}
-    return value
+def _with_levels(root: Any, arguments: Mapping[str, Argument]) -> Any:
+    for key, argument in reversed(arguments.items()):
+        root = {"key": key, "values": argument.values, "default": root}
+    return root

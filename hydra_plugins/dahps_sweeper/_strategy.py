@@ -1,30 +1,25 @@
-"""The options of `hydra.sweeper.strategy`, and the override that carries a trial's resource."""
+"""The options of `hydra.sweeper.strategy`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from omegaconf import DictConfig
 
-from dahps_core.combination import Value
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import Search
-from dahps_core.overrides import to_overrides
 from dahps_core.space.keys import bare
 from dahps_core.strategies import WITH_LEVELS
-from dahps_core.strategies.brackets import Brackets, Resource
+from dahps_core.strategies.brackets import Brackets
 from hydra_plugins.dahps_sweeper._options import plain_option
 
 
-def read_brackets(options: DictConfig) -> Brackets | None:
-    """The levels that the options ask for, if the strategy has any.
+def read_brackets(options: DictConfig, strategy: str) -> Brackets | None:
+    """The levels that the options ask for, if the strategy of this name has any.
 
     Raises:
         ConfigurationError: An option cannot be meant, or is for strategies with levels alone.
     """
     given = {name: value for name, value in plain_option(options, "strategy").items() if value is not None}
-    strategy = given.pop("name")
-    for name in ("stop", "stop_after"):  # of any strategy
+    for name in ("name", "stop", "stop_after"):  # of any strategy
         given.pop(name, None)
     if strategy not in WITH_LEVELS:
         for name in [*given, *(["max_resource_total"] if options.max_resource_total is not None else [])]:
@@ -54,12 +49,3 @@ def read_resource_key(options: DictConfig, search: Search) -> str | None:
             mend="The strategy sets it: take it out there",
         )
     return key
-
-
-def with_resource(
-    combination: Mapping[str, Value], resource_key: str | None, resource: Resource | None
-) -> list[str]:
-    """The overrides of a trial: its combination's, and the one that carries its resource."""
-    if resource_key is None or resource is None:
-        return to_overrides(combination)
-    return to_overrides({**combination, resource_key: resource})

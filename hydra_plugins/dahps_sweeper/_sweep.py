@@ -6,7 +6,10 @@ import logging
 import os
 import secrets
 import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +17,41 @@ from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dahps_core.batch import BatchJob
+from dahps_core.combination import Value
 from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger, Search
+from dahps_core.ledger.configs import Configs, keep_configs
+from dahps_core.ledger.run_commands import RunCommand, keep_command
 from dahps_core.overrides import to_overrides
-from dahps_core.trial import TrialRecord
 from dahps_core.worker import WorkerOptions
-from hydra_plugins.dahps_sweeper._judging import judge, none_started
+from hydra_plugins.dahps_sweeper._alone import command_alone
+from hydra_plugins.dahps_sweeper._dry_run import dry_run
+from hydra_plugins.dahps_sweeper._frozen import FrozenConfigLoader
+from hydra_plugins.dahps_sweeper._judging import judge, none_started, refuse_if_all_failed
 from hydra_plugins.dahps_sweeper._launch import Launch
-from hydra_plugins.dahps_sweeper._launchers import place_of_workers
-from hydra_plugins.dahps_sweeper._letting_go import let_go, let_go_or_stop, stop, wait_until_submitted
-from hydra_plugins.dahps_sweeper._options import read_only, worker_options
-from hydra_plugins.dahps_sweeper._progress import ProgressDisplay, summarized
+from hydra_plugins.dahps_sweeper._launchers import detaches, place_of_workers, without_waiting
+from hydra_plugins.dahps_sweeper._letting_go import (
+    let_go,
+    let_go_or_stop,
+    stop_and_wait,
+    wait_until_submitted,
+)
+from hydra_plugins.dahps_sweeper._options import is_plain_sweep, read_only, worker_options
+from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, read_arguments
+from hydra_plugins.dahps_sweeper._progress import ProgressDisplay
+from hydra_plugins.dahps_sweeper._reached import keys_without_value, reached_configs
+from hydra_plugins.dahps_sweeper._results import conclude
+from hydra_plugins.dahps_sweeper._returns import Returns, batches, first_failure, records
 from hydra_plugins.dahps_sweeper._scheduler import jobs_in_queue
 from hydra_plugins.dahps_sweeper._search import read_search
-from hydra_plugins.dahps_sweeper._strategy import read_resource_key, with_resource
+from hydra_plugins.dahps_sweeper._strategy import read_resource_key
 from hydra_plugins.dahps_sweeper._submission import Submission
 from hydra_plugins.dahps_sweeper._waiting import Doubt, wait_for_workers
 from hydra_plugins.dahps_sweeper._watch import Watch
-from hydra_plugins.dahps_sweeper._worker_task import WorkerTask, worker_context
+from hydra_plugins.dahps_sweeper._worker_task import WorkerTask, output_dir, worker_context
 
 log = logging.getLogger(__name__)
 
@@ -57,47 +74,103 @@ class Sweep:
         self.task_function = task_function
         self.options = config.hydra.sweeper
         self.place = place_of_workers(config)
+        self.is_plain = is_plain_sweep(self.options)
         self.run_id = secrets.token_hex(4)
+        self.folder = Path(config.hydra.sweep.dir)
+        self.failure: Exception | None = None
 
-    def run(self, arguments: list[str]) -> None:
-        """Search, and write `optimization_results.yaml`; a user's mistake is told without a traceback."""
+    def run(self, arguments: list[str]) -> Returns:
+        """Search, and write `optimization_results.yaml`; a user's mistake is told without a traceback.
+
+        Returns:
+            The records of the trials; of a plain sweep, batches of Hydra's `JobReturn`.
+
+        Raises:
+            Exception: Of a plain sweep: what the first trial has raised that failed.
+        """
         try:
-            self._run(read_search(self.options, arguments, self.context))
+            returns = self._run(read_arguments(self.options, arguments, self.context))
+            if self.failure:
+                raise self.failure
+            return returns
         except DahpsError as error:
             raise CompactHydraException(str(error)) from error
         except KeyboardInterrupt:
             raise SystemExit(INTERRUPTED) from None
 
-    def _run(self, search: Search) -> None:
+    def _run(self, arguments: dict[str, Argument]) -> Returns:
         # All that can be refused is, before a ledger is made that a mended command would not fit.
+        search = read_search(self.options, arguments)
         options = worker_options(self.options, self.place)
         only = read_only(self.options)
-        resource_key = read_resource_key(self.options, search)
-        self._compose_one(search, resource_key, only)
-        sweep_dir = Path(self.config.hydra.sweep.dir)
-        sweep_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, sweep_dir / "multirun.yaml")
+        overrides = TrialOverrides.like(arguments, read_resource_key(self.options, search))
+        configs = self._freeze_configs(search)
+        if self.options.dry_run:
+            compose = partial(self._composed, search, overrides)
+            dry_run(search, only, compose, self.place, self.config, Path(self._ledger_folder()))
+            return []
+        self._compose(search, overrides, only)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, self.folder / "multirun.yaml")
         with Ledger.join(
-            self.options.ledger,
+            self._ledger_folder(),
             search,
             on_change=self.options.on_change.value,
             locking=self.options.locking.value,
             patience_s=self.options.patience,
             only=only,
         ) as ledger:
-            task = self._worker_task(ledger, options, only, resource_key)
-            if self._work(ledger, task):
-                self._conclude(ledger, sweep_dir)
+            self._keep(configs, ledger)
+            task = self._worker_task(ledger, options, only, overrides)
+            try:
+                is_over = all(self._work(ledger, part) for part in self._parts(task, ledger))
+            except KeyboardInterrupt:
+                conclude(ledger, self.folder)
+                raise
+            if is_over:
+                conclude(ledger, self.folder)
+            return self._returns(task, ledger)
 
-    def _compose_one(self, search: Search, resource_key: str | None, only: dict[str, Any] | None) -> None:
+    def _ledger_folder(self) -> str:
+        if self.is_plain:  # of this multirun alone: a sweep that is typed again is run again
+            return str(self.folder / f"ledger-{self.run_id}")
+        hydra = self.config.hydra
+        return str(self.options.ledger or Path(hydra.runtime.cwd, "dahps", hydra.job.name))
+
+    def _freeze_configs(self, search: Search) -> Configs:
+        """From now on the configs are what they are now; what the trials may be composed of."""
+        loader = FrozenConfigLoader(self.context.config_loader, self.config)
+        self.context = replace(self.context, config_loader=loader)
+        return reached_configs(loader.repository, self.config, search.space)
+
+    def _keep(self, configs: Configs, ledger: Ledger) -> None:
+        if changes := keep_configs(ledger.folder, configs, extend=self.options.on_change.value == "extend"):
+            lines = "\n  ".join(changes)
+            log.warning("New trials are made of other configs than those before in this ledger:\n  %s", lines)
+
+    def _compose(self, search: Search, overrides: TrialOverrides, only: dict[str, Any] | None) -> None:
         # A mistake that all trials share would be found by the jobs too, after hours in the queue.
         space = search.space if only is None else search.space.only(only)
+        for number, combination in enumerate(islice(space, self.options.max_trials if self.is_plain else 1)):
+            config = self._composed(search, overrides, combination)
+            with open_dict(config.hydra.job):
+                config.hydra.job.num, config.hydra.job.id = number, str(number)
+            output_dir(config)
+            if not self.is_plain and (keys := keys_without_value(config)):
+                log.warning(
+                    "%s: ??? in the first combination. What reads it fails: set it in the search space "
+                    "or its `common`, or on the command line",
+                    ", ".join(keys),
+                )
+
+    def _composed(
+        self, search: Search, overrides: TrialOverrides, combination: Mapping[str, Value]
+    ) -> DictConfig:
         resource = search.brackets.levels[0] if search.brackets else None
-        overrides = with_resource(space[0], resource_key, resource)
-        self.context.config_loader.load_sweep_config(self.config, overrides)
+        return self.context.config_loader.load_sweep_config(self.config, overrides.of(combination, resource))
 
     def _worker_task(
-        self, ledger: Ledger, options: WorkerOptions, only: dict[str, Any] | None, resource_key: str | None
+        self, ledger: Ledger, options: WorkerOptions, only: dict[str, Any] | None, overrides: TrialOverrides
     ) -> WorkerTask:
         return WorkerTask(
             context=self.context,
@@ -110,9 +183,21 @@ class Sweep:
             locking=self.options.locking.value,
             patience_s=self.options.patience,
             only=only,
-            resource_key=resource_key,
+            overrides=overrides,
             sweepers_key=BatchJob.from_environment().key,
+            returned={} if self.is_plain else None,
         )
+
+    def _parts(self, task: WorkerTask, ledger: Ledger) -> Iterator[WorkerTask]:
+        """The work in parts that are done one after the other: the batches of a plain sweep."""
+        size = self.options.max_batch_size
+        if size is None:
+            yield task
+            return
+        total = _total(ledger, task)
+        for start in range(0, total, size):
+            if self.failure is None:
+                yield replace(task, options=replace(task.options, max_trials=min(start + size, total)))
 
     def _work(self, ledger: Ledger, task: WorkerTask) -> bool:
         """Launch workers and wait for them; whether this multirun's part in the search is over."""
@@ -125,22 +210,43 @@ class Sweep:
                 ledger.folder,
             )
             return True
-        log.info("Search of %d trials, ledger %s", self._total(ledger), ledger.folder)
+        log.info("Search of %d trials, ledger %s", _total(ledger, task), ledger.folder)
         # Before a worker has started, so that jobs that are still queued can be stopped.
-        ledger.enter_run(self.run_id, os.path.abspath(self.config.hydra.sweep.dir))
+        ledger.enter_run(self.run_id, os.path.abspath(self.folder))
+        command = RunCommand(command_alone(), os.getcwd(), task.overrides.resource_key)
+        keep_command(ledger.folder, self.run_id, command)
         submission = Submission(self.place.submitit_folder)
         launch = self._launch(task, 1 if self.place.is_here else min(self.options.n_workers, left))
-        if self.options.detach:
+        if detaches(self.config):
             return self._detach(launch, submission, ledger)
-        are_gone = self._wait(launch, submission, ledger, task.options)
-        judge(launch, ledger, self.run_id, ledger.remaining(*limits), are_gone=are_gone)
+        are_gone = self._wait(launch, submission, ledger, task)
+        if self.is_plain:
+            self.failure = first_failure(task, ledger.trials())
+        else:
+            refuse_if_all_failed(ledger, self.run_id)
+        judge(launch, ledger, self.run_id, ledger.remaining(*limits), self._again(ledger), are_gone=are_gone)
         return True
 
+    def _again(self, ledger: Ledger) -> str:
+        """The command that goes on with this multirun's trials, in words."""
+        if not self.is_plain:
+            return "the same command again"
+        folder = to_overrides({"hydra.sweeper.ledger": str(ledger.folder.absolute())})
+        return f"the same command with hydra.sweeper.strategy.name=grid {shlex.join(folder)}"
+
+    def _returns(self, task: WorkerTask, ledger: Ledger) -> Returns:
+        if self.is_plain:
+            return batches(task, list(ledger.trials()), self.options.max_batch_size)
+        return records(ledger)
+
     def _launch(self, task: WorkerTask, n_workers: int) -> Launch:
+        leaves_a_queue = self.place.is_queue and detaches(self.config)
+        config = without_waiting(self.config) if leaves_a_queue else self.config
+
         def launcher() -> Launcher:
             context = worker_context(self.context, self.run_id)
             return Plugins.instance().instantiate_launcher(
-                hydra_context=context, task_function=task, config=self.config
+                hydra_context=context, task_function=task, config=config
             )
 
         return Launch([(launcher(), numbers) for numbers in self.place.launches(n_workers)])
@@ -148,56 +254,36 @@ class Sweep:
     def _detach(self, launch: Launch, submission: Submission, ledger: Ledger) -> bool:
         launch.start()
         wait_until_submitted(launch, submission)
-        n_submitted = len(submission.jobs())
+        queued = launch.n_workers if self.place.is_queue and not launch.error else 0
+        n_submitted = queued or len(submission.jobs())
         if launch.error and not n_submitted:
             raise none_started(launch.error) from launch.error
-        let_go(ledger, n_submitted, self._batches(submission))
+        let_go(ledger, n_submitted, self._batches(submission), self._again(ledger))
         return False
 
-    def _wait(self, launch: Launch, submission: Submission, ledger: Ledger, options: WorkerOptions) -> bool:
+    def _wait(self, launch: Launch, submission: Submission, ledger: Ledger, task: WorkerTask) -> bool:
         """Wait for the workers; whether their jobs are gone without a word."""
         if self.place.is_here:
             launch.run()
             return False
         launch.start()
         try:
-            with ProgressDisplay(ledger, self._total(ledger)) as progress:
-                watch = Watch(ledger, self.run_id, options)
+            with ProgressDisplay(ledger, _total(ledger, task)) as progress:
+                watch = Watch(ledger, self.run_id, task.options)
                 ask = partial(jobs_in_queue, submission.batches) if self.place.is_slurm else None
-                doubt = Doubt(ask, options.lease_s, progress.say)
+                doubt = Doubt(ask, task.options.lease_s, progress.say)
                 return wait_for_workers(launch, watch, doubt, lambda: progress.update(watch.left))
         except KeyboardInterrupt:
             if self.place.is_slurm:
                 let_go_or_stop(ledger, self.run_id, self._batches(submission))
             else:
-                stop(ledger, self.run_id)
+                stop_and_wait(ledger, self.run_id, launch, task.options.grace_s)
             raise
 
     def _batches(self, submission: Submission) -> list[str]:
         return submission.batches() if self.place.is_slurm else []
 
-    def _total(self, ledger: Ledger) -> int:
-        n_trials = ledger.space.n_trials
-        return n_trials if self.options.max_trials is None else min(n_trials, self.options.max_trials)
 
-    def _conclude(self, ledger: Ledger, sweep_dir: Path) -> None:
-        best = ledger.best()
-        OmegaConf.save(OmegaConf.create(_results(best)), sweep_dir / "optimization_results.yaml")
-        log.info("%s", summarized(ledger.counts(), best))
-        if best is not None:
-            at_level = "" if best.resource is None else f" at the highest level, {best.resource}"
-            log.info("Best trial #%d: metric %s%s", best.number, best.metric, at_level)
-            log.info("  %s", " ".join(to_overrides(best.combination)))
-            log.info("  in %s", best.output_dir)
-        log.info("More: dahps status %s", shlex.quote(str(ledger.folder)))
-
-
-def _results(best: TrialRecord | None) -> dict[str, Any]:
-    return {
-        "name": "dahps",
-        "best_combination": dict(best.combination) if best else None,
-        "best_metric": best.metric if best else None,
-        "best_trial": best.number if best else None,
-        "best_output_dir": best.output_dir if best else None,
-        **({"best_resource": best.resource} if best and best.resource is not None else {}),
-    }
+def _total(ledger: Ledger, task: WorkerTask) -> int:
+    n_trials, limit = ledger.space.n_trials, task.options.max_trials
+    return n_trials if limit is None else min(n_trials, limit)

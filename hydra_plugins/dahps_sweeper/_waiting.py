@@ -61,7 +61,7 @@ class Doubt:
 
     Args:
         jobs_in_queue: Asks the scheduler how many jobs of the multirun exist, by their states; it answers
-            None where it does not know. None without a batch system.
+            None where it does not know. None without a batch system; then only the launcher knows.
         lease_s: For so long, or until it may be asked, nothing is doubted: jobs take their time to start
             and to end.
         say: Tells a person one line.
@@ -92,17 +92,18 @@ class Doubt:
             left: How many trials are left.
             returned: Whether all launchers have returned, if only with an error.
         """
-        if self._jobs_in_queue is None:
-            return returned
+        if self._jobs_in_queue is None and returned:
+            return True
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         patience_s = 0.0 if returned else self._patience_s
         if now < max(self._since + patience_s, self._asked_at + ASK_EVERY_S):
             return False
         self._asked_at = now
-        jobs = self._jobs_in_queue()
+        jobs = self._jobs_in_queue() if self._jobs_in_queue else None
         if jobs is None:
-            self._tell(left, "the scheduler does not tell of the jobs: waiting for the launcher")
+            silence = "the scheduler does not tell of the jobs: " if self._jobs_in_queue else ""
+            self._tell(left, f"{silence}waiting for the launcher")
             return returned
         if jobs:
             self._tell(left, f"jobs: {', '.join(f'{count} {kind}' for kind, count in jobs.most_common())}")

@@ -14,18 +14,24 @@ from typing import Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import configure_log, run_job
+from hydra.core.utils import JobReturn, configure_log, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from dahps_core.batch import BatchJob
 from dahps_core.current import Trial
 from dahps_core.errors import ConfigurationError
 from dahps_core.interruption import note_signals, noted_signals
 from dahps_core.ledger import Ledger, Locking, Search
+from dahps_core.metric import read_anything, read_result
 from dahps_core.ranks import Leader, follow
+from dahps_core.trial import TrialRecord
 from dahps_core.worker import Job, Worker, WorkerOptions
-from hydra_plugins.dahps_sweeper._strategy import with_resource
+from hydra_plugins.dahps_sweeper._overrides import TrialOverrides
+
+#: Bytes of a file's name.
+NAME_MAX = 255
 
 
 def worker_context(context: HydraContext, run: str) -> HydraContext:
@@ -67,8 +73,10 @@ class WorkerTask:
         locking: As the ledger was made with.
         patience_s: How long to wait for a ledger that is locked, or that the storage does not give.
         only: The branch to draw from; None for the whole space.
-        resource_key: What carries a trial's resource; None: nothing does.
+        overrides: How those of a trial are written.
         sweepers_key: Of the processes that the sweeper's own was started together with, if it was.
+        returned: Number -> what came of it, of a plain sweep's trials that ran in this process; None in a
+            search, which can have more of them than a process should remember.
     """
 
     context: HydraContext
@@ -81,8 +89,9 @@ class WorkerTask:
     locking: Locking
     patience_s: float
     only: dict[str, Any] | None
-    resource_key: str | None
+    overrides: TrialOverrides
     sweepers_key: str
+    returned: dict[int, JobReturn] | None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Unpickled in its job: submitit ignores SIGTERM from now on, and the worker does not hear it yet.
@@ -93,6 +102,10 @@ class WorkerTask:
         """Work, or follow a worker if this process is another rank of its job; returns why that ended."""
         try:
             return self._work()
+        except SystemExit as leaving:
+            raise _Exit(*leaving.args) from None
+        except KeyboardInterrupt:
+            raise _Interrupt from None
         finally:
             noted_signals()
 
@@ -115,23 +128,29 @@ class WorkerTask:
 
     def prepare(self, trial: Trial) -> Job:
         """Compose the trial's config, as Hydra's launchers do for a job."""
-        config = self._composed(trial)
-        return Job(evaluate=lambda: self._evaluate(config, self.context), output_dir=_output_dir(config))
+        is_one_of_many = self.returned is None or self.options.isolate
+        config = self.composed(trial, HydraConfig.get().job.id if is_one_of_many else str(trial.number))
+        return Job(
+            evaluate=lambda: self._evaluate(config, self.context),
+            output_dir=output_dir(config),
+            read=read_result if self.returned is None else read_anything,
+        )
 
     def _prepare_to_follow(self, rank: int, trial: Trial) -> Callable[[], Any]:
         """The same for a rank that follows: it writes beside rank 0, and is no job of its own."""
-        config = self._composed(trial)
+        config = self.composed(trial, HydraConfig.get().job.id)
         with open_dict(config.hydra):
             config.hydra.output_subdir = None
             _log_beside(config.hydra.job_logging, rank)
         context = replace(self.context, callbacks=Callbacks())
         return lambda: self._evaluate(config, context)
 
-    def _composed(self, trial: Trial) -> DictConfig:
-        overrides = with_resource(trial.combination, self.resource_key, trial.resource)
+    def composed(self, trial: Trial | TrialRecord, job_id: str) -> DictConfig:
+        """The config of a trial, in a job of this id."""
+        overrides = self.overrides.of(trial.combination, trial.resource)
         config = self.context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config.hydra):
-            config.hydra.job.id = HydraConfig.get().job.id
+            config.hydra.job.id = job_id
             config.hydra.job.num = trial.number
         return config
 
@@ -145,6 +164,8 @@ class WorkerTask:
         )
         # The trial has pointed the log at its own folder.
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        if self.returned is not None:
+            self.returned[config.hydra.job.num] = job_return
         return job_return.return_value
 
     def _batch_of_ranks(self) -> BatchJob:
@@ -158,6 +179,20 @@ class WorkerTask:
                 mend="Leave hydra.sweeper.isolation=none out",
             )
         return batch
+
+
+# Hydra 1.4 hangs the job's return, which holds what the job raised, on what it raised, and a launcher that
+# pickles that never comes to an end: so these leave behind what hangs on them.
+
+
+class _Exit(SystemExit):
+    def __reduce__(self) -> tuple[type[SystemExit], tuple[Any, ...]]:
+        return SystemExit, self.args
+
+
+class _Interrupt(KeyboardInterrupt):
+    def __reduce__(self) -> tuple[type[KeyboardInterrupt], tuple[Any, ...]]:
+        return KeyboardInterrupt, self.args
 
 
 def _batch_job(launcher: DictConfig) -> BatchJob:
@@ -178,12 +213,26 @@ def _log_beside(job_logging: DictConfig, rank: int) -> None:
             handler.filename = re.sub(r"(\.\w+)?$", rf".rank{rank}\1", str(raw["filename"]), count=1)
 
 
-def _output_dir(config: DictConfig) -> str:
+def output_dir(config: DictConfig) -> str:
+    """Where the trial with this config writes.
+
+    Raises:
+        ConfigurationError: No folder can have that name.
+    """
     hydra_config = HydraConfig.instance()
     before = hydra_config.cfg
     hydra_config.set_config(config)  # for ${hydra:...} in the folder's name
     try:
         folder, name = (str(OmegaConf.select(config, f"hydra.sweep.{key}")) for key in ("dir", "subdir"))
+    except OmegaConfBaseException as error:
+        raise ConfigurationError(str(error), where="hydra.sweep") from error
     finally:
         hydra_config.cfg = before
+    longest = max(len(os.fsencode(part)) for part in name.split("/"))
+    if longest > NAME_MAX:
+        raise ConfigurationError(
+            f"the trial's folder would have a name of {longest} bytes, and file systems take {NAME_MAX}",
+            where="hydra.sweep.subdir",
+            mend="Leave keys out (hydra.job.config.override_dirname.exclude_keys), or use ${hydra.job.num}",
+        )
     return os.path.abspath(os.path.join(folder, name))

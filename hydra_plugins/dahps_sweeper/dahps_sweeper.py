@@ -49,7 +49,8 @@ class StrategyConf:
 
     # random: every combination once, in a random order | grid: in the order of the tree
     # hyperband, asha: in a random order, and the best go on with more resource
-    name: str = "random"
+    # null: random
+    name: str | None = None
 
     # When `trial.should_stop` turns true, by what trials report; null: never.
     # median: the best metric so far is worse than the median of what others had on average up to that step
@@ -88,12 +89,16 @@ class StrategyConf:
 
 @dataclass
 class DahpsSweeperConf:
-    """The options of `hydra/sweeper=dahps`."""
+    """The options of `hydra/sweeper=dahps`.
+
+    A multirun that names no `search`, no `ledger` and no `strategy` is a plain sweep, as with Hydra's basic
+    sweeper: each combination of the command line once, in its order, and the first error is raised.
+    """
 
     _target_: str = "hydra_plugins.dahps_sweeper.dahps_sweeper.DahpsSweeper"
 
     # Which of the configs in hydra/sweeper/strategy fills `strategy`.
-    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"strategy": "random"}])
+    defaults: list[Any] = field(default_factory=lambda: ["_self_", {"strategy": None}])
 
     # The search space stays data: nothing in it is instantiated.
     _recursive_: bool = False
@@ -103,9 +108,13 @@ class DahpsSweeperConf:
     # Sweeps on the command line (lr=0.1,0.01) are further levels of the tree.
     search: Any = None
 
+    # Overrides that come before those of the command line: key -> a value or a sweep, as one would type it.
+    params: dict[str, str] | None = None
+
     # The ledger's folder, on storage that every worker shares. Multiruns with the same ledger work on
     # one search, at the same time or one after the other.
-    ledger: str = "${hydra.runtime.cwd}/dahps/${hydra.job.name}"
+    # null: dahps/<app> where the app was started; of a plain sweep, one of its own in its folder.
+    ledger: str | None = None
 
     # How the next combination is chosen.
     strategy: StrategyConf = field(default_factory=StrategyConf)
@@ -125,6 +134,10 @@ class DahpsSweeperConf:
     # With hyperband or asha: how much all trials may use at all levels, over all multiruns; null: no limit.
     max_resource_total: float | None = None
 
+    # So many seconds after this multirun's first worker began it begins no trial: what runs is finished.
+    # Time in the queue before that is not counted. null: no limit.
+    max_time: float | None = None
+
     # How many workers this multirun launches: jobs of a cluster, processes of a machine.
     # Hydra's basic launcher runs one, in Hydra's own process.
     n_workers: int = 4
@@ -134,13 +147,21 @@ class DahpsSweeperConf:
     only: Any = None
 
     # Return as soon as the workers are submitted, and leave them to the batch system. Only for launchers
-    # whose jobs live on: submitit_slurm, submitit_local. No optimization_results.yaml is written then.
+    # whose jobs live on: submitit_slurm, submitit_local, rq. No optimization_results.yaml is written then.
     detach: bool = False
 
-    # How often a trial is run that raises, or whose worker dies.
-    max_attempts: int = 3
+    # In a plain sweep: run so many trials, and the next ones when all of these have ended; null: all at once.
+    max_batch_size: int | None = None
 
-    # Stop the search when so many attempts of this multirun failed before one finished; null: never.
+    # Compose a sample of each branch of the space, tell all errors with their places, and what would be
+    # launched; write nothing and run nothing.
+    dry_run: bool = False
+
+    # How often a trial is run that raises, or whose worker dies; null: 3, and once in a plain sweep.
+    max_attempts: int | None = None
+
+    # Stop the search when so many attempts of this multirun failed before one finished; null: never. A plain
+    # sweep does not stop.
     stop_after_failures: int | None = 5
 
     # Seconds between two signs of life of a worker.
@@ -177,7 +198,8 @@ class DahpsSweeperConf:
     # its worker's; "auto": in one of its own, unless the launcher runs its jobs here (Hydra's basic one).
     isolation: Isolation = Isolation.auto
 
-    # What to do if the ledger holds another search space: "refuse", or "extend" it by this one.
+    # What to do if the ledger holds another search space, or its trials were made of other configs: "refuse",
+    # or "extend" it by this space, and go on with the configs as they are now.
     on_change: OnChange = OnChange.refuse
 
 

@@ -15,7 +15,7 @@ LINES = {
     # All that the wheel asks for; a torch without CUDA, if there is a choice.
     "1.3": ["hydra-core==1.3.*", "hydra-submitit-launcher==1.2.*", "torch==2.13.0"],
     # What a sweep itself needs; the wheel is installed without its dependencies.
-    "1.4": ["--pre", "hydra-core==1.4.*", "hydra-submitit-launcher==1.4.*", "rich"],
+    "1.4": ["--pre", "hydra-core==1.4.*", "hydra-submitit-launcher==1.4.*", "click", "rich"],
 }
 
 APP = """
@@ -60,10 +60,13 @@ def test_a_clean_environment_sweeps_from_the_wheel(wheel, line, tmp_path):
     subprocess.run([*install, *LINES[line]], check=True)
     subprocess.run([*install, *(["--no-deps"] if line == "1.4" else []), wheel], check=True)
     (tmp_path / "app.py").write_text(APP)
-    sweep = [python, "app.py", "-m", "hydra/sweeper=dahps", "hydra/launcher=submitit_local", "+x=3,1,2"]
+    options = ["hydra/sweeper=dahps", "hydra/launcher=submitit_local", "hydra.sweeper.ledger=ledger"]
+    told = subprocess.check_output([python, "app.py", "--info", "plugins"], cwd=tmp_path, text=True)
+    assert "DahpsSweeper" in told
+    sweep = [python, "app.py", "-m", *options, "+x=3,1,2"]
     output = subprocess.run(sweep, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "metric 1" in output.stdout, output
     status = subprocess.check_output(
-        [python.parent / "dahps", "status", tmp_path / "dahps" / "app", "--json"], text=True
+        [python.parent / "dahps", "status", tmp_path / "ledger", "--json"], text=True
     )
     assert '"finished": 3' in status

@@ -34,7 +34,7 @@ class Search:
     def __init__(self, folder: Path, conf: Path, n_trials: int, options: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self.n_trials = n_trials
-        self.ledger = folder / "dahps" / APP.stem
+        self.ledger = folder / "ledger"
         self.record = folder / "record.jsonl"
         self.sweeper: subprocess.Popen[bytes]
         self._environment = {**os.environ, "SLURM_CONF": str(conf), MARK: str(folder)}
@@ -42,7 +42,7 @@ class Search:
         self._options = (
             f"x=range({n_trials})",
             f"n_steps={N_STEPS}",
-            *to_overrides({"record": str(self.record)}),
+            *to_overrides({"record": str(self.record), "hydra.sweeper.ledger": str(self.ledger)}),
             "hydra/sweeper=dahps",
             "hydra/launcher=submitit_slurm",
             "hydra.launcher.timeout_min=60",

@@ -49,6 +49,7 @@ class App:
             "hydra/sweeper=dahps",
             override("record", self.record),
             override("hydra.sweep.dir", sweep_dir),
+            override("hydra.sweeper.ledger", self.ledger),
             "hydra.sweeper.heartbeat=0.5",
             "hydra.sweeper.lease=3",
             "hydra.sweeper.grace=1",  # SLURM's own is short here
@@ -87,14 +88,18 @@ class App:
 
     def signal_a_worker(self, number):
         """Send a signal to the worker whose trial was recorded first; returns that trial's number."""
-        trial, _, child = self.record.read_text().split()[:3]
-        parent = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1]
-        os.kill(int(parent), number)
-        return int(trial)
+        os.kill(next(self.workers()), number)
+        return int(self.record.read_text().split()[0])
+
+    def workers(self):
+        """The processes whose trials were recorded, and run, in that order."""
+        for line in self.record.read_text().splitlines():
+            child = line.split()[2]
+            yield int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
 
     def trials(self):
         output = subprocess.check_output(
-            [sys.executable, "-m", "dahps_core", "export", str(self.ledger), "--format", "json"]
+            [sys.executable, "-m", "dahps_core", "trials", str(self.ledger), "--format", "json"]
         )
         return json.loads(output)
 
@@ -115,3 +120,12 @@ def app(tmp_path):
     folder = tmp_path / "a user's folder, größer"
     folder.mkdir()
     return App(folder)
+
+
+@pytest.fixture
+def project(tmp_path):
+    from tests.sweeper.idioms import Project  # which is an App
+
+    folder = tmp_path / "a user's project, größer"
+    folder.mkdir()
+    return Project(folder)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dahps_core.trial import Draw
+from hydra_plugins.dahps_sweeper import _launchers
 from hydra_plugins.dahps_sweeper._judging import summarized_endings
 from hydra_plugins.dahps_sweeper._launch import Launch
 from hydra_plugins.dahps_sweeper._launchers import Place
@@ -48,9 +49,9 @@ def test_a_worker_that_retired_is_explained():
 
 @given(n_workers=st.integers(1, 5000), size=st.integers(1, 2000), is_slurm=st.booleans())
 def test_each_worker_is_launched_once_in_arrays_that_are_not_too_large(n_workers, size, is_slurm):
-    place = Place(is_here=False, is_slurm=is_slurm, submitit_folder=None)
+    place = Place(is_here=False, is_slurm=is_slurm, is_queue=False, submitit_folder=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hydra_plugins.dahps_sweeper._launchers.largest_array", lambda: size)
+        patch.setattr(_launchers, "largest_array", lambda: size)
         launches = place.launches(n_workers)
     assert [number for numbers in launches for number in numbers] == list(range(n_workers))
     if is_slurm and n_workers > 64:

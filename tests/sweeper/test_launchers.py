@@ -23,7 +23,7 @@ def test_workers_share_the_trials_and_run_each_once(app, launcher):
     assert outcome.code == 0, outcome.output
     assert app.runs() == {(number, 1): 1 for number in range(12)}
     assert {trial["state"] for trial in app.trials()} == {"finished"}
-    assert outcome.results["best_metric"] == 0
+    assert outcome.results["best_value"] == 0
     for number in range(12):
         assert f"#{number} :" in outcome.output
         assert (outcome.folder / str(number) / ".hydra" / "overrides.yaml").exists()

@@ -137,7 +137,7 @@ def assert_detaches(app, gate, launcher, n_workers):
     wait_until(lambda: len(app.runs()) == n_workers, 120, "running trials")
     gate.touch()
     assert_search_ended(app)
-    assert app.sweep(*search).results["best_metric"] == 0
+    assert app.sweep(*search).results["best_value"] == 0
 
 
 def test_a_detached_sweeper_leaves_processes_of_this_machine(app, gate):

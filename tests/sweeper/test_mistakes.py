@@ -45,7 +45,7 @@ def test_every_fault_of_a_tree_is_told_at_once(app):
         (["hydra.sweeper.isolation=thread"], ["thread", "process", "none"]),
         (["hydra.sweeper.trial_time=-1"], ["trial_time is -1", "seconds"]),
         (["hydra.sweeper.grace=-1"], ["grace", "seconds"]),
-        (["hydra.sweeper.detach=true"], ["detach", "submitit_slurm or submitit_local"]),
+        (["hydra.sweeper.detach=true"], ["detach", "submitit_slurm, submitit_local or rq"]),
         (["hydra/launcher=joblib", "hydra.sweeper.detach=true"], ["detach", "submitit_slurm"]),
         (["x=1,2", "hydra.sweeper.only=1"], ["hydra.sweeper.only", "{key: value}"]),
         (["x=1,2", "hydra.sweeper.only={z: 1}"], ["only", 'no key "z"']),

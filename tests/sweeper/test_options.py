@@ -61,4 +61,4 @@ def test_a_multirun_that_a_person_stops_says_what_is_left(app):
     assert outcome.code == 0, outcome.output
     assert "2 workers ended: 2 stopped" in outcome.output
     assert "4 trials are left" in outcome.output
-    assert outcome.results["best_metric"] is not None
+    assert outcome.results["best_value"] is not None

@@ -26,7 +26,7 @@ def test_two_multiruns_at_once_run_each_trial_once(app, slurm):
     outcomes = [app.wait(sweep, timeout_s=300) for sweep in sweeps]
     assert [outcome.code for outcome in outcomes] == [0, 0], outcomes[0].output + outcomes[1].output
     assert_each_ran_once(app, 200)
-    assert {outcome.results["best_metric"] for outcome in outcomes} == {0}
+    assert {outcome.results["best_value"] for outcome in outcomes} == {0}
     assert len({trial["worker"] for trial in app.trials()}) > 2
     wait_until(lambda: not slurm.squeue(), 60, "the end of all jobs")
 

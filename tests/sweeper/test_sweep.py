@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.support import wait_until
 from tests.sweeper.conftest import APPS, override
 
 TREE = {
@@ -37,8 +38,8 @@ def test_every_combination_of_the_tree_is_run_once_and_the_best_is_named(app):
     ]
     results = outcome.results
     assert results["name"] == "dahps"
-    assert results["best_metric"] == 3
-    assert results["best_combination"] == {"record": str(app.record), "y": "left", "x": 3}
+    assert results["best_value"] == 3
+    assert results["best_params"] == {"record": str(app.record), "y": "left", "x": 3}
     best = app.trials()[results["best_trial"]]
     assert best["metric"] == 3
     assert results["best_output_dir"] == best["output_dir"]
@@ -141,14 +142,14 @@ def test_it_goes_on_when_what_made_all_trials_fail_is_mended(app):
 def test_what_is_no_number_is_recorded_and_never_best(app, behaviour, metric):
     outcome = app.sweep("x=5", f"behaviour=normal,{behaviour}")
     assert {trial["metric"] for trial in app.trials()} == {5, metric}
-    assert outcome.results["best_metric"] == 5
+    assert outcome.results["best_value"] == 5
 
 
 def test_a_mapping_of_metrics_needs_the_name_of_the_objective(app):
     outcome = app.sweep(
         "x=0.25,0.5", "behaviour=mapping", "hydra.sweeper.metric=accuracy", "hydra.sweeper.direction=maximize"
     )
-    assert math.isclose(outcome.results["best_metric"], 0.75)
+    assert math.isclose(outcome.results["best_value"], 0.75)
 
 
 def test_what_cannot_rank_fails_with_a_reason(app):
@@ -159,7 +160,7 @@ def test_what_cannot_rank_fails_with_a_reason(app):
 
 def test_without_a_tree_there_is_one_trial(app):
     outcome = app.sweep("x=4")
-    assert outcome.results["best_metric"] == 4
+    assert outcome.results["best_value"] == 4
     assert len(app.trials()) == 1
 
 
@@ -168,3 +169,32 @@ def test_a_plain_run_needs_no_search(app):
         [sys.executable, APPS / "recorder.py", override("record", app.record)], cwd=app.folder, check=True
     )
     assert app.runs() == {(-1, 0): 1}
+
+
+@pytest.mark.parametrize("launcher", ["basic", "submitit_local"])
+def test_a_multirun_ends_when_its_time_is_up(app, launcher):
+    """What runs then is finished; the same command again has its time anew."""
+    go_on = app.folder / "go on"
+    options = ["x=range(9)", f"hydra/launcher={launcher}", "hydra.sweeper.n_workers=1"]
+    options.append(override("wait_for", go_on))
+    process = app.start(*options, "hydra.sweeper.max_time=0.5")
+    wait_until(app.runs, 60, "the first trial")
+    begun = app.record.stat().st_mtime
+    now = app.folder / "now"
+    wait_until(lambda: [now.touch(), now.stat().st_mtime > begun + 0.5][1], 60, "the end of the time")
+    go_on.touch()
+    outcome = app.wait(process)
+    assert outcome.code == 0, outcome.output
+    assert [trial["state"] for trial in app.trials()] == ["finished"]
+    assert "Best trial" in outcome.output
+    assert "max_time is over" in outcome.output
+    assert "8 trials are left" in outcome.output
+    assert app.sweep(*options, "hydra.sweeper.max_time=1e6").code == 0
+    assert len(app.trials()) == 9
+
+
+def test_a_time_that_cannot_be_is_told(app):
+    outcome = app.sweep("x=1,2", "hydra.sweeper.max_time=0")
+    assert outcome.code == 1
+    assert "max_time is 0.0. Give more than 0." in outcome.output
+    assert not app.ledger.exists()

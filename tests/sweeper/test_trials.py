@@ -94,3 +94,14 @@ def test_of_the_ranks_of_a_trial_the_first_one_reports_and_saves(app):
         assert ledger.history(0) == [(1, 1, 4.0)]
     saved = torch.load(app.ledger / "checkpoints" / "0" / "checkpoint.pt", weights_only=True)
     assert saved == {"step": 1, "rank": "0"}
+
+
+def test_a_trial_in_a_process_of_its_own_is_told_to_stop(app):
+    app.script = APPS / "stopping.py"
+    app.ledger = app.folder / "dahps" / "stopping"
+    stopping = ["hydra.sweeper.strategy.stop=median", "hydra.sweeper.strategy.stop_after=2"]
+    outcome = app.sweep("x=range(8)", "hydra/sweeper/strategy=grid", *stopping, *LOCALLY)
+    assert outcome.code == 0, outcome.output
+    with Ledger.open(app.ledger) as ledger:
+        n_reports = [len(ledger.history(number)) for number in range(8)]
+    assert n_reports == [10] * 5 + [2] * 3, "the first five have none to be held against"

@@ -1,0 +1,87 @@
+"""The configs as they were when a multirun began: what somebody edits meanwhile is for the next one.
+
+A job composes the configs of its trials when it runs, hours after it was submitted. All that it reads of
+files until then is kept in the config loader that travels with it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import copy
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import DictConfig, OmegaConf
+
+
+class FrozenConfigLoader(ConfigLoaderImpl):
+    """Composes as the loader that it is made of, with what it was answered first.
+
+    What is kept is what was asked for: see `reached_configs`, which asks for all that trials may compose.
+
+    Args:
+        loader: Hydra's.
+        config: The multirun's: its command line may have changed the search path.
+
+    Attributes:
+        repository: Of the kept configs.
+    """
+
+    def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
+        super().__init__(loader.get_search_path())
+        overrides: Any = OmegaConf.to_container(config.hydra.overrides.hydra)
+        name = config.hydra.job.config_name
+        _, repository = self._parse_overrides_and_create_caching_repo(name, overrides)
+        self.repository = _FrozenRepository(repository.get_sources())
+
+
+class _FrozenRepository(ConfigRepository):
+    def __init__(self, sources: list[ConfigSource]) -> None:
+        # Those of the ConfigStore are no files, and travel with their own objects.
+        self.sources = [one if one.scheme() == "structured" else _FrozenSource(one) for one in sources]
+
+    def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
+        """What `hydra.searchpath` adds is among the sources already."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _FrozenRepository:
+        return self  # Hydra takes a copy to compose each config with: this one is the same afterwards
+
+
+class _FrozenSource(ConfigSource):
+    """Answers each question as the source did that was asked first."""
+
+    def __init__(self, source: ConfigSource) -> None:
+        self.provider = source.provider
+        self.path = source.path
+        self._source = source
+        self._answers: dict[tuple[Any, ...], Any] = {}
+
+    def scheme(self) -> str:  # type: ignore[override]  # a static method of each class
+        return self._source.scheme()
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        answer: ConfigResult = copy.deepcopy(self._first_answer("load_config", config_path))
+        return answer  # a copy, since composing changes it
+
+    def is_group(self, config_path: str) -> bool:
+        return bool(self._first_answer("is_group", config_path))
+
+    def is_config(self, config_path: str) -> bool:
+        return bool(self._first_answer("is_config", config_path))
+
+    def available(self) -> bool:
+        return bool(self._first_answer("available"))
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
+        return [*self._first_answer("list", config_path, results_filter)]
+
+    def _first_answer(self, question: str, *about: Any) -> Any:
+        key = (question, *about)
+        if key not in self._answers:
+            self._answers[key] = getattr(self._source, question)(*about)
+        return self._answers[key]

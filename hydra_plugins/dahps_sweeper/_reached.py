@@ -1,0 +1,200 @@
+"""Which configs the trials of a search may be composed of, and what these say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any
+
+from hydra._internal.config_repository import IConfigRepository
+from hydra.core.default_element import ConfigDefault, GroupDefault, InputDefault
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
+
+from dahps_core.errors import ConfigurationError, Fault, SearchSpaceError
+from dahps_core.space import SearchSpace
+from dahps_core.space.keys import bare
+from dahps_core.space.path import shown
+
+
+def reached_configs(
+    repository: IConfigRepository, config: DictConfig, space: SearchSpace
+) -> dict[str, dict[str, Any]]:
+    """Each config that a combination may bring in -> its own keys -> their values, unresolved.
+
+    They are found along the defaults lists, from what the multirun was composed of and from the config groups
+    that the space sets; where a name is an interpolation, all options of its group count. What belongs to
+    `hydra` is read, but not told: it says how trials are run, and not what they are. Nor is it told what the
+    app's own config says of keys that every combination sets.
+
+    Args:
+        repository: Where they are; all is read of it that a trial will read.
+        config: The multirun's.
+        space: The search's.
+
+    Raises:
+        SearchSpaceError: The space names options that a config group has not.
+        ConfigurationError: A config cannot be read.
+    """
+    choices: Any = OmegaConf.to_container(config.hydra.runtime.choices)
+    starts = [ConfigDefault(path="hydra/config"), *_options_in(space, repository)]
+    starts += [_option(group, name) for group, name in choices.items()]
+    told: dict[str, dict[str, Any]] = {}
+    if primary := config.hydra.job.config_name:
+        starts.append(ConfigDefault(path=primary, primary=True))
+    for path, package, found in _reached(repository, starts):
+        if package.partition(".")[0] != "hydra":
+            told[path] = _content(found, package)
+    if primary in told:  # the options that it names may be overridden: what was chosen counts
+        chosen = {f"defaults.{key}": name for key, name in choices.items() if not _is_hydras(key)}
+        decided = {"defaults", *_decided(space)}
+        says = {**told[primary], **chosen}
+        told[primary] = {key: says[key] for key in says if key.removeprefix("defaults.") not in decided}
+    return {path: told[path] for path in sorted(told)}
+
+
+def keys_without_value(config: DictConfig) -> list[str]:
+    """The app's own keys that a composed config leaves at `???`."""
+    leaves = _leaves("", OmegaConf.to_container(config))
+    return [key for key, value in leaves if value == "???" and not key.startswith("hydra.")]
+
+
+def _reached(
+    repository: IConfigRepository, starts: list[InputDefault]
+) -> Iterator[tuple[str, str, ConfigResult]]:
+    """The path, the package and the content of each config along the defaults lists."""
+    waiting = [one for start in starts for one in _alternatives(start, "", "", repository)]
+    seen = set()
+    while waiting:
+        default = waiting.pop()
+        place = default.get_config_path(), default.get_final_package()
+        if place in seen or not repository.config_exists(place[0]):
+            continue  # not there: it is optional, or overridden; else no trial can be composed
+        seen.add(place)
+        found = _read(repository, place[0])
+        default.set_package_header(found.header["package"])
+        package = default.get_final_package()
+        yield place[0], package, found
+        for entry in found.defaults_list or ():
+            if not (default.primary and _is_chosen(entry)):
+                waiting += _alternatives(entry, default.get_group_path(), package, repository)
+
+
+def _read(repository: IConfigRepository, path: str) -> ConfigResult:
+    try:
+        found = repository.load_config(path)
+    except (YAMLError, ValueError) as error:  # ValueError: its header, its defaults list, its encoding
+        raise ConfigurationError(f"this config cannot be read: {error}", where=path) from error
+    assert found is not None
+    return found
+
+
+def _options_in(space: SearchSpace, repository: IConfigRepository) -> list[InputDefault]:
+    """The options of config groups among the space's values."""
+    options: list[InputDefault] = []
+    faults: list[Fault] = []
+    for path, key, values in space.levels():
+        group = bare(key).partition("@")[0]
+        for name in _names(values) if repository.group_exists(group) else ():
+            if not repository.config_exists(f"{group}/{name}"):
+                there = ", ".join(repository.get_group_options(group))
+                what = f"the config group {group} has no {shown(name)}"
+                faults.append(Fault(path, what, f"it has {there}"))
+            options.append(_option(bare(key), name))
+    if faults:
+        raise SearchSpaceError(list(dict.fromkeys(faults)))
+    return options
+
+
+def _names(values: Any) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, list):
+            yield from _names(value)
+        elif isinstance(value, str) and "${" not in value:
+            yield value
+
+
+def _option(key: str, name: Any) -> InputDefault:
+    group, _, package = key.partition("@")
+    return GroupDefault(group=group, package=package or None, value=name)
+
+
+def _is_chosen(entry: InputDefault) -> bool:
+    """Whether an entry of the app's own defaults list is among the multirun's choices."""
+    return isinstance(entry, GroupDefault) and not entry.is_interpolation()
+
+
+def _alternatives(
+    entry: InputDefault, folder: str, package: str, repository: IConfigRepository
+) -> Iterator[InputDefault]:
+    """The configs that an entry of a defaults list may stand for, in a folder and a package."""
+    if entry.is_self() or entry.is_missing():
+        return
+    entry.update_parent(folder, package)
+    if isinstance(entry, GroupDefault):
+        if entry.is_interpolation():
+            names = list(_below(entry.get_group_path(), repository))
+        else:
+            names = entry.get_options() if entry.is_options() else [*filter(None, [entry.get_name()])]
+        yield from (replace(entry, value=name) for name in names)
+    elif isinstance(entry, ConfigDefault) and entry.is_interpolation():
+        group = entry.get_config_path().partition("${")[0].rpartition("/")[0]
+        for name in _below(group, repository) if group else ():
+            yield replace(entry, path=f"/{group}/{name}")
+    else:
+        yield entry
+
+
+def _below(group: str, repository: IConfigRepository) -> Iterator[str]:
+    """The options of a group and of the groups in it."""
+    yield from repository.get_group_options(group)
+    for inner in repository.get_group_options(group, ObjectType.GROUP):
+        yield from (f"{inner}/{name}" for name in _below(f"{group}/{inner}", repository))
+
+
+def _decided(space: SearchSpace) -> Iterator[str]:
+    """The keys that all combinations set, as far as that is easily seen."""
+    for path, key, _ in space.levels():
+        if path == "root" or path.startswith("common"):
+            yield bare(key)
+
+
+def _content(found: ConfigResult, package: str) -> dict[str, Any]:
+    content = dict(_leaves("", OmegaConf.to_container(found.config, enum_to_str=True)))
+    if package == "":
+        content = {key: value for key, value in content.items() if key.partition(".")[0] != "hydra"}
+    if header := found.header["package"]:
+        content["@package"] = header
+    if entries := [text for text in map(_shown, found.defaults_list or ()) if not _is_hydras(text)]:
+        content["defaults"] = entries
+    return content
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, below in value.items():
+            yield from _leaves(f"{key}.{name}" if key else str(name), below)
+    else:
+        yield key, json.loads(json.dumps(value, default=_text))
+
+
+def _text(value: object) -> str:
+    # An object's own text may have its address in it, which is another one each time.
+    return str(value) if isinstance(value, PurePath | bytes) else type(value).__qualname__
+
+
+def _shown(entry: InputDefault) -> str:
+    """An entry of a defaults list, as people write it."""
+    package = f"@{entry.package}" if entry.package else ""
+    if isinstance(entry, GroupDefault):
+        return f"{entry.group}{package}: {entry.value}"
+    assert isinstance(entry, ConfigDefault)
+    return f"{entry.path}{package}"
+
+
+def _is_hydras(entry: str) -> bool:
+    return entry.lstrip("/").startswith("hydra/") or "@hydra." in entry

@@ -1,0 +1,55 @@
+"""What a multirun leaves to be read: `optimization_results.yaml`, and the last lines of its log."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from dahps_core.ledger import Ledger, Search
+from dahps_core.overrides import to_overrides
+from dahps_core.trial import TrialRecord
+from hydra_plugins.dahps_sweeper._progress import summarized
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "optimization_results.yaml"
+
+
+def conclude(ledger: Ledger, folder: Path) -> None:
+    """Write the results as they are now, if there are any, and tell them.
+
+    Args:
+        ledger: Read only.
+        folder: The sweep's.
+    """
+    best = ledger.best()
+    log.info("%s", summarized(ledger.counts(), best))
+    if best is not None:
+        OmegaConf.save(OmegaConf.create(_results(ledger.search, best)), folder / FILE_NAME)
+        at_level = "" if best.resource is None else f" at the highest level, {best.resource}"
+        log.info("Best trial #%d: metric %s%s", best.number, best.average or best.metric, at_level)
+        log.info("  %s", " ".join(to_overrides(best.combination)))
+        log.info("  in %s", best.output_dir)
+    log.info("More: dahps status %s", shlex.quote(str(ledger.folder)))
+
+
+def _results(search: Search, best: TrialRecord) -> dict[str, Any]:
+    """The first three names are those of Hydra's Optuna sweeper: what reads its files reads these."""
+    results = {
+        "name": "dahps",
+        "best_params": dict(best.combination),
+        "best_value": best.value,
+        "best_trial": best.number,
+        "best_output_dir": best.output_dir,
+        "metric": search.metric,
+        "direction": search.direction,
+    }
+    if best.average:
+        results |= {"best_std": best.average.std, "best_repetitions": best.average.n}
+    if best.resource is not None:
+        results |= {"best_resource": best.resource}
+    return results
