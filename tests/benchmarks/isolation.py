@@ -53,14 +53,15 @@ def interpret() -> None:
 def empty_trial_s() -> float:
     """Seconds from one claim of a worker to its next."""
     with tempfile.TemporaryDirectory() as folder:
-        sweep = ["hydra/sweeper=dahps", "hydra/launcher=submitit_local", "hydra.sweeper.n_workers=1"]
+        sweep = ["hydra/sweeper=dahps", "hydra/launcher=submitit_local"]
+        options = ["hydra.sweeper.n_workers=1", "hydra.sweeper.ledger=ledger"]
         subprocess.run(
-            [sys.executable, APP, "-m", f"+x=range({N_TRIALS})", *sweep],
+            [sys.executable, APP, "-m", f"+x=range({N_TRIALS})", *sweep, *options],
             cwd=folder,
             check=True,
             capture_output=True,
         )
-        export = [sys.executable, "-m", "dahps_core", "export", "dahps/empty", "--format=json"]
+        export = [sys.executable, "-m", "dahps_core", "trials", "ledger", "--format=json"]
         trials = json.loads(subprocess.check_output(export, cwd=folder))
     started = sorted(trial["started_at"] for trial in trials)
     return statistics.median(later - earlier for earlier, later in pairwise(started))

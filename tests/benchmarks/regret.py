@@ -1,42 +1,81 @@
-"""Regret over the resource that all workers use: HyperBand and ASHA beside random search and Optuna's.
+"""Regret over the resource that all workers use: HyperBand and ASHA beside random search and two peers.
 
-Sixteen workers in simulated time draw from a real ledger; an evaluation takes as long as the resource that
-it uses. The incumbent is the best trial of the highest level so far, and its regret is that without noise.
-Twenty seeds each. Prints the mean regret at the end with its confidence interval (95 %), and from which part
-of all resource on a strategy is at least as good as random search is at the end: HyperBand from a third on at
-the latest, where ones are counted. With a name the curves are drawn into that file.
+Sixteen workers in simulated time draw from a real ledger, twenty seeds each. The incumbent is the best trial
+of the highest level so far, and its regret is that without noise. Prints the mean regret at the end with its
+confidence interval (95 %), and from which part of all resource on a strategy is at least as good as random
+search is at the end: HyperBand from a third on at the latest, where ones are counted. With a name the curves
+are drawn into that file.
 """
 
-import heapq
 import json
-import random
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, stdev
 
-from peers import OPTUNA, python_with
+from peers import NEPS, OPTUNA, python_with
+from regret_digits import make_table
 from regret_plot import drawn
-from regret_tasks import Incumbent, Task, tasks
+from regret_simulation import Curve, Evaluation, all_curves
+from regret_tasks import Task, tasks
 from stress import LIMITS, verdict
 
 from dahps_core import Ledger, Search, SearchSpace
 from dahps_core.strategies.brackets import Brackets
-from dahps_core.trial import Claim, Ending
+from dahps_core.trial import Claim
 
-N_WORKERS = 16
-N_SEEDS = 20
-#: So many evaluations at the highest level could be paid for.
-BUDGET = 100
 N_POINTS = 100
 LARGEST_PART = 1 / 3
 
+#: What the table calls them, and which strategy that is.
 OWN = {"DAHPS random": "random", "DAHPS ASHA": "asha", "DAHPS HyperBand": "hyperband"}
-OPTUNA_S = {"Optuna ASHA": "asha", "Optuna Hyperband": "hyperband"}
+#: The same of each peer, with its script, and what that needs installed.
+PEERS = (
+    ({"Optuna ASHA": "asha", "Optuna Hyperband": "hyperband"}, "regret_optuna.py", OPTUNA),
+    ({"NePS ASHA": "asha", "NePS Hyperband": "hyperband"}, "regret_neps.py", NEPS),
+)
 
-Curve = list[tuple[float, float]]
+#: Task -> what the table calls a strategy -> a curve for each seed.
+Curves = dict[str, dict[str, list[Curve]]]
+
+
+class Dahps:
+    """A ledger, and one worker of it for each worker."""
+
+    def __init__(self, ledger: Ledger, task: Task) -> None:
+        self._ledger, self._task = ledger, task
+        self._workers: dict[int, str] = {}
+
+    def draw(self, worker: int) -> Evaluation | None:
+        if worker not in self._workers:
+            self._workers[worker] = self._ledger.register(run="bench", host="here", pid=worker, job=None)
+        claim = self._ledger.claim(self._workers[worker], **LIMITS)
+        if not isinstance(claim, Claim):
+            return None
+        return Evaluation(dict(claim.combination), *self._level_and_cost(claim), claim)
+
+    def end(self, worker: int, evaluation: Evaluation, metric: float) -> None:
+        self._ledger.finish_if_held(evaluation.handle, result=metric, metric=metric, output_dir=None)
+
+    def _level_and_cost(self, claim: Claim) -> tuple[int, float]:
+        """Random search evaluates all at the highest level."""
+        brackets = self._ledger.search.brackets
+        if brackets is None:
+            return len(self._task.levels) - 1, self._task.levels[-1]
+        return claim.level, brackets.cost(brackets.bracket(claim.number), claim.level)
+
+
+@contextmanager
+def dahps(task: Task, strategy: str, seed: int) -> Iterator[Dahps]:
+    brackets = Brackets.of(levels=task.levels, brackets=1 if strategy == "asha" else None)
+    search = Search(space_of(task), strategy, seed=seed, brackets=None if strategy == "random" else brackets)
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # what is compared is not the storage
+    with tempfile.TemporaryDirectory(dir=memory) as folder, Ledger.join(folder, search) as ledger:
+        yield Dahps(ledger, task)
 
 
 def space_of(task: Task) -> SearchSpace:
@@ -46,59 +85,22 @@ def space_of(task: Task) -> SearchSpace:
     return SearchSpace.from_config({"root": root})
 
 
-def search_of(task: Task, space: SearchSpace, strategy: str, seed: int) -> Search:
-    brackets = Brackets.of(levels=task.levels, brackets=1 if strategy == "asha" else None)
-    return Search(space, strategy, seed=seed, brackets=None if strategy == "random" else brackets)
+def named(names: dict[str, str], found: dict[str, dict[str, list[Curve]]]) -> Curves:
+    return {task: {name: curves[key] for name, key in names.items()} for task, curves in found.items()}
 
 
-def curve_of(task: Task, search: Search, folder: str) -> Curve:
-    """One search in simulated time, until the budget is used."""
-    total, chance = BUDGET * task.levels[-1], random.Random(search.seed)
-    incumbent, used = Incumbent(task), 0.0
-
-    def begin(now: float, worker: str, claim: object) -> None:
-        assert isinstance(claim, Claim), claim
-        _, cost = level_and_cost(task, search, claim)
-        heapq.heappush(running, (now + cost, claim.number, claim.attempt, worker, claim))
-
-    with Ledger.join(folder, search) as ledger:
-        running: list[tuple[float, int, int, str, Claim]] = []
-        for number in range(N_WORKERS):
-            worker = ledger.register(run="bench", host="here", pid=number, job=None)
-            begin(0.0, worker, ledger.claim(worker, **LIMITS))
-        while used < total:
-            now, _, _, worker, claim = heapq.heappop(running)
-            level, cost = level_and_cost(task, search, claim)
-            used += cost
-            metric = task.observed(dict(claim.combination), task.levels[level], chance)
-            incumbent.take(used, level, metric, dict(claim.combination))
-            ending = Ending(claim.number, claim.attempt, claim.token, "finished", metric, metric)
-            begin(now, worker, ledger.claim(worker, **LIMITS, after=ending))
-    return incumbent.curve
-
-
-def level_and_cost(task: Task, search: Search, claim: Claim) -> tuple[int, float]:
-    """Random search evaluates all at the highest level."""
-    if search.brackets is None:
-        return len(task.levels) - 1, task.levels[-1]
-    return claim.level, search.brackets.cost(search.brackets.bracket(claim.number), claim.level)
-
-
-def own_curves(task: Task, strategy: str) -> Iterator[Curve]:
-    space = space_of(task)
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # what is compared is not the storage
-    for seed in range(N_SEEDS):
-        with tempfile.TemporaryDirectory(dir=memory) as folder:
-            yield curve_of(task, search_of(task, space, strategy, seed), folder)
-
-
-def peers_curves() -> dict[str, dict[str, list[Curve]]]:
-    """Task -> strategy -> curves; nothing where Optuna cannot be installed."""
-    python = python_with(OPTUNA)
-    if python is None:
-        return {}
-    command = [python, Path(__file__).with_name("regret_optuna.py"), *map(str, (N_SEEDS, N_WORKERS, BUDGET))]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def curves_of_all() -> Curves:
+    """Without the peers that cannot be installed."""
+    parts = [named(OWN, all_curves(dahps, OWN.values()))]
+    for names, script, requirements in PEERS:
+        if python := python_with(requirements):
+            command = [python, Path(__file__).with_name(script)]
+            told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            parts.append(named(names, json.loads(told)))
+    return {
+        task.name: {name: part[task.name][name] for part in parts for name in part[task.name]}
+        for task in tasks()
+    }
 
 
 def resampled(curve: Curve, total: float) -> list[float]:
@@ -109,24 +111,6 @@ def resampled(curve: Curve, total: float) -> list[float]:
             regret = rest.pop(0)[1]
         found.append(regret)
     return found
-
-
-def main() -> int:
-    theirs = peers_curves()
-    panels = {}
-    print(f"{'':<22}  {'':<18}  {'regret at the end':>20}  {'as good as random from':>22}")
-    for task in tasks():
-        total = BUDGET * task.levels[-1]
-        curves = {name: list(own_curves(task, strategy)) for name, strategy in OWN.items()}
-        curves |= {name: theirs[task.name][key] for name, key in OPTUNA_S.items() if task.name in theirs}
-        bands = {name: band([resampled(one, total) for one in found]) for name, found in curves.items()}
-        panels[task.name] = bands
-        aim = bands["DAHPS random"][-1][0]
-        for name, points in bands.items():
-            print_row(task.name, name, points, aim)
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(drawn(panels, "part of all resource", "regret"))
-    return 0
 
 
 def band(curves: list[list[float]]) -> list[tuple[float, float]]:
@@ -143,6 +127,26 @@ def print_row(task: str, name: str, points: list[tuple[float, float]], aim: floa
     if name == "DAHPS HyperBand" and task.startswith("counting"):
         part += f" {verdict(worse_until < LARGEST_PART * N_POINTS)}"
     print(f"{task:<22}  {name:<18}  {f'{regret:.4f} +- {half:.4f}':>20}  {part:>22}", flush=True)
+
+
+def main() -> int:
+    make_table()
+    begun = time.monotonic()
+    found = curves_of_all()
+    panels = {}
+    print(f"{'':<22}  {'':<18}  {'regret at the end':>20}  {'as good as random from':>22}")
+    for task in tasks():
+        total = task.budget * task.levels[-1]
+        bands = {
+            name: band([resampled(one, total) for one in curves]) for name, curves in found[task.name].items()
+        }
+        panels[task.name] = bands
+        for name, points in bands.items():
+            print_row(task.name, name, points, aim=bands["DAHPS random"][-1][0])
+    print(f"{time.monotonic() - begun:.0f} s for all simulations")
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(drawn(panels, "part of all resource", "regret"))
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,16 +1,50 @@
 """The same simulation as `regret.py` with Optuna's pruners, in an environment of its own; prints JSON.
 
 Optuna stops trials and never resumes them: one that is not stopped goes on to its next level at once.
-Arguments: how many seeds, workers, and evaluations at the highest level in all.
 """
 
-import heapq
 import json
-import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import optuna
-from regret_tasks import Incumbent, Task, tasks
+from regret_simulation import Evaluation, all_curves
+from regret_tasks import Task
+
+
+class Study:
+    """A study in memory, with the random sampler."""
+
+    def __init__(self, task: Task, strategy: str, seed: int) -> None:
+        self._task = task
+        sampler = optuna.samplers.RandomSampler(seed=seed)
+        # The pruner draws brackets by the name, which is another one each time unless it is given.
+        self._study = optuna.create_study(
+            study_name=f"{task.name} {seed}", sampler=sampler, pruner=pruner_of(strategy, task)
+        )
+        self._going_on: dict[int, tuple[optuna.Trial, int]] = {}
+
+    def draw(self, worker: int) -> Evaluation:
+        trial, level = self._going_on.pop(worker, None) or (self._new(), 0)
+        cost = self._task.levels[level] - (self._task.levels[level - 1] if level else 0)
+        return Evaluation(trial.params, level, cost, trial)
+
+    def end(self, worker: int, evaluation: Evaluation, metric: float) -> None:
+        _, level, _, trial = evaluation
+        trial.report(metric, self._task.levels[level])
+        if level == len(self._task.levels) - 1:
+            self._study.tell(trial, metric)
+        elif trial.should_prune():
+            self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            self._going_on[worker] = trial, level + 1
+
+    def _new(self) -> optuna.Trial:
+        trial = self._study.ask()
+        for key, values in self._task.values.items():
+            trial.suggest_categorical(key, values)
+        return trial
 
 
 def pruner_of(strategy: str, task: Task) -> optuna.pruners.BasePruner:
@@ -20,55 +54,14 @@ def pruner_of(strategy: str, task: Task) -> optuna.pruners.BasePruner:
     return optuna.pruners.HyperbandPruner(min_resource=least, max_resource=most, reduction_factor=3)
 
 
-def curve_of(task: Task, strategy: str, seed: int, n_workers: int, budget: int) -> list[tuple[float, float]]:
-    study = optuna.create_study(
-        sampler=optuna.samplers.RandomSampler(seed=seed), pruner=pruner_of(strategy, task)
-    )
-    chance, incumbent = random.Random(seed), Incumbent(task)
-    used, count, running = 0.0, 0, []
-
-    def begin(now: float, trial: optuna.Trial, level: int) -> None:
-        nonlocal count
-        count += 1
-        cost = task.levels[level] - (task.levels[level - 1] if level else 0)
-        heapq.heappush(running, (now + cost, count, cost, trial, level))
-
-    def new(now: float) -> None:
-        trial = study.ask()
-        for key, values in task.values.items():
-            trial.suggest_categorical(key, values)
-        begin(now, trial, 0)
-
-    for _ in range(n_workers):
-        new(0.0)
-    while used < budget * task.levels[-1]:
-        now, _, cost, trial, level = heapq.heappop(running)
-        used += cost
-        metric = task.observed(trial.params, task.levels[level], chance)
-        incumbent.take(used, level, metric, trial.params)
-        trial.report(metric, task.levels[level])
-        if level == len(task.levels) - 1:
-            study.tell(trial, metric)
-            new(now)
-        elif trial.should_prune():
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            new(now)
-        else:
-            begin(now, trial, level + 1)
-    return incumbent.curve
+@contextmanager
+def study_of(task: Task, strategy: str, seed: int) -> Iterator[Study]:
+    yield Study(task, strategy, seed)
 
 
 def main() -> int:
-    n_seeds, n_workers, budget = map(int, sys.argv[1:])
     optuna.logging.disable_default_handler()
-    found = {
-        task.name: {
-            strategy: [curve_of(task, strategy, seed, n_workers, budget) for seed in range(n_seeds)]
-            for strategy in ("asha", "hyperband")
-        }
-        for task in tasks()
-    }
-    print(json.dumps(found))
+    print(json.dumps(all_curves(study_of, ("asha", "hyperband"))))
     return 0
 
 

@@ -1,31 +1,38 @@
 """Lines with bands, as SVG, without a library."""
 
 import math
+from collections.abc import Iterable
 
 WIDTH, HEIGHT, MARGIN = 380, 250, 46
-COLOURS = ("#666666", "#1b7837", "#2166ac", "#d6604d", "#e08214", "#762a83")
+COLOURS = ("#666666", "#1b7837", "#2166ac", "#d6604d", "#e08214", "#762a83", "#c51b7d")
 
 Points = list[tuple[float, float]]
 
 
 def drawn(panels: dict[str, dict[str, Points]], x: str, y: str) -> str:
-    """A panel for each name, a line for each name in it: (mean, half of its band) at equal distances."""
-    rows = (len(panels) + 1) // 2
-    names = list(next(iter(panels.values())))
-    height = rows * HEIGHT + 24 * ((len(names) + 2) // 3) + 10
+    """A panel for each name, a line for each name in it: (mean, half of its band) at equal distances.
+
+    The legend takes the place of one more panel.
+    """
+    height = (len(panels) // 2 + 1) * HEIGHT
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {height}" '
         'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
     ]
-    for number, (title, lines) in enumerate(panels.items()):
+    drawings = [_panel(title, lines, x, y) for title, lines in panels.items()]
+    for number, drawing in enumerate([*drawings, _legend(next(iter(panels.values())))]):
         parts.append(f'<g transform="translate({number % 2 * WIDTH},{number // 2 * HEIGHT})">')
-        parts += _panel(title, lines, x, y)
-        parts.append("</g>")
-    for number, name in enumerate(names):
-        left, top = 40 + number % 3 * 240, rows * HEIGHT + 20 + number // 3 * 22
-        parts.append(f'<path d="M{left} {top - 4}h24" stroke="{COLOURS[number]}" stroke-width="2.5"/>')
-        parts.append(f'<text x="{left + 30}" y="{top}">{name}</text>')
+        parts += [*drawing, "</g>"]
     return "\n".join([*parts, "</svg>\n"])
+
+
+def _legend(names: Iterable[str]) -> list[str]:
+    parts = []
+    for number, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
+        top = 48 + 24 * number
+        parts.append(f'<path d="M{MARGIN} {top - 4}h24" stroke="{colour}" stroke-width="2.5"/>')
+        parts.append(f'<text x="{MARGIN + 32}" y="{top}">{name}</text>')
+    return parts
 
 
 def _panel(title: str, lines: dict[str, Points], x: str, y: str) -> list[str]:
@@ -49,7 +56,7 @@ def _panel(title: str, lines: dict[str, Points], x: str, y: str) -> list[str]:
         top = HEIGHT - MARGIN - (HEIGHT - MARGIN - 28) * part
         parts += [label, f'<text x="{MARGIN - 4}" y="{top + 4:.0f}" text-anchor="end">{value:.2g}</text>']
     parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 14}" text-anchor="middle">{x}</text>')
-    parts.append(f'<text x="{MARGIN + 6}" y="40">{y}</text>')
+    parts.append(f'<text x="{WIDTH - 14}" y="40" text-anchor="end">{y}</text>')
     for colour, points in zip(COLOURS, lines.values(), strict=False):
         n = len(points)
         upper = [at(i, value + half, n) for i, (value, half) in enumerate(points)]

@@ -3,11 +3,17 @@
 Nothing here needs more than Python itself, so that other programs' environments can run it as well.
 """
 
+import json
 import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
+from pathlib import Path
+
+#: Of each network of the digits example, the accuracy after each epoch.
+DIGITS = Path(__file__).parents[2] / ".benchmarks" / "digits" / "accuracies.json"
 
 Config = dict[str, float]
 
@@ -19,6 +25,7 @@ class Task:
     Attributes:
         values: Key -> what it can be.
         levels: Of resource.
+        budget: So many evaluations at the highest level can be paid for.
         observed: What an evaluation returns: (config, resource, chance) -> metric.
         regret: How far a config is from the best one, at the highest level and without noise.
     """
@@ -26,6 +33,7 @@ class Task:
     name: str
     values: dict[str, list[float]]
     levels: tuple[int, ...]
+    budget: int
     observed: Callable[[Config, int, random.Random], float]
     regret: Callable[[Config], float]
 
@@ -50,7 +58,7 @@ def counting_ones(n: int) -> Task:
     def regret(config: Config) -> float:
         return 1 - sum(config.values()) / (2 * n)
 
-    return Task(f"counting ones {n}+{n}", values, (9, 27, 81, 243, 729), observed, regret)
+    return Task(f"counting ones {n}+{n}", values, (9, 27, 81, 243, 729), 100, observed, regret)
 
 
 _ALPHA = (1.0, 1.2, 3.0, 3.2)
@@ -97,32 +105,40 @@ def mf_hartmann(n: int) -> Task:
         fidelity = resource / levels[-1]
         return value(tuple(config.values()), fidelity) + chance.gauss(0.0, 0.1 * (1 - fidelity))
 
-    return Task(
-        f"MFHartmann {n}", values, levels, observed, lambda config: value(tuple(config.values()), 1.0) - best
-    )
+    def regret(config: Config) -> float:
+        return value(tuple(config.values()), 1.0) - best
+
+    return Task(f"MFHartmann {n}", values, levels, 100, observed, regret)
 
 
-def tasks() -> list[Task]:
-    """All of them."""
-    return [counting_ones(4), counting_ones(16), mf_hartmann(3), mf_hartmann(6)]
+def digits(curves: list[list[float]]) -> Task:
+    """The example's residual networks, by the table of their accuracies that `regret_digits.py` makes.
 
-
-@dataclass
-class Incumbent:
-    """The best config of the highest level that was seen, and the regret of it as resource is used.
-
-    Attributes:
-        curve: (resource used by all workers, regret), whenever another one becomes the best.
+    There are 64 of them: the budget is so large that random search evaluates half.
     """
+    # In the order of the tree; of each image size, the two crops.
+    values = {
+        "depth": [1, 2],
+        "width": [8, 16],
+        "image_size": [12, 16],
+        "crop": [0, 1],
+        "lr": [0.001, 0.003],
+        "batch_size": [32, 128],
+    }
+    table = dict(zip(product(*values.values()), curves, strict=True))
+    best = max(curve[-1] for curve in curves)
 
-    task: Task
+    def observed(config: Config, resource: int, chance: random.Random) -> float:
+        return 1 - table[tuple(config.values())][resource - 1]
 
-    def __post_init__(self) -> None:
-        self.curve: list[tuple[float, float]] = []
-        self._best = (-1, math.inf)
+    def regret(config: Config) -> float:
+        return best - table[tuple(config.values())][-1]
 
-    def take(self, used: float, level: int, metric: float, config: Config) -> None:
-        """An evaluation has ended."""
-        if level > self._best[0] or (level == self._best[0] and metric < self._best[1]):
-            self._best = (level, metric)
-            self.curve.append((used, self.task.regret(config)))
+    return Task("digits", values, (1, 3, 9), 32, observed, regret)
+
+
+@cache
+def tasks() -> tuple[Task, ...]:
+    """All of them."""
+    counting, hartmann = (counting_ones(4), counting_ones(16)), (mf_hartmann(3), mf_hartmann(6))
+    return *counting, *hartmann, digits(json.loads(DIGITS.read_text()))

@@ -16,7 +16,7 @@ LARGEST_RATIO = 0.5
 
 SWEEPERS = {
     "basic": ["hydra/sweeper=basic", f"hydra.launcher.array_parallelism={N_SLOTS}"],
-    "dahps": ["hydra/sweeper=dahps", f"hydra.sweeper.n_workers={N_SLOTS}"],
+    "dahps": ["hydra/sweeper=dahps", "hydra.sweeper.ledger=ledger", f"hydra.sweeper.n_workers={N_SLOTS}"],
 }
 
 
