@@ -18,7 +18,24 @@ PROCESSES ?= 3
 CHAOS ?=
 DEMO := ../$(BIN)/python train.py -m hydra/sweeper=dahps
 
-.PHONY: help install demo demo-slurm test test-nfs chaos bench bench-own lint slurm slurm-stop clean
+# The first and the second word of an entry, such as 3.13-1.4; the interpreter of a Python's version, if it is here.
+python-in = $(word 1,$(subst -, ,$(1)))
+hydra-in = $(word 2,$(subst -, ,$(1)))
+interpreter = $(firstword $(shell python$(1) -c 'import sys; print(sys.executable)' 2>/dev/null) \
+    $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python))
+# What else is tested, in virtual environments of their own: a Python, and a line of Hydra.
+MATRIX ?= $(foreach entry,3.13-1.4 3.10-1.3 3.12-1.3 3.11-1.4,$(if $(call interpreter,$(call python-in,$(entry))),$(entry)))
+# Without torch, what a line of Hydra or a Python could break; all launchers of Hydra on the newest of both.
+SELECTION := tests/space/test_overrides.py tests/ledger/test_ledger_contract.py tests/core/test_interruption.py \
+    tests/packaging/test_start_up.py tests/sweeper/test_sweep.py
+test-3.13-1.4: SELECTION += tests/sweeper/test_launchers.py tests/sweeper/test_remote_launchers.py \
+    tests/sweeper/test_hydra_suites.py
+HYDRA_1.3 := 'hydra-core==1.3.*' 'hydra-submitit-launcher==1.2.*' 'hydra-joblib-launcher==1.2.*'
+# A version that is no release yet is taken where it is named.
+HYDRA_1.4 := 'hydra-core>=1.4.0rc3,<1.5' $(foreach launcher,submitit joblib,'hydra-$(launcher)-launcher>=1.4.0rc3,<1.5')
+LAUNCHERS_3.13-1.4 := $(foreach launcher,ray rq,'hydra-$(launcher)-launcher>=1.4.0rc3,<1.5')
+
+.PHONY: help install demo demo-slurm test test-matrix test-nfs chaos bench bench-own lint slurm slurm-stop clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -40,6 +57,21 @@ demo-slurm: install ## the same on SLURM: that of `make slurm`, or your own
 test: install ## all tests; those that need SLURM run where sinfo answers
 	$(BIN)/python -m pytest -n $(PROCESSES)
 
+test-matrix: $(MATRIX:%=test-%) ## what other Pythons and lines of Hydra could break, and all launchers of Hydra
+	@echo "Tested: $(MATRIX)"
+
+test-%: .venv-%/installed
+	.venv-$*/bin/python -m pytest -n $(PROCESSES) -m 'not slurm' $(SELECTION)
+
+.PRECIOUS: .venv-%/installed
+.venv-%/installed: pyproject.toml
+	$(call interpreter,$(call python-in,$*)) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check pytest pytest-xdist hypothesis click rich \
+	    $(HYDRA_$(call hydra-in,$*)) $(LAUNCHERS_$*)
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	.venv-$*/bin/python -m pip freeze --exclude-editable | grep -i -E '^(hydra|omegaconf|submitit|ray|rq)'
+	touch $@
+
 test-nfs: install ## the ledger on a real NFS with two client kernels: minutes (Debian, as root)
 	DAHPS_REQUIRE_NFS=1 DAHPS_NFS_LONG=1 $(BIN)/python -m pytest tests/nfs
 
@@ -59,6 +91,7 @@ bench-own: install ## the same without the others, which install 1.6 GB in .benc
 	$(BIN)/python tests/benchmarks/isolation.py
 	$(BIN)/python tests/benchmarks/slurm_empty_trials.py
 	$(BIN)/python tests/benchmarks/utilisation.py --own
+	$(BIN)/python tests/benchmarks/watching.py
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff check
