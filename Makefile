@@ -24,7 +24,7 @@ hydra-in = $(word 2,$(subst -, ,$(1)))
 interpreter = $(firstword $(shell python$(1) -c 'import sys; print(sys.executable)' 2>/dev/null) \
     $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python))
 # What else is tested, in virtual environments of their own: a Python, and a line of Hydra.
-MATRIX ?= $(foreach entry,3.13-1.4 3.10-1.3 3.12-1.3 3.11-1.4,$(if $(call interpreter,$(call python-in,$(entry))),$(entry)))
+MATRIX ?= $(foreach entry,3.13-1.4 3.10-1.3 3.12-1.3,$(if $(call interpreter,$(call python-in,$(entry))),$(entry)))
 # Without torch, what a line of Hydra or a Python could break; all launchers of Hydra on the newest of both.
 SELECTION := tests/space/test_overrides.py tests/ledger/test_ledger_contract.py tests/core/test_interruption.py \
     tests/packaging/test_start_up.py tests/sweeper/test_sweep.py
