@@ -154,7 +154,12 @@ class Claims:
             # Who has waited for the ledger in vain waits no more: what it holds comes back after its lease.
             if not isinstance(error, LedgerUnavailableError):
                 why = f"{type(error).__name__}: its worker ended" if error else self._interruption.reason
-                self._ledger.retire(self.worker, why)
+                try:
+                    self._ledger.retire(self.worker, why)
+                except KeyboardInterrupt:
+                    # The terminal signals all its processes, and a launcher then its own: two are one Ctrl-C.
+                    self._ledger.retire(self.worker, why)
+                    raise
         finally:
             self.heart.stop()
 
