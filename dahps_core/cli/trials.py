@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,6 +21,7 @@ from dahps_core.cli.on_ledger import on_ledger
 from dahps_core.cli.text import table
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import ConfigurationError
+from dahps_core.extras import from_extra
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.rows import AFTER, BEFORE, TrialTable, best_first, strict
 from dahps_core.overrides import shown_overrides
@@ -195,14 +197,12 @@ def _write_parquet(
 ) -> None:
     if output is None:
         raise ConfigurationError("parquet is written to a file", where="trials", mend="Name one: -o FILE")
+    with from_extra("frames"):
+        import_module("pyarrow")
     frame = rows.frame(trials).reset_index()[list(columns)]
     for name in frame.columns:
         frame[name] = _of_one_type(frame[name])
-    try:
-        frame.to_parquet(output, index=False)
-    except ImportError:
-        mend = "Install it: pip install 'dahps[frames]'"
-        raise ConfigurationError("pyarrow is not installed", where="parquet", mend=mend) from None
+    frame.to_parquet(output, index=False)
 
 
 def _of_one_type(column: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from dahps_core.combination import Value
-from dahps_core.errors import ConfigurationError
+from dahps_core.extras import from_extra
 from dahps_core.space import SearchSpace
 from dahps_core.trial import TrialRecord
 
@@ -43,11 +43,8 @@ class TrialTable:
 
     def frame(self, trials: Iterable[TrialRecord]) -> pd.DataFrame:
         """See `Ledger.to_frame`."""
-        try:
+        with from_extra("frames"):
             import pandas as pd
-        except ImportError:
-            mend = "Install it: pip install 'dahps[frames]'"
-            raise ConfigurationError("pandas is not installed", where="a data frame", mend=mend) from None
         columns = [name for name in self.columns if name != "combination"]
         return pd.DataFrame.from_records(list(map(self.row, trials)), columns=columns).set_index("number")
 

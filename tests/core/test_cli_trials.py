@@ -12,6 +12,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas
 import pytest
 
 from dahps_core import Ledger, Search, SearchSpace
@@ -126,8 +127,6 @@ def test_a_key_with_the_name_of_a_column_is_told_apart(tmp_path):
 
 
 def test_parquet_and_a_data_frame_hold_the_same(folder, tmp_path):
-    pandas = pytest.importorskip("pandas")
-    pytest.importorskip("pyarrow")
     dahps("trials", folder, "model=vit", "--format", "parquet", "-o", tmp_path / "trials.parquet")
     read = pandas.read_parquet(tmp_path / "trials.parquet").set_index("number")
     with Ledger.open(folder) as ledger:

@@ -1,6 +1,7 @@
 """Workers that are told to end, by real signals and by a person: what becomes of the trial in hand."""
 
 import ctypes
+import fcntl
 import json
 import multiprocessing
 import os
@@ -60,6 +61,12 @@ def end_in_time(started):
     return 7.0
 
 
+def end_when_asked(started):
+    started.write_text(str(os.getpid()))
+    wait_until((started.parent / "go on").exists, WAIT_S, "the word to go on")
+    return 1.0
+
+
 def break_when_told(started):
     if current_trial().attempt > 1:
         return 7.0
@@ -75,6 +82,7 @@ class Scene:
     def __init__(self, folder, train, *, handlers=(), **options):
         self.folder = folder / "ledger"
         self.started = folder / "started"
+        self.go_on = folder / "go on"
         self.notes = folder / "notes"
         context = multiprocessing.get_context("fork")
         self.worker = context.Process(target=self.work, args=(train, handlers), kwargs=options)
@@ -159,18 +167,11 @@ def test_a_signal_that_another_thread_takes_is_heard(tmp_path):
 
 
 def test_other_signals_end_nothing(tmp_path):
-    go_on = tmp_path / "go on"
-
-    def end_when_asked(started):
-        started.write_text(str(os.getpid()))
-        wait_until(go_on.exists, WAIT_S, "the word to go on")
-        return 1.0
-
     with handled([signal.SIGCONT], heard):
         scene = Scene(tmp_path, end_when_asked, trial_timeout_s=WAIT_S)
     for _ in range(3):
         os.kill(scene.worker.pid, signal.SIGCONT)
-    go_on.touch()
+    scene.go_on.touch()
     assert scene.end() == 0
     assert [trial.state for trial in scene.trials()] == [TrialState.FINISHED] * 3
 
@@ -216,6 +217,23 @@ def test_the_launcher_s_own_handler_comes_last_and_once(tmp_path, isolate):
     assert [trial.state for trial in scene.trials()] == [TrialState.RELEASED]
 
 
+def test_a_second_ctrl_c_does_not_keep_a_trial_from_being_given_back(tmp_path):
+    # A terminal signals the worker, and then its launcher does; here while it waits for its turn to write.
+    scene = Scene(tmp_path, listen_to_nothing)
+    with (scene.folder / "ledger.gate").open("r+b") as gate:
+        fcntl.lockf(gate, fcntl.LOCK_EX)
+        for _ in range(2):
+            os.kill(scene.worker.pid, signal.SIGINT)
+            wait_until(lambda: waits_for_a_lock(scene.worker.pid), WAIT_S, "the worker at the gate")
+    scene.end()
+    assert [trial.state for trial in scene.trials()] == [TrialState.RELEASED]
+
+
+def waits_for_a_lock(pid):
+    with open("/proc/locks") as locks:
+        return any("->" in line and f" {pid} " in line for line in locks)
+
+
 def test_a_person_stops_the_workers_at_once(tmp_path):
     scene = Scene(tmp_path, train_until_told)
     with Ledger.open(scene.folder) as ledger:
@@ -229,17 +247,10 @@ def test_a_person_stops_the_workers_at_once(tmp_path):
 
 
 def test_a_person_stops_the_workers_after_their_trials(tmp_path):
-    go_on = tmp_path / "go on"
-
-    def end_when_asked(started):
-        started.write_text(str(os.getpid()))
-        wait_until(go_on.exists, WAIT_S, "the word to go on")
-        return 1.0
-
     scene = Scene(tmp_path, end_when_asked)
     with Ledger.open(scene.folder) as ledger:
         ledger.stop()
-    go_on.touch()
+    scene.go_on.touch()
     assert scene.end() == 0
     assert [(trial.state, trial.metric) for trial in scene.trials()] == [(TrialState.FINISHED, 1.0)]
 

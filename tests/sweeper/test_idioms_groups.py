@@ -1,7 +1,5 @@
 """Config groups as people write them, and search spaces that are made of configs."""
 
-import importlib.util
-
 import pytest
 
 from tests.sweeper.test_mistakes import assert_told
@@ -95,8 +93,6 @@ def test_structured_configs(project, launcher):
 
 @pytest.mark.parametrize("launcher", [[], LOCAL])
 def test_hydra_zen(project, launcher):
-    if not importlib.util.find_spec("hydra_zen"):
-        pytest.skip("hydra-zen is not installed")
     project.program[-1] = str(project.folder / "zen_app.py")
     heads = "{key: model.heads, values: [2, 4], default: null}"
     tree = f"{{root: {{key: model, values: [vit, resnet], vit: {heads}, default: null}}}}"
