@@ -2,9 +2,9 @@
 
 Alone and watched runs alternate, each on a ledger of its own that holds 10,000 trials from the start.
 Watched means, all at once: `dahps status --watch` every two seconds, `dahps dashboard` polled as its page
-does it, every ten seconds, and `dahps report` once, in the middle. All of these are processes of this
-machine and take their share of its cores; elsewhere only their locks are left. They are not niced: a reader
-that is kept from a core while it reads keeps all writers waiting.
+does it, every ten seconds, and `dahps report` once, in the middle. Who looks does so from another machine than
+the workers': here from a core of its own, the last one, which the workers leave free in all runs. So what
+is measured is what the ledger makes them wait, and not their share of the processors.
 
 Prints the trials a second of each run, and the ratio of the medians, which should be above 0.95. A watcher
 that fails, of a locked database say, ends it.
@@ -15,6 +15,7 @@ Run: python tests/benchmarks/watching.py [--processes 64] [--seconds 40] [--roun
 import argparse
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -39,6 +40,9 @@ SMALLEST_RATIO = 0.95
 STATUS_S = 2.0
 #: As the page of the dashboard does by default.
 POLL_S = 10.0
+
+CORES = sorted(os.sched_getaffinity(0))
+WATCHERS_CORES, WORKERS_CORES = CORES[-1:], CORES[:-1] or CORES
 
 DAHPS = [sys.executable, "-m", "dahps_core"]
 WARMING_S = 8.0
@@ -69,6 +73,7 @@ class Watchers:
             thread.join()
 
     def _start(self, *arguments: str) -> subprocess.Popen:
+        os.sched_setaffinity(0, WATCHERS_CORES)  # of this thread, and so of what it starts
         return subprocess.Popen(
             [*DAHPS, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -120,6 +125,7 @@ def rate(folder: Path, n_processes: int, seconds: float, is_watched: bool) -> fl
     with watchers if is_watched else contextlib.nullcontext():
         if is_watched:
             time.sleep(WARMING_S)  # the watchers' imports are nobody's claims
+        os.sched_setaffinity(0, WORKERS_CORES)
         services = services_of(folder, n_processes, seconds)
     if watchers.complaints:
         raise SystemExit("\n".join(watchers.complaints))
