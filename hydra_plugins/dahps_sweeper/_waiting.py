@@ -14,7 +14,7 @@ from hydra_plugins.dahps_sweeper._watch import Watch
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks at the ledger.
-POLL_S = 2.0
+POLL_S = 1.0
 #: Seconds that the launcher may take to notice that its workers are gone.
 RETURN_GRACE_S = 20.0
 #: Seconds between two questions to a scheduler, which serves all users of its cluster.

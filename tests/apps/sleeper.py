@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 @hydra.main(version_base="1.3", config_path=None)
 def main(config: DictConfig) -> float:
     started = time.monotonic()
-    lasts_s = lengths_s(config.seed, int(config.x) + 1)[-1]
+    lasts_s = config.get("lasts_s") or lengths_s(config.seed, int(config.x) + 1)[-1]
     time.sleep(lasts_s)
     run = {
         "started": started,

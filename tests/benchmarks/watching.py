@@ -2,9 +2,9 @@
 
 Alone and watched runs alternate, each on a ledger of its own that holds 10,000 trials from the start.
 Watched means, all at once: `dahps status --watch` every two seconds, `dahps dashboard` polled as its page
-does it, every ten seconds, and `dahps report` once, in the middle. Who looks does so from another machine than
-the workers': here from a core of its own, the last one, which the workers leave free in all runs. So what
-is measured is what the ledger makes them wait, and not their share of the processors.
+does it, every ten seconds, and `dahps report` once, in the middle. Who looks sits at another machine than the
+workers': here at a core of its own, the last one, which the workers leave free in all runs. So what is
+measured is what the ledger makes them wait, and not their share of the processors.
 
 Prints the trials a second of each run, and the ratio of the medians, which should be above 0.95. A watcher
 that fails, of a locked database say, ends it.
