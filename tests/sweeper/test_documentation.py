@@ -1,17 +1,24 @@
-"""The README's account of the options is that of the real thing, on both lines of Hydra."""
+"""What the pages say of options is what the real thing says, on both lines of Hydra; links lead somewhere."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+SWEEPER = (ROOT / "hydra_plugins/dahps_sweeper/README.md").read_text()
+STRATEGIES = (ROOT / "dahps_core/strategies/README.md").read_text()
+PAGES = [
+    ROOT / "README.md",
+    *(page for top in ("dahps_core", "hydra_plugins") for page in (ROOT / top).rglob("*.md")),
+]
 
 
-def section(title):
-    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+def section(page, title):
+    return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def first_column(text):
@@ -33,13 +40,30 @@ def printed(app):
 
 
 def test_the_defaults_are_those_that_hydra_prints(app):
-    (kept,) = re.findall(r"```yaml\n(# @package hydra.sweeper\n.*?)```", README, re.DOTALL)
+    (kept,) = re.findall(r"```yaml\n(# @package hydra.sweeper\n.*?)```", SWEEPER, re.DOTALL)
     assert kept.strip() == printed(app).strip()
 
 
 def test_each_option_is_explained_once(app):
     options = yaml.safe_load(printed(app))
     strategy = set(options.pop("strategy"))
-    told = first_column(section("Options"))
+    told = first_column(section(SWEEPER, "Options"))
     assert sorted(told) == sorted({*options, "strategy.name"} - {"_target_", "_recursive_"})
-    assert sorted(first_column(section("HyperBand"))) == sorted(strategy - {"name"})
+    assert sorted(first_column(STRATEGIES)) == sorted(strategy - {"name"})
+
+
+def anchors(page):
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_links_of_a_page_lead_somewhere(page):
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if not link.startswith("http"):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link

@@ -1,4 +1,4 @@
-"""The README's recipes for experiment trackers, run as they stand there, in a real search."""
+"""The recipes for experiment trackers, run as they stand there, in a real search."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "hydra_plugins/dahps_sweeper/README.md"
 APP = """
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -32,7 +32,7 @@ if __name__ == "__main__":
 
 
 def recipe(name):
-    section = README.read_text().partition("### Trackers\n")[2].partition("\n## ")[0]
+    section = PAGE.read_text().partition("## Trackers\n")[2].partition("\n## ")[0]
     blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     (found,) = [block for block in blocks if block.startswith(f"# {name}")]
     return textwrap.indent(found, "    ")
