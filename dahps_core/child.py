@@ -25,9 +25,11 @@ from dahps_core.signals import JOB_SIGNALS, heard
 
 #: Seconds in which a signal to the whole job, which ended the child, must reach the worker too.
 SIGNAL_GRACE_S = 2.0
+#: How much of an error is told, in characters: its beginning and its end.
+MOST_TOLD = 100_000
 #: How many bytes of its reports are taken in at once.
 _MOST_AT_ONCE = 2**16
-#: Seconds that a child may take to leave after its answer: libraries flush what they hold at exit.
+#: Seconds that a child may take to leave after its last word: libraries flush what they hold at exit.
 EXIT_GRACE_S = 10.0
 
 
@@ -59,9 +61,10 @@ def answer_of(function: Callable[[], tuple[Value, float | None]]) -> Answer:
 
 def reason(error: BaseException) -> str:
     """Why an attempt failed, for people: the traceback, or the message alone of an error of ours."""
-    return (
-        str(error) if isinstance(error, DahpsError) else "".join(traceback.format_exception(error)).rstrip()
-    )
+    is_ours = isinstance(error, DahpsError)
+    text = str(error) if is_ours else "".join(traceback.format_exception(error)).rstrip()
+    half = MOST_TOLD // 2
+    return text if len(text) <= MOST_TOLD else f"{text[:half]}\n[...]\n{text[-half:]}"
 
 
 class Child:
@@ -91,12 +94,14 @@ class Child:
         self._process = context.Process(target=_run, args=(function, answers, history, reports, os.getpid()))
         sys.stdout.flush()
         sys.stderr.flush()
+        kernel.end_openmp_threads()
         self._process.start()
         answers.close()
         reports.close()
-        # Not `sentinel` where we can: it is a pipe, which processes that the trial left behind hold open.
-        pidfd_open = getattr(os, "pidfd_open", None)
-        self._ended = pidfd_open(self._process.pid) if pidfd_open else os.dup(self._process.sentinel)
+        try:
+            self._ended = os.pidfd_open(self._process.pid or 0)
+        except (AttributeError, OSError):  # not Linux, or one of before 5.3: what a library forks may hide it
+            self._ended = os.dup(self._answers.fileno())
 
     def __enter__(self) -> Child:
         return self
@@ -126,9 +131,10 @@ class Child:
 
     def end(self) -> Answer:
         """How the attempt ended; if it has not, it is killed now."""
+        answer = None
         try:
-            answer = self._received() if self.wait(0) else None
-            if answer:
+            if self.wait(0):
+                answer = self._received()
                 wait([self._ended], EXIT_GRACE_S)
         finally:
             self._leave_nothing()
@@ -177,11 +183,9 @@ class Child:
             self._process.kill()  # it has not made its group yet, or is gone
 
     def _received(self) -> Answer | None:
-        if not self._process.is_alive():
-            self._kill_group()  # processes that it left behind would hold the pipe open
         try:
             return Answer(**json.loads(self._answers.recv_bytes())) if self._answers.poll() else None
-        except EOFError:
+        except (EOFError, OSError):  # it died before, or in the midst of it
             return None
 
     def _death(self) -> Answer:
@@ -212,6 +216,8 @@ def _run(
     os.setpgid(0, 0)
     kernel.die_with(worker)
     _forget_handlers()
+    # Held open in a process that the trial forks, it would hide the trial's death.
+    os.register_at_fork(after_in_child=answers.close)
     if history:
         history.tell(reports)
     answer = answer_of(function)

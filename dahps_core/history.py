@@ -119,5 +119,5 @@ def _heed(word: bytes) -> None:
     refusal = json.loads(word)
     if refusal:
         kind, what, where, mend = refusal
-        error: type[DahpsError] = getattr(errors, kind)
+        error: type[DahpsError] = getattr(errors, kind, LedgerUnavailableError)  # or of a kind within
         raise error(what, where=where, mend=mend)

@@ -118,6 +118,11 @@ class Interruption:
         """Can be read as soon as somebody has told the worker to end, and sometimes when nobody has."""
         return self._readable
 
+    def close(self) -> None:
+        """Give the pipe back: nobody hears any more."""
+        for end in (self._readable, self._writable):
+            os.close(end)
+
     def tell(self, reason: str) -> None:
         """Tell the worker to end; from any thread."""
         self.reason = self.reason or reason

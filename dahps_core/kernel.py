@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+# Of OpenMP's omp.h.
+_OMP_PAUSE_SOFT = 1
 # Of linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -37,13 +39,39 @@ def children() -> set[int]:
 
 
 def kill_strays(spared: set[int]) -> None:
-    """Kill the children of this process but those, and all that they leave behind."""
+    """Kill the children of this process but those, and all that they leave behind.
+
+    What became another user's, as by `sudo`, stays.
+    """
+    spared = set(spared)
     while strays := children() - spared:
         for pid in strays:
-            with suppress(ProcessLookupError):
+            try:
                 os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            except PermissionError:
+                spared.add(pid)
+                continue
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def end_openmp_threads() -> None:
+    """End the threads that GNU's OpenMP keeps for this one, and starts anew when they are needed.
+
+    It would wait for them for ever in a forked process, which has none of them.
+    """
+    for library in _mapped("libgomp"):
+        with suppress(OSError, AttributeError):  # one of before OpenMP 5
+            ctypes.CDLL(library, os.RTLD_NOLOAD).omp_pause_resource_all(_OMP_PAUSE_SOFT)
+
+
+def _mapped(name: str) -> set[str]:
+    """The paths of the libraries of this process that have a name like this."""
+    with suppress(OSError), open("/proc/self/maps", errors="surrogateescape") as maps:
+        return {line.split(maxsplit=5)[5].rstrip("\n") for line in maps if f"/{name}" in line}
+    return set()
 
 
 def is_there(pid: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import closing
 
 from dahps_core.batch import BatchJob
 from dahps_core.claims import Claims
@@ -58,12 +59,12 @@ class Worker:
         )
 
     def work(self) -> Draw:
-        """Work until there is nothing to do; returns why there is not.
+        """Work until there is nothing to do; returns why there is not. To be called once.
 
         Whoever is told to end by a signal gives its trial back, and leaves by SystemExit or as the launcher's
         own handler does.
         """
-        with self._interruption.hearing_signals():
+        with closing(self._interruption), self._interruption.hearing_signals():
             with self._claims:
                 draw = self._work()
             self._leader.end(self._interruption.reason or draw.value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dahps_core.combination import Combination
+from dahps_core.errors import NotALedgerError
 from dahps_core.ledger import prospects
+from dahps_core.ledger.asking import Asking
 from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Transaction
 from dahps_core.ledger.obituaries import NO_SIGN_OF_LIFE
@@ -19,43 +20,6 @@ PASSED_OVER_PER_TRANSACTION = 1000
 #: How a worker is entered that was refused a trial for such a reason; other reasons change nothing. Who is on
 #: probation is not entered as waiting: the others must not rely on it.
 _STATE_AFTER_REFUSAL = {Draw.PAUSED: "waiting", Draw.OUT_OF_TIME: "left", Draw.RETIRED: "left"}
-
-
-@dataclass(frozen=True)
-class Asking:
-    """A worker that asks for a trial, and what it knows of itself and of the others.
-
-    Attributes:
-        worker: Who asks.
-        token: Of the claim that it may get; one for each time that it asks, however often that is repeated.
-        max_trials: How many trials the ledger may hold in all; None: no limit.
-        max_attempts: How often a trial may run, releases not counted.
-        stop_after_failures: With so many failures in this multirun, and no success, the search stops.
-        dead: Workers whose hearts were seen not to beat.
-        alive: Workers whose hearts were seen to beat.
-        time_left_s: Seconds until the worker's job ends; None: unknown.
-        trial_time_s: Seconds that a trial takes; None: as the last finished ones.
-        failing_since: The first trial of the worker's unbroken row of failures; None without one.
-        resume: The worker in whose place this one was started; None without one.
-        obituaries: Dead worker -> why its trial is held for lost.
-        max_resource_total: How much all trials may use at all levels; None: no limit.
-        is_time_up: Whether the worker's multirun has used its time.
-    """
-
-    worker: str
-    token: str
-    max_trials: int | None
-    max_attempts: int
-    stop_after_failures: int | None
-    dead: Collection[str] = field(default=())
-    alive: Collection[str] = field(default=())
-    time_left_s: float | None = None
-    trial_time_s: float | None = None
-    failing_since: int | None = None
-    resume: str | None = None
-    obituaries: Mapping[str, str] = field(default_factory=dict)
-    max_resource_total: float | None = None
-    is_time_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +38,14 @@ class _Outlook:
 
     @classmethod
     def of(cls, transaction: Transaction, bound: BoundSpace, asking: Asking) -> _Outlook:
-        return cls(*transaction.rows("outlook", space=bound.id, worker=asking.worker)[0])
+        found = transaction.row("outlook", space=bound.id, worker=asking.worker)
+        if found is None:
+            raise NotALedgerError(
+                "the ledger is another one than when this worker was entered",
+                where=f"worker {asking.worker}",
+                mend="Its folder was removed and made anew: run the same command again",
+            )
+        return cls(*found)
 
     def may_draw(self, bound: BoundSpace, asking: Asking) -> bool:
         is_allowed = asking.max_trials is None or self.n_drawn < asking.max_trials

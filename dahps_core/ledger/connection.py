@@ -133,10 +133,10 @@ class Database:
         if self._pid != os.getpid():
             return  # it is the parent's
         with self._threads:
-            if self._connection is not None:
-                self._connection.close()
-                _open_connections.discard(self._connection)
-                self._connection = None
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+                _open_connections.discard(connection)
 
     def _locked(self, begin: str, work: Callable[[Transaction], T]) -> T:
         if self._lock_folder:
@@ -191,8 +191,9 @@ class Database:
 
     def _transact(self, begin: str, work: Callable[[Transaction], T]) -> T:
         with self._threads, self._translating_errors(begin):
-            transaction = self._begun(begin)
+            transaction = self._transaction()
             try:
+                transaction.change(begin)
                 done = work(transaction)
                 # Readers may keep a COMMIT waiting: it is repeated, and what was written stays meanwhile.
                 transaction.change("commit")
@@ -202,14 +203,13 @@ class Database:
                 raise
             return done
 
-    def _begun(self, begin: str) -> Transaction:
+    def _transaction(self) -> Transaction:
+        """One that has yet to begin."""
         patience = Patience(self._patience_s, self.path)
         if self._connection is None:
             self._connect(patience)
         assert self._connection
-        transaction = Transaction(self._connection, patience)
-        transaction.change(begin)
-        return transaction
+        return Transaction(self._connection, patience)
 
     def _connect(self, patience: Patience) -> None:
         if self._create and not self._lock_folder:

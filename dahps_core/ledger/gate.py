@@ -92,7 +92,10 @@ class _Turn(threading.Thread, Generic[T]):
 
     def taken(self, is_hopeless: Callable[[], bool]) -> T:
         """What the work returned, as soon as it was done in the queue's order, or now if that is hopeless."""
-        self.start()
+        try:
+            self.start()
+        except RuntimeError:  # too many threads; or the interpreter is at its end, and starts none any more
+            return self._work()
         try:
             while self.is_alive() and not is_hopeless():
                 self.join(PATIENCE_S)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from dahps_core.combination import Value
 from dahps_core.ledger import claiming, opening
+from dahps_core.ledger.asking import Asking
 from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Database, Transaction
 from dahps_core.ledger.ending import end_if_held, report_if_held, storable
@@ -104,10 +105,6 @@ class Ledger(LedgerSteering):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def checkpoint_dir(self, number: int) -> Path:
-        """The folder of a trial's checkpoints, the same for all its attempts; made by who needs it."""
-        return self.folder / "checkpoints" / str(number)
 
     def enter_run(self, run: str, folder: str | None) -> None:
         """Enter a multirun before any of its workers has started: queued ones may be stopped as well."""
@@ -225,7 +222,7 @@ class Ledger(LedgerSteering):
             ClaimLost: That attempt's trial was claimed by another worker; nothing was recorded or claimed.
         """
         token = secrets.token_hex(16)
-        asking = claiming.Asking(
+        asking = Asking(
             worker,
             token,
             max_trials,
@@ -242,7 +239,10 @@ class Ledger(LedgerSteering):
         )
         # A waiting worker asks again and again, so it only reads while nothing has changed.
         is_waiting = worker in self._waiting and after is None
-        answer: Claim | Draw | None = self._poll(asking) if is_waiting else None
+        answer: Claim | Draw | None = None
+        if is_waiting:
+            look = partial(claiming.nothing_to_write, bound=self._bound, asking=asking)
+            answer = self._database.read(look)
         if answer is None:
             asking = replace(asking, obituaries=obituaries(self._database, dead))
         while answer is None:
@@ -251,10 +251,7 @@ class Ledger(LedgerSteering):
         (self._waiting.add if is_to_wait else self._waiting.discard)(worker)
         return answer
 
-    def _poll(self, asking: claiming.Asking) -> Draw | None:
-        return self._database.read(lambda reading: claiming.nothing_to_write(reading, self._bound, asking))
-
-    def _claim_once(self, asking: claiming.Asking, after: Ending | None) -> Claim | Draw | None:
+    def _claim_once(self, asking: Asking, after: Ending | None) -> Claim | Draw | None:
         calls = 0
 
         def serve(transaction: Transaction) -> Claim | Draw | None:

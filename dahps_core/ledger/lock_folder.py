@@ -81,6 +81,7 @@ class LockFolder:
         self._root = root
         self._lock = root / "lock"
         self._create = create
+        self._mark: Path | None = None
 
     @contextmanager
     def held(self, patience: Patience) -> Iterator[Hold]:
@@ -89,14 +90,15 @@ class LockFolder:
         Raises:
             LedgerUnavailableError: It was held by others until the patience ended.
         """
+        self._let_go()  # of what a signal's exception, or the storage, has kept the last call from
         if self._create:
             self._root.mkdir(exist_ok=True)
         token = secrets.token_hex(8)
         prepared = self._root / f"prepared-{token}"
-        mark = self._lock / token
+        mark = self._mark = self._lock / token
         try:
             prepared.mkdir()
-            (prepared / token).write_text(json.dumps(_identity()))
+            (prepared / token).write_text(_identity(token))
             self._acquire(prepared, mark, patience)
             # In this order: a holder that is fenced between the two looks finds an epoch that is over.
             hold = Hold(mark, self._epoch_path(prepared))
@@ -105,8 +107,13 @@ class LockFolder:
             yield hold
         finally:
             shutil.rmtree(prepared, ignore_errors=True)
-            with suppress(OSError):
-                mark.unlink()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        with suppress(OSError):  # the next call tries again
+            if self._mark is not None:
+                self._mark.unlink(missing_ok=True)
+            self._mark = None
 
     def _acquire(self, prepared: Path, mark: Path, patience: Patience) -> None:
         watch = _Watch()
@@ -114,7 +121,10 @@ class LockFolder:
             holder = self._holder()
             if holder and watch.is_stale(holder, newest_database(self._root)):
                 if _renamed(holder, mark):
-                    os.replace(prepared / mark.name, mark)
+                    # Never made anew: another one may have taken it over by now.
+                    with suppress(FileNotFoundError), mark.open("r+") as file:
+                        file.truncate()
+                        file.write(_identity(mark.name))
                     self._fence_and_go_on(prepared, mark)
                     return
             elif patience.has_ended():
@@ -230,9 +240,12 @@ def _stamp(path: Path) -> int | None:
     return None
 
 
-def _identity() -> dict[str, object]:
-    """Who this process is, as far as others of its host can check."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), **_kernel(), "started": _started(os.getpid())}
+def _identity(token: str) -> str:
+    """Who this process is, as far as others of its host can check, and of which mark that is told."""
+    pid = os.getpid()
+    return json.dumps(
+        {"mark": token, "host": socket.gethostname(), "pid": pid, **_kernel(), "started": _started(pid)}
+    )
 
 
 def _kernel() -> dict[str, str | None]:
@@ -251,12 +264,10 @@ def _started(pid: object) -> str | None:
 
 def _is_gone(holder: Path) -> bool:
     """Whether the holder is a process of this host that is seen to have ended."""
-    told = _read(holder)
-    if not told or told.get("host") != socket.gethostname() or told.get("boot") is None:
-        return False
-    if told["boot"] != _kernel()["boot"]:
-        return True
-    return told["pids"] == _kernel()["pids"] and told["started"] != _started(told["pid"])
+    told, here = _read(holder), _kernel()
+    # Who has just taken the lock over has not told yet who it is. A host's name others may have as well.
+    is_of_here = told.get("mark") == holder.name and here["boot"] is not None and here.items() <= told.items()
+    return is_of_here and told.get("started") != _started(told.get("pid"))
 
 
 def _read(holder: Path | None) -> dict[str, object]:

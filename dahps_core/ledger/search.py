@@ -40,8 +40,8 @@ class Search:
     brackets: Brackets | None = None
 
     def __post_init__(self) -> None:
-        _expect_one_of("strategy.name", self.strategy, tuple(STRATEGIES))
-        _expect_one_of("direction", self.direction, DIRECTIONS)
+        expect_one_of("strategy.name", self.strategy, tuple(STRATEGIES))
+        expect_one_of("direction", self.direction, DIRECTIONS)
         if (self.strategy in WITH_LEVELS) != (self.brackets is not None):
             has = "needs levels" if self.brackets is None else "has no levels"
             mend = "Only hyperband and asha have levels: of max_resource, or a list of them"
@@ -68,7 +68,8 @@ class Search:
         ]
 
 
-def _expect_one_of(option: str, value: str, valid: tuple[str, ...]) -> None:
+def expect_one_of(option: str, value: str, valid: tuple[str, ...]) -> None:
+    """Expect that an option is one of the words that it can be; raises ConfigurationError."""
     if value not in valid:
         near = get_close_matches(str(value), valid, n=1)
         mend = f"Did you mean {near[0]!r}?" if near else f"Give one of {', '.join(valid)}"

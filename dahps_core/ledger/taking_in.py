@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from dahps_core import unrecorded
@@ -31,5 +32,6 @@ def take_in(ledger: Ledger, path: Path) -> str:
         return f"{path}: refused: trial #{ending.number} was claimed again since, or is another ledger's"
     except DahpsError as error:
         return str(error)
-    path.rename(path.with_name(unrecorded.RECORDED_NAME))
+    with suppress(OSError):  # whoever takes it in once more changes nothing
+        path.rename(path.with_name(unrecorded.RECORDED_NAME))
     return f"{path}: trial #{ending.number} {ending.outcome}, recorded"

@@ -16,9 +16,6 @@ from dahps_core.ranks.place import in_place
 from dahps_core.ranks.records import trial_of
 from dahps_core.signals import JOB_SIGNALS, handled, heard
 
-#: How much of an error the leader is told, in characters: its end, where the reason stands.
-_TOLD = 1_000_000
-
 #: Makes a trial ready, and returns what evaluates it.
 Prepare = Callable[[Trial], Callable[[], Any]]
 
@@ -63,8 +60,7 @@ class _Follower:
             # What is told of an attempt that has ended here already comes too late.
             if order["do"] == "start":
                 answer = self._attempt(trial_of(order["trial"]), order["port"])
-                error = answer.error and answer.error[-_TOLD:]
-                self._channel.send({"outcome": answer.outcome, "error": error})
+                self._channel.send({"outcome": answer.outcome, "error": answer.error})
         return str(order["reason"])
 
     def _order(self) -> Message:

@@ -1,3 +1,4 @@
+import errno
 import faulthandler
 import os
 import random
@@ -5,8 +6,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,8 @@ import pytest
 
 from dahps_core.child import Child
 from tests.support import wait_until
+
+NOBODY = 65534
 
 
 def segfault():
@@ -62,6 +67,38 @@ def test_whatever_ends_an_attempt_is_told_and_spares_the_worker(function, words)
     )
 
 
+@pytest.fixture
+def old_kernel(monkeypatch):
+    """Linux before 5.3, or in a container that lets no new system calls through."""
+
+    def refuse(pid):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+
+
+@pytest.mark.parametrize(
+    ("function", "outcome"), [(killed, "died"), (fail, "failed"), (lambda: (1, 1), "finished")]
+)
+def test_an_attempt_s_end_is_seen_on_an_old_kernel(old_kernel, function, outcome):
+    def with_a_process_of_its_own():
+        if os.fork() == 0:
+            signal.pause()
+        return function()
+
+    assert answer_of(with_a_process_of_its_own).outcome == outcome
+
+
+def test_of_an_error_that_holds_all_the_data_beginning_and_end_are_told():
+    def fail_with_the_data():
+        raise ValueError("x" * 10_000_000 + " is no batch")
+
+    error = answer_of(fail_with_the_data).error
+    assert len(error) < 200_000
+    assert error.startswith("Traceback")
+    assert error.endswith("xxx is no batch")
+
+
 def test_a_result_larger_than_a_pipe_arrives_whole():
     result = {f"metric {number}": 1.0 for number in range(100_000)}
     assert answer_of(lambda: (result, 1.0)).result == result
@@ -84,6 +121,67 @@ def test_processes_left_behind_neither_hold_the_worker_nor_survive(how, end, tmp
 
     answer_of(leave_one_behind)
     assert not processes_with(str(mark))
+
+
+def test_a_process_left_behind_does_not_hide_a_death_in_the_midst_of_the_answer(tmp_path):
+    lived_on = tmp_path / "lived on"
+    is_there = get_context("fork").Event()
+
+    def die_in_the_midst():
+        if os.fork() == 0:
+            os.setsid()  # a group of its own, which is not killed with the trial's
+            is_there.set()
+            time.sleep(20)
+            lived_on.touch()
+            os._exit(0)
+        is_there.wait()
+        Connection._send = send_half
+        return None, None
+
+    def send_half(self, data):
+        os.write(self.fileno(), bytes(data)[:6])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert answer_of(die_in_the_midst).outcome == "died"
+    assert not lived_on.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user, and root again")
+def test_what_a_trial_leaves_behind_as_another_user_is_let_be(tmp_path):
+    pid_file = tmp_path / "pid"
+
+    def leave_one_behind_as_root():
+        os.setresuid(0, 0, 0)
+        subprocess.Popen(["sh", "-c", 'setsid sh -c \'echo $$ >"$0"; exec sleep 600\' "$0" &', pid_file])
+        wait_until(lambda: pid_file.exists() and pid_file.read_text(), 30, "the process to be left behind")
+        return 1.0, 1.0
+
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        assert answer_of(leave_one_behind_as_root).result == 1.0
+    finally:
+        os.setresuid(0, 0, 0)
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+
+OPENMP = """
+import torch
+from dahps_core.child import Child
+
+def compute():
+    return float(torch.ones(1_000_000).exp().sum()), None
+
+torch.set_num_threads(4)
+compute()
+with Child(compute) as child:
+    assert child.wait(20), "it waits for threads that it does not have"
+    assert child.end().result > 0
+compute()
+"""
+
+
+def test_a_trial_uses_openmp_s_threads_after_its_worker_did():
+    subprocess.run([sys.executable, "-c", OPENMP], check=True, timeout=60)
 
 
 def processes_with(word):

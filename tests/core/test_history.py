@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import signal
+import time
 
 import pytest
 
@@ -13,6 +14,7 @@ from dahps_core import Ledger, Search, SearchSpace, current_trial, unrecorded
 from dahps_core.child import Child
 from dahps_core.errors import ClaimLost, ConfigurationError, LedgerUnavailableError, MetricError
 from dahps_core.history import History
+from dahps_core.ledger.lock_folder import LockTakenOver
 from dahps_core.trial import Claim, Ending, Report
 from dahps_core.worker import Job, Worker, WorkerOptions
 from tests.support import wait_until
@@ -156,6 +158,17 @@ def test_whoever_lost_its_claim_can_save_no_checkpoint(tmp_path, isolate):
     assert os.listdir(tmp_path / "checkpoints" / "0") == ["checkpoint.pt"]
 
 
+def test_the_ledger_s_refusal_reaches_the_trial_whatever_its_kind():
+    def refuse(reports):
+        raise LockTakenOver("the lock was taken over")
+
+    history = History(refuse)
+    with Child(history.flush, history) as child:
+        while not child.wait(60):
+            pass
+        assert child.end().error == "the lock was taken over."
+
+
 def test_a_history_that_cannot_be_recorded_is_kept_beside_the_output(tmp_path):
     folder, away = tmp_path / "ledger", tmp_path / "away"
     ledger = Ledger.join(folder, SEARCH, patience_s=0.2)
@@ -205,6 +218,7 @@ def test_a_child_that_reports_without_end_does_not_hold_its_worker(tmp_path):
 def test_a_child_that_closes_all_that_it_has_is_waited_for(tmp_path):
     def close_all():
         os.closerange(3, 100)
+        time.sleep(0.2)  # the worker sees that before it sees the end
         os._exit(3)
 
     with Child(close_all, History(lambda reports: None)) as child:

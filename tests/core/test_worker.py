@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dahps_core import Ledger, Search, SearchSpace, current_trial, unrecorded
-from dahps_core.errors import ConfigurationError, LedgerUnavailableError
+from dahps_core.errors import ConfigurationError, LedgerUnavailableError, NotALedgerError
 from dahps_core.trial import Claim, Draw, TrialState
 from dahps_core.worker import Job, Worker, WorkerOptions
 from tests.support import wait_until
@@ -194,6 +194,30 @@ def test_an_idle_worker_takes_over_from_one_that_dies(tmp_path):
     second.join(30)
     assert ledger.counts()[TrialState.FINISHED] == 3
     assert [trial.attempts for trial in ledger.trials()] == [1, 1, 2]
+
+
+def test_workers_that_have_ended_hold_nothing_open(tmp_path):
+    def work_once(n_trials):
+        with Ledger.join(tmp_path, SEARCH) as ledger:
+            Worker(ledger, "run", evaluate_x, WorkerOptions(**{**OPTIONS, "max_trials": n_trials})).work()
+        return len(os.listdir("/proc/self/fd"))
+
+    assert work_once(1) == work_once(2) == work_once(3)
+
+
+def test_a_worker_tells_that_its_ledger_is_another_one_now(tmp_path):
+    folder, output = tmp_path / "ledger", tmp_path / "output"
+
+    def remove_and_make_anew(trial):
+        def evaluate():
+            folder.rename(tmp_path / "old")
+            Ledger.join(folder, SEARCH).close()
+
+        return Job(evaluate, str(output))
+
+    with pytest.raises(NotALedgerError, match="another one than when this worker was entered"):
+        work(folder, remove_and_make_anew)
+    assert Ledger.open(folder).n_drawn == 0
 
 
 @pytest.mark.parametrize(

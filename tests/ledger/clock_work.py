@@ -1,6 +1,7 @@
 """A worker on a host whose clock may be wrong: `python clock_work.py FOLDER LOCKING NOTES NAME [HOW]`.
 
-HOW is "by_the_wall_clock" for one that judges others as nobody should, or "age" to tell what it would see.
+HOW is "by_the_wall_clock" for one that judges others as nobody should, "age" to tell what it would see, or
+"status" for a person who looks at the search.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from ledger_support import grid
 
 from dahps_core.batch import BatchJob
+from dahps_core.cli import main
 from dahps_core.heartbeat import FOLDER_NAME, Heart, Observer
 from dahps_core.ledger import Ledger
 from dahps_core.run_clock import RunClock
@@ -41,6 +43,11 @@ def work(folder, locking, notes, name):
 
     options = WorkerOptions(None, 3, None, heartbeat_s=HEARTBEAT_S, lease_s=LEASE_S, isolate=True)
     Worker(Ledger.join(folder, SEARCH, locking=locking), "run", prepare, options, BatchJob(name)).work()
+
+
+def status(folder, *_):
+    """What a person is told on this host."""
+    main(["status", str(folder), "--json"])
 
 
 def run_time(folder, *_):

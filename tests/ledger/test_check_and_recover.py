@@ -203,6 +203,15 @@ class TestTakingIn:
         assert "nothing" in capsys.readouterr().out
         assert list(breaches(folder)) == []
 
+    def test_a_file_that_cannot_be_renamed_may_be_taken_in_again(self, tmp_path, capsys):
+        (tmp_path / unrecorded.RECORDED_NAME / "in the way").mkdir(parents=True)
+        with Ledger.join(tmp_path / "ledger", grid("a")) as ledger:
+            path = unrecorded.write(tmp_path, ending_of(claimed(ledger, register(ledger))), ledger.folder)
+            for _ in range(2):
+                assert main(["recover", str(ledger.folder), str(path)]) == 0
+                assert "trial #0 finished, recorded" in capsys.readouterr().out
+            assert ledger.best().metric == 0.5
+
     def test_the_word_of_who_lost_its_claim_does_not_count(self, tmp_path, capsys):
         with Ledger.join(tmp_path / "ledger", grid("a")) as ledger:
             silent, other = register(ledger), register(ledger)

@@ -230,6 +230,17 @@ def test_and_would_see_a_heartbeat_of_now_a_day_away(scene_of, clock, expected):
     assert abs(float(age) - expected) < ABOUT_S, complaints
 
 
+@pytest.mark.parametrize("clock", ["yesterday", "tomorrow"])
+def test_a_person_on_a_host_whose_clock_is_wrong_sees_that_a_worker_lives(scene_of, clock):
+    scene = scene_of()
+    scene.start("honest")
+    scene.wait_until(lambda: scene.has_started(0), "a worker")
+    shown, complaints = scene.start(clock, "status").communicate(timeout=WAIT_S)
+    [worker] = json.loads(shown)["present"]
+    assert not worker["is_silent"], complaints
+    assert worker["silent_s"] < ABOUT_S
+
+
 def test_a_multirun_s_time_is_the_storage_s_whatever_the_hosts_clocks_say(scene_of):
     scene = scene_of()
     told = []

@@ -223,9 +223,10 @@ class TestWhatIsNoLedger:
 
     def test_a_file_in_place_of_the_folder(self, tmp_path):
         (tmp_path / "file").touch()
-        for folder in (tmp_path / "file", tmp_path / "file" / "ledger"):
-            with pytest.raises(LedgerUnavailableError, match=r"File exists|Not a directory"):
-                Ledger.join(folder, grid("a"))
+        with pytest.raises(NotALedgerError, match="it is a file"):
+            Ledger.join(tmp_path / "file", grid("a"))
+        with pytest.raises(LedgerUnavailableError, match="Not a directory"):
+            Ledger.join(tmp_path / "file" / "ledger", grid("a"))
 
     def test_a_folder_in_place_of_the_file(self, folder):
         (folder / "ledger.db").mkdir(parents=True)

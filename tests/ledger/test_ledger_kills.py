@@ -243,8 +243,9 @@ def finish_the_search(folder, dead):
         worker = register(ledger, run="the next")
         if cancelled := [trial.number for trial in ledger.trials() if trial.state is TrialState.CANCELLED]:
             ledger.retry(*cancelled)
-        while isinstance(draw := ask(ledger, worker, max_attempts=9, dead=dead), Claim):
-            finish(ledger, draw)
+        ending = None
+        while isinstance(draw := ask(ledger, worker, max_attempts=9, dead=dead, after=ending), Claim):
+            ending = ending_of(draw)
         assert draw is Draw.EXHAUSTED
         trials = list(ledger.trials())
         assert {trial.state for trial in trials} == {TrialState.FINISHED}

@@ -187,6 +187,22 @@ def test_a_gate_that_nobody_opens_costs_time_only(processes, ledger, impatient_g
         assert held.wait(WAIT_S)
 
 
+@pytest.fixture
+def no_more_threads():
+    """As at the end of the interpreter, where atexit's functions run."""
+    before = threading.stack_size(2**46)
+    yield
+    threading.stack_size(before)
+
+
+def test_who_can_start_no_thread_to_queue_writes_without(processes, ledger, no_more_threads):
+    held, let_go, path = processes.Event(), processes.Event(), ledger.folder / "ledger.gate"
+    with running(processes, hold_the_gate, [(path, held, let_go)]):
+        assert held.wait(WAIT_S)
+        finish(ledger, claimed(ledger, register(ledger)))
+        let_go.set()
+
+
 def test_a_commit_waits_for_readers_and_is_not_undone(ledger, folder):
     worker = register(ledger)
     reader = sqlite3.connect(folder / "ledger.db", isolation_level=None)

@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
+import socket
 import threading
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from dahps_core.errors import LedgerUnavailableError, LockingChangedError
 from dahps_core.ledger import FILE_NAME, Ledger, lock_folder
 from dahps_core.ledger.lock_folder import LockFolder, LockTakenOver
 from dahps_core.ledger.patience import Patience
+from tests.support import state_of, wait_until
 
 WAIT_S = 60
 
@@ -71,17 +74,28 @@ def test_many_processes_count_under_it(root):
     assert (root / "epoch-1" / "counter").read_text() == "400"
 
 
-def test_a_holder_of_this_host_that_was_killed_is_taken_over_at_once(root, lock):
+def be_killed_inside(lock):
     child = os.fork()
     if child == 0:
         with held(lock):
             os._exit(0)
     os.waitpid(child, 0)
+
+
+def test_a_holder_of_this_host_that_was_killed_is_taken_over_at_once(root, lock):
+    be_killed_inside(lock)
     with held(lock, patience_s=1) as hold:  # far less than it takes to hold another host's for dead
         assert hold.path.parent.name == "epoch-2"
 
 
-@pytest.mark.parametrize("told", [{}, {"host": "elsewhere", "pid": 1, "boot": "b"}, "no JSON", ["a list"]])
+def of_another_machine(host):
+    return {"mark": "somebody", "host": host, "pid": 1, "boot": "b", "pids": "p", "started": "1"}
+
+
+NAMESAKE = of_another_machine(socket.gethostname())
+
+
+@pytest.mark.parametrize("told", [{}, of_another_machine("elsewhere"), NAMESAKE, "no JSON", ["a list"]])
 def test_a_holder_of_another_host_is_given_its_time(root, lock, monkeypatch, told):
     with held(lock):
         pass
@@ -91,6 +105,54 @@ def test_a_holder_of_another_host_is_given_its_time(root, lock, monkeypatch, tol
     monkeypatch.setattr(lock_folder, "STALE_S", 0.1)
     with held(lock) as hold:
         assert hold.path.parent.name == "epoch-2"
+
+
+@pytest.fixture
+def slow_heir(root, lock):
+    """A process that took the lock over from one that was killed, and was stopped at that moment."""
+    be_killed_inside(lock)
+    heir = multiprocessing.get_context("fork").Process(target=take_over_slowly, args=(root,))
+    heir.start()
+    wait_until(lambda: state_of(heir.pid) == "T", WAIT_S, "the heir's stop")
+    yield heir
+    heir.kill()
+
+
+def take_over_slowly(root):
+    renamed = lock_folder._renamed
+
+    def stop_when_renamed(path, name):
+        is_done = renamed(path, name)
+        if is_done and path.parent.name == "lock":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return is_done
+
+    lock_folder._renamed = stop_when_renamed
+    try:
+        with held(LockFolder(root, create=False)):
+            pass
+    except LockTakenOver:
+        os._exit(3)
+
+
+def test_who_has_just_taken_over_is_not_held_for_the_one_that_was_killed(root, lock, slow_heir):
+    with pytest.raises(LedgerUnavailableError, match="held by others"):
+        held(lock, patience_s=0.2).__enter__()
+    os.kill(slow_heir.pid, signal.SIGCONT)
+    slow_heir.join(WAIT_S)
+    assert slow_heir.exitcode == 0
+    with held(lock) as hold:
+        assert hold.path.parent.name == "epoch-2"
+
+
+def test_who_is_taken_over_before_it_has_signed_does_not_come_back(lock, slow_heir, monkeypatch):
+    monkeypatch.setattr(lock_folder, "STALE_S", 0.05)
+    with held(lock) as hold:
+        os.kill(slow_heir.pid, signal.SIGCONT)
+        slow_heir.join(WAIT_S)
+        assert slow_heir.exitcode == 3
+        hold.confirm()
+        assert hold.path.exists()
 
 
 def test_a_holder_that_was_taken_over_is_told(root, lock, monkeypatch):

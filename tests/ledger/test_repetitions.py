@@ -18,8 +18,8 @@ OUTCOMES = st.sampled_from(["failed", "released", "running"]) | st.one_of(
 )
 
 
-def best_of_model(values, repetitions, direction, outcomes):
-    """(number, metrics) of the best, by looking at all; None without one."""
+def ranked_by_model(values, repetitions, direction, outcomes):
+    """(number, metrics) of the combinations, the best first, by looking at all."""
     sign = 1 if direction == "minimize" else -1
     found = []
     for combination in range(len(values)):
@@ -34,7 +34,7 @@ def best_of_model(values, repetitions, direction, outcomes):
         if not math.isnan(mean):
             best = min(metrics, key=lambda number: (sign * metrics[number], number))
             found.append((sign * mean, sign * metrics[best], best, list(metrics.values())))
-    return min(found)[2:] if found else None
+    return [one[2:] for one in sorted(found)]
 
 
 @settings(max_examples=30, deadline=None)
@@ -52,12 +52,29 @@ def test_the_best_mean_is_that_of_a_model(values, data, repetitions, direction):
         for claim, outcome in zip(claims, outcomes, strict=True):
             end(ledger, claim, outcome)
         best = ledger.best()
-        expected = best_of_model(values, repetitions, direction, outcomes)
-        assert (best and best.number) == (expected and expected[0])
-        if expected:
-            assert best.average == Average.of(expected[1]) or math.isnan(best.average.std)
+        ranked = ranked_by_model(values, repetitions, direction, outcomes)
+        assert (best and best.number) == (ranked[0][0] if ranked else None)
+        for n_best in (0, 1, 2, n_trials):
+            kept = {number // repetitions for number, _ in ranked[:n_best]}
+            beyond = [
+                number
+                for number in finished_for_good(repetitions, outcomes, is_any=n_best == 0)
+                if number // repetitions not in kept
+            ]
+            assert ledger.finished_beyond_best(range(n_trials), n_best) == beyond
+        if ranked:
+            assert best.average == Average.of(ranked[0][1]) or math.isnan(best.average.std)
             assert best.value == best.average.mean
             assert best.metric == record(ledger, best.number).metric
+
+
+def finished_for_good(repetitions, outcomes, is_any):
+    """The trials that finished, of combinations that nothing can be added to."""
+    for number, outcome in enumerate(outcomes):
+        first = number - number % repetitions
+        is_over = is_any or not {"released", "running"} & set(outcomes[first : first + repetitions])
+        if is_over and outcome not in ("failed", "released", "running"):
+            yield number
 
 
 def end(ledger, claim, outcome):
