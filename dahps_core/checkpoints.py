@@ -84,7 +84,8 @@ def remove_unkept(ledger: Ledger, keep: int | None) -> None:
 
     Args:
         ledger: Whose checkpoints.
-        keep: Of so many of the best trials they are kept; None: of all.
+        keep: Of so many of the best trials they are kept, or of the best combinations, where each is
+            repeated; None: of all.
     """
     if keep is None:
         return

@@ -28,7 +28,8 @@ class DahpsError(Exception):
         self.mend = mend
         place = f"{where}: " if where else ""
         advice = f". {mend}" if mend else ""
-        super().__init__(f"{place}{what}{advice}.")
+        end = "" if advice.endswith("?") else "."
+        super().__init__(f"{place}{what}{advice}{end}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions are rebuilt from `args` when they cross a process; ours take keywords.

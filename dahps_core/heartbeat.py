@@ -25,15 +25,20 @@ def _beat_file(folder: Path, worker: str) -> Path:
     return folder / FOLDER_NAME / worker
 
 
-def silent_for_s(folder: Path, worker: str) -> float | None:
-    """Seconds since a worker's last beat; None if it has no heart that can be read.
+def silent_for_s(folder: Path, worker: str, now_s: float) -> float | None:
+    """Seconds from a worker's last beat until now; None if it has no heart that can be read.
 
-    For people to see: two hosts' clocks are compared, so nothing may be decided by it.
+    For people to see: what a single look tells, nothing may be decided by.
+
+    Args:
+        folder: The ledger's.
+        worker: The worker's id.
+        now_s: By the clock that has stamped the beat: `storage_time`.
     """
-    try:
-        return max(0.0, time.time() - _beat_file(folder, worker).stat().st_mtime)
-    except OSError:
-        return None
+    with suppress(OSError):
+        stamp = fresh_stamp(_beat_file(folder, worker))
+        return None if stamp is None else max(0.0, now_s - stamp / 1e9)
+    return None
 
 
 class Heart:

@@ -11,6 +11,19 @@ from dahps_core.ledger.storage import fresh_stamp, refused
 FOLDER_NAME = "runs"
 
 
+def file_of_run(folder: Path, run: str) -> Path:
+    """A file of a multirun's own in the ledger's folder; its name is the batch system's, or the user's."""
+    return folder / FOLDER_NAME / sha256(run.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def began_at(folder: Path, run: str) -> float | None:
+    """When the clock of a multirun began to go, in seconds by the storage's clock; None if it does not go."""
+    with suppress(OSError):
+        stamp = fresh_stamp(file_of_run(folder, run))
+        return None if stamp is None else stamp / 1e9
+    return None
+
+
 class RunClock:
     """The clock of one multirun: it goes from when the first of its workers began.
 
@@ -20,8 +33,7 @@ class RunClock:
     """
 
     def __init__(self, folder: Path, run: str) -> None:
-        # Its name is the batch system's, or the user's.
-        self._beginning = folder / FOLDER_NAME / sha256(run.encode(errors="surrogateescape")).hexdigest()[:16]
+        self._beginning = file_of_run(folder, run)
 
     def start(self) -> None:
         """Let the clock go, unless it does.

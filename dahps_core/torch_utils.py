@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch.distributed as dist
 
+if dist.is_available():
+    # The group that there is when this is imported is its functions' default, for good. Imported later, as
+    # DistributedDataParallel does, it would keep the group's threads past destroy_process_group, and PyTorch
+    # aborts a process whose interpreter has ended before them.
+    import torch.distributed.nn.functional  # noqa: F401
+
 from dahps_core.batch import BatchJob
 from dahps_core.errors import ConfigurationError
 

@@ -27,6 +27,10 @@ class TrialState(str, Enum):
     CANCELLED = "cancelled"  #: by a person; never run, unless a person asks for it again
 
 
+#: What a person can have run again.
+MAY_BE_RETRIED = frozenset({TrialState.FAILED, TrialState.LOST, TrialState.CANCELLED})
+
+
 class Draw(Enum):
     """What a worker that asked for a trial is told when it gets none."""
 

@@ -30,7 +30,8 @@ class WorkerOptions:
         stop_after: How many reports come before that at least.
         max_time_s: So long after its first worker began a multirun begins no trial; None: no limit.
         max_resource_total: How much all trials may use at all levels, in all; None: no limit.
-        keep_checkpoints: Of how many of the best finished trials checkpoints are kept; None: of all.
+        keep_checkpoints: Of how many of the best finished trials checkpoints are kept, or of the best
+            combinations, where each is repeated; None: of all.
     """
 
     max_trials: int | None

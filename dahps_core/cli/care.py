@@ -28,7 +28,7 @@ def check(ledger: str) -> None:
 
 @click.command()
 @ledger_argument
-@click.argument("places", metavar="[PATH]...", type=click.Path(path_type=Path), nargs=-1)
+@click.argument("places", metavar="[PATH]...", type=click.Path(exists=True, path_type=Path), nargs=-1)
 @click.option(
     "--into",
     metavar="FOLDER",

@@ -11,8 +11,8 @@ from click.shell_completion import get_completion_class
 def completion(shell: str) -> None:
     """Print what makes a shell complete commands, options and folders.
 
-    In ~/.bashrc: eval "$(dahps completion bash)"; in ~/.zshrc the same with zsh; for fish: dahps completion
-    fish > ~/.config/fish/completions/dahps.fish
+    In ~/.bashrc: eval "$(dahps completion bash)"; in ~/.zshrc the same with zsh, after compinit; for fish:
+    dahps completion fish > ~/.config/fish/completions/dahps.fish
     """
     found = get_completion_class(shell)
     assert found is not None

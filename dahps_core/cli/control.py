@@ -11,13 +11,12 @@ from dahps_core.cli.on_ledger import on_ledger
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import Ledger
 from dahps_core.overrides import shown_overrides
-from dahps_core.trial import TrialState
+from dahps_core.trial import MAY_BE_RETRIED, TrialState
 
 _SAID = {
     TrialState.RUNNING: "it was running: its worker ends it at its next heartbeat",
     TrialState.CANCELLED: "it was already",
 }
-_MAY_BE_RETRIED = {TrialState.FAILED, TrialState.LOST, TrialState.CANCELLED}
 
 
 @click.command()
@@ -93,7 +92,7 @@ def enqueue(ledger: Ledger, words: tuple[str, ...]) -> None:
         state = "queued" if is_queued else f"{trial.state.value} already, and not run twice"
         which = f" (repetition {trial.repetition})" if ledger.space.repetitions > 1 else ""
         print(f"trial #{trial.number} is {state}: {shown_overrides(trial.combination)}{which}")
-    if came_to_nothing := [trial.number for trial in trials if trial.state in _MAY_BE_RETRIED]:
+    if came_to_nothing := [trial.number for trial in trials if trial.state in MAY_BE_RETRIED]:
         print(f"run again with: {_command('retry', ledger, *came_to_nothing)}")
     _tell_if_nobody_works(ledger)
 

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from dahps_core.cli.troubles import Nobody, troubles
 from dahps_core.heartbeat import silent_for_s
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.rows import row
-from dahps_core.ledger.watching import End, PresentWorker
+from dahps_core.ledger.storage import storage_time
+from dahps_core.ledger.watching import PresentWorker
 from dahps_core.pace import per_hour
+from dahps_core.run_clock import began_at
+from dahps_core.run_limits import RunLimits, limits_of, newest_limits
 from dahps_core.trial import TrialRecord
-
-#: Seconds without a beat after which a worker is told to be silent; workers judge by their own lease.
-SILENT_S = 120.0
-
-#: So many ends of a host, or of all, can tell of a trouble.
-_ENOUGH = 3
 
 
 def overview(ledger: Ledger) -> dict[str, Any]:
     """All of it, as JSON's values, NaN and infinities aside; times in seconds."""
     search = ledger.search
-    best, ends, counts = ledger.best(), ledger.last_ends(), ledger.counts()
-    present = [_worker(ledger, worker) for worker in ledger.present_workers()]
+    best, ends, n_drawn = ledger.best(), ledger.last_ends(), ledger.n_drawn
+    now_s = storage_time(ledger.folder)
+    present, limits = _workers(ledger, now_s)
+    alive = [worker for worker in present if not worker["is_silent"]]
+    newest = None if alive else newest_limits(ledger.folder)
+    bounding = {limits[worker["run"]] for worker in alive} or {newest[1] if newest else RunLimits()}
+    left, n_open, limit = _left(ledger, bounding)
     pace = per_hour(end.ended_at for end in ends if end.error is None)
-    left = search.space.n_trials - sum(
-        n for state, n in counts.items() if state.value in ("finished", "cancelled")
-    )
+    is_paused = ledger.is_paused()
+    goes_on = not is_paused and not all(worker["is_stopped"] for worker in alive)
+    nobody = None if alive or not left else Nobody(left, limit, newest and ledger.run(newest[0]))
     return {
         "ledger": str(ledger.folder),
         "strategy": search.strategy,
@@ -37,58 +39,78 @@ def overview(ledger: Ledger) -> dict[str, Any]:
         "metric": search.metric,
         "space_size": search.space.size,
         "repetitions": search.space.repetitions,
-        "drawn": ledger.n_drawn,
-        "trials": {state.value: count for state, count in counts.items()},
+        "max_trials": limit.max_trials,
+        "drawn": n_drawn,
+        "left": left,
+        "total": max(left, n_drawn - n_open + left),
+        "trials": {state.value: count for state, count in ledger.counts().items()},
         "levels": [vars(rung) for rung in ledger.rungs()],
-        "paused": ledger.is_paused(),
+        "paused": is_paused,
         "workers": ledger.worker_counts(),
         "finished_per_hour": pace,
-        "seconds_left": 3600 * max(0, left) / pace if pace and not search.brackets else None,
+        "seconds_left": 3600 * left / pace if pace and goes_on and not search.brackets else None,
+        "max_time_left_s": _time_left_s(
+            ledger, {worker["run"]: limits[worker["run"]] for worker in alive}, now_s
+        ),
         "present": present,
-        "troubles": list(_troubles(ends, present, left)),
+        "troubles": list(troubles(ledger, ends, present, nobody)),
         "best": _best(best) if best else None,
     }
+
+
+def _workers(ledger: Ledger, now_s: float) -> tuple[list[dict[str, Any]], dict[str, RunLimits]]:
+    """The workers that are there or are missed, those that are missed first; and what bounds their multiruns.
+
+    Who is silent and runs nothing has died, and nobody misses it.
+    """
+    workers = ledger.present_workers()
+    limits = {run: limits_of(ledger.folder, run) for run in {worker.record.run for worker in workers}}
+    told = [_worker(ledger, worker, now_s, limits) for worker in workers]
+    present = [worker for worker in told if not worker["is_silent"] or worker["trial"] is not None]
+    return sorted(present, key=lambda worker: not worker["is_silent"]), limits
+
+
+def _left(ledger: Ledger, limits: Collection[RunLimits]) -> tuple[int, int, RunLimits]:
+    """How many trials are not over, how many of them were drawn, and by which limits: those with the most."""
+
+    def remaining(limit: RunLimits, max_trials: int | None) -> int:
+        return ledger.remaining(max_trials, limit.max_attempts, limit.max_resource_total)
+
+    left = {limit: remaining(limit, limit.max_trials) for limit in limits}
+    most = max(left, key=left.__getitem__)
+    return left[most], remaining(most, 0), most
+
+
+def _time_left_s(ledger: Ledger, alive: Mapping[str, RunLimits], now_s: float) -> float | None:
+    """Seconds until the last of the multiruns begins no trial any more; None if one of them always does."""
+    left = [0.0]
+    for run, limit in alive.items():
+        began = began_at(ledger.folder, run)
+        if limit.max_time_s is None or began is None:
+            return None
+        left.append(began + limit.max_time_s - now_s)
+    return max(left) if alive else None
 
 
 def _best(trial: TrialRecord) -> dict[str, Any]:
     return row(trial) | ({"average": vars(trial.average)} if trial.average else {})
 
 
-def _worker(ledger: Ledger, worker: PresentWorker) -> dict[str, Any]:
+def _worker(
+    ledger: Ledger, worker: PresentWorker, now_s: float, limits: Mapping[str, RunLimits]
+) -> dict[str, Any]:
     record = worker.record
-    silent_s = silent_for_s(ledger.folder, record.id)
+    silent_s = silent_for_s(ledger.folder, record.id, now_s)
     return {
         "id": record.id,
+        "run": record.run,
         "host": record.host,
         "pid": record.pid,
         "job": record.job,
         "state": record.state,
         "trial": worker.trial,
         "started_at": record.started_at,
+        "is_stopped": worker.is_stopped,
         "silent_s": silent_s,
-        "is_silent": silent_s is None or silent_s > SILENT_S,
+        "is_silent": silent_s is None or silent_s > limits[record.run].lease_s,
     }
-
-
-def _troubles(ends: Sequence[End], present: Sequence[dict[str, Any]], left: int) -> Iterator[str]:
-    errors = Counter(end.error for end in ends if end.error is not None)
-    n_failed = sum(errors.values())
-    if n_failed >= _ENOUGH and 5 * n_failed >= len(ends):
-        error, count = errors.most_common(1)[0]
-        yield f"{n_failed} of the last {len(ends)} ends were failures, {count} of them: {error}"
-    yield from _failing_hosts(ends)
-    n_silent = sum(worker["is_silent"] for worker in present)
-    if n_silent and n_silent < len(present):
-        yield f"{n_silent} of {len(present)} workers are silent"
-    elif left > 0 and n_silent == len(present):
-        yield "no worker is alive, and not all of the space has run: a new multirun on this ledger goes on"
-
-
-def _failing_hosts(ends: Sequence[End]) -> Iterator[str]:
-    by_host: dict[str, list[bool]] = defaultdict(list)
-    for end in ends:
-        by_host[end.host].append(end.error is not None)
-    if any(not all(failures) for failures in by_host.values()):
-        for host, failures in by_host.items():
-            if len(failures) >= _ENOUGH and all(failures):
-                yield f"{host}: its last {len(failures)} trials failed, those of other hosts did not all"

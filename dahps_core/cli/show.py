@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from dahps_core.cli.on_ledger import on_ledger
-from dahps_core.cli.text import table
+from dahps_core.cli.text import drawable, table
 from dahps_core.errors import ConfigurationError, OverrideError
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.run_commands import RunCommand, command_of
@@ -19,9 +19,10 @@ from dahps_core.ledger.watching import AttemptRecord
 from dahps_core.overrides import printable, shown_overrides, to_overrides
 from dahps_core.pace import shown_duration
 from dahps_core.space.keys import bare
-from dahps_core.trial import TrialRecord
+from dahps_core.trial import MAY_BE_RETRIED, TrialRecord
 
 _BARS = "▁▂▃▄▅▆▇█"
+_PLAIN_BARS = "_.-~=+*#"
 #: So many steps of a history are drawn.
 _WIDTH = 60
 
@@ -35,8 +36,9 @@ def show(ledger: Ledger, number: int) -> None:
     attempts = ledger.attempts(number)
     for name, text in _rows(ledger, trial):
         print(f"{name:12}{text}".rstrip())
-    if attempts and (command := command_of(ledger.folder, attempts[-1].run)):
-        print(f"{'run alone':12}{_alone(command, trial)}")
+    if attempts:
+        command = command_of(ledger.folder, attempts[-1].run)
+        print(f"{'run alone':12}{_alone(command, trial) if command else _in_the_search(ledger, trial)}")
     print(*_attempt_lines(attempts), sep="\n")
     print(*_history_lines(ledger.history(number)), sep="\n", end="")
     print(*_file_lines(ledger, number, attempts), sep="\n")
@@ -101,6 +103,14 @@ def _alone(command: RunCommand, trial: TrialRecord) -> str:
     return f"cd {_quoted(command.cwd)} && {' '.join(map(_quoted, words))}"
 
 
+def _in_the_search(ledger: Ledger, trial: TrialRecord) -> str:
+    """What there is to say where no command runs the trial alone: a script draws its trials itself."""
+    if trial.state not in MAY_BE_RETRIED:
+        return "no command is known: a script draws its trials from the ledger"
+    retry = shlex.join(["dahps", "retry", str(ledger.folder), str(trial.number)])
+    return f"no command is known; it runs before all new trials, after: {retry}"
+
+
 def _to_paste(trial: TrialRecord) -> str:
     """The overrides, each quoted for a shell that reads them as one line."""
     try:
@@ -149,7 +159,8 @@ def _history_lines(history: Sequence[tuple[int, int, float]]) -> Iterator[str]:
     lowest, highest = min(finite, default=0.0), max(finite, default=0.0)
     yield ""
     yield f"{'history':12}{_sparkline(metrics, lowest, highest)}"
-    yield f"{'':12}{len(steps)} steps: first {metrics[0]}, last {metrics[-1]}, from {lowest} to {highest}"
+    first, last = metrics[0], metrics[-1]
+    yield f"{'':12}{len(steps)} steps: first {first:.6g}, last {last:.6g}, from {lowest:.6g} to {highest:.6g}"
     yield ""
 
 
@@ -158,8 +169,9 @@ def _sparkline(metrics: Sequence[float], lowest: float, highest: float) -> str:
     width = min(_WIDTH, len(metrics))
     drawn = [metrics[len(metrics) * place // width] for place in range(width)]
     step = (highest / 2 - lowest / 2) / (len(_BARS) - 1) or 1.0  # halves: no difference of two is infinite
+    bars = drawable(_BARS, _PLAIN_BARS)
     return "".join(
-        _BARS[round((metric / 2 - lowest / 2) / step)] if math.isfinite(metric) else " " for metric in drawn
+        bars[round((metric / 2 - lowest / 2) / step)] if math.isfinite(metric) else " " for metric in drawn
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import click
 
 from dahps_core.cli.combinations import typed
+from dahps_core.cli.text import folded
+from dahps_core.cli.yaml_file import read_yaml
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import FILE_NAME, Ledger
 from dahps_core.overrides import printable
@@ -37,7 +39,9 @@ def space(config: str, depth: int, width: int) -> None:
     for key, value in found.common.items():
         print(f"{printable(key)}={printable(typed(value))} in all of them")
     for line in _drawn(found.root, width, depth):
-        print(line)
+        text = line.lstrip()
+        indent = " " * (len(line) - len(text))
+        print(indent + f"\n{indent}  ".join(folded(text, len(indent) + 2)))
 
 
 def read_space(config: str) -> SearchSpace:
@@ -53,22 +57,16 @@ def read_space(config: str) -> SearchSpace:
             raise ConfigurationError("there is no ledger here", where=config, mend=mend)
         with Ledger.open(config) as ledger:
             return ledger.search.space
-    tree = _from_file(Path(config)) if os.path.exists(config) else _from_module(config)
+    tree = read_yaml(Path(config)) if os.path.exists(config) else _from_module(config)
     if isinstance(tree, SearchSpace):
         return tree
     if not isinstance(tree, Mapping):
         raise ConfigurationError("a search space is a mapping", where=config)
+    if "defaults" in tree:
+        mend = "Draw what it writes: python APP --cfg hydra --resolve -p hydra.sweeper.search > FILE"
+        raise ConfigurationError("Hydra composes it, by a defaults list", where=config, mend=mend)
     is_whole = "root" in tree or not {"key", "values"} & set(tree)
     return SearchSpace.from_config(tree if is_whole else {"root": tree})
-
-
-def _from_file(path: Path) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"it is no YAML: {error}", where=str(path)) from error
 
 
 def _from_module(name: str) -> Any:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
 from dahps_core.cli.on_ledger import on_ledger
 from dahps_core.cli.overview import overview
-from dahps_core.cli.text import table
+from dahps_core.cli.text import drawable, folded, table
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.rows import strict
 from dahps_core.overrides import printable, shown_overrides
 from dahps_core.pace import shown_duration
 from dahps_core.trial import Average
 
-#: So many workers are shown to people; `--json` tells all.
+#: So many workers are shown to people at most, and at least where a terminal is low; `--json` tells all.
 _WORKERS_SHOWN = 30
+_FEW_WORKERS = 3
 
 
 @click.command()
@@ -39,8 +40,10 @@ _WORKERS_SHOWN = 30
 def status(ledger: Ledger, is_for_programs: bool, watch: float | None) -> None:
     """How far the search is, who works on it, what is wrong, and its best trial.
 
-    It only reads, and keeps no worker waiting. Rates and the expected end are those of the last hour. How
-    long a worker is silent is judged by this host's clock.
+    It only reads, and keeps no worker waiting. Rates and the expected end are those of the last hour. What is
+    left is what the multiruns with live workers may run, or else the last one. A worker is silent that has
+    given no sign of life for its lease: by the storage's clock, which takes a temporary file in LEDGER, or by
+    this host's where you may not write.
     """
     if watch is None:
         print(_told(ledger, is_for_programs))
@@ -62,64 +65,93 @@ def _live(ledger: Ledger, every_s: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+    # Without redirection: it hides how wide the terminal is, and what it can show.
+    console = Console(highlight=False)
+    with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         while True:
             live.update(Text(_told(ledger, is_for_programs=False), overflow="fold"), refresh=True)
             time.sleep(every_s)
 
 
-def _lines(known: dict[str, Any]) -> Iterator[str]:
-    for name, text in _rows(known):  # whole, however long: a path that is cut is of no use
-        yield f"{name:8}{printable(text)}".rstrip()
-    if known["present"]:
-        yield ""
-        yield from table(
-            ["host", "process", "job", "trial", "last beat", "state"],
-            (_worker_cells(worker) for worker in known["present"][:_WORKERS_SHOWN]),
-        )
-        if (n_more := len(known["present"]) - _WORKERS_SHOWN) > 0:
-            yield f"and {n_more} more"
-    if known["troubles"]:
-        yield ""
-        yield from (f"! {printable(trouble)}" for trouble in known["troubles"])
+def _lines(known: dict[str, Any]) -> list[str]:
+    lines = []
+    for trouble in known["troubles"]:
+        first, *more = folded(printable(trouble), 2)
+        lines += [f"! {first}", *(f"  {line}" for line in more)]
+    lines += [""] * bool(lines)
+    lines += [f"{name:8}{printable(text)}".rstrip() for name, text in _rows(known)]
+    return [*lines, *_worker_lines(known["present"], len(lines))]
+
+
+def _worker_lines(workers: Sequence[dict[str, Any]], n_above: int) -> Iterator[str]:
+    """As many workers as fit a terminal's height, so that what is wrong, at its top, stays in sight."""
+    if not workers:
+        return
+    n_fitting = shutil.get_terminal_size().lines - n_above - 4 if sys.stdout.isatty() else _WORKERS_SHOWN
+    n_shown = min(_WORKERS_SHOWN, max(_FEW_WORKERS, n_fitting))
+    yield ""
+    titles = ["host", "process", "job", "trial", "last beat", "state"]
+    yield from table(titles, map(_worker_cells, workers[:n_shown]))
+    if len(workers) > n_shown:
+        yield f"and {len(workers) - n_shown} more"
 
 
 def _rows(known: dict[str, Any]) -> Iterator[tuple[str, str]]:
     repetitions = f" x {known['repetitions']} repetitions" if known["repetitions"] > 1 else ""
     yield "ledger", known["ledger"]
-    yield "search", f"{known['strategy']}, seed {known['seed']}, {known['direction']}"
+    yield "search", f"{known['strategy']}, seed {known['seed']}, {known['direction']} {known['metric'] or ''}"
     yield "space", f"{known['space_size']:,} combinations{repetitions}, {known['drawn']:,} trials drawn"
+    if known["max_trials"] is not None:
+        yield "budget", f"{known['max_trials']:,} trials"
     if sys.stdout.isatty():
         yield "", _bar(known)
-    yield "trials", _listed(known["trials"])
+    yield "trials", ", ".join([*_listed(known["trials"]), f"{known['left']:,} left to run"])
     if known["levels"]:
         yield "levels", _shown_levels(known["levels"])
-    yield "workers", _listed(known["workers"])
-    if known["finished_per_hour"] is not None:
+    yield "workers", _shown_workers(known)
+    if known["finished_per_hour"] is not None and _anybody_lives(known):
         yield "pace", _shown_pace(known)
     best = known["best"]
     yield "best", "none yet" if best is None else _shown_best(best)
     if best is not None:
-        yield "", shown_overrides(best["combination"])
+        yield from (("", line) for line in folded(shown_overrides(best["combination"]), 8))
         yield "", best["output_dir"] or ""
-    if known["paused"]:
-        yield "paused", shlex.join(["dahps", "resume", known["ledger"]]) + " goes on"
 
 
 def _bar(known: dict[str, Any]) -> str:
     width = max(10, min(72, shutil.get_terminal_size().columns - 20))
-    total = max(1, known["space_size"] * known["repetitions"])
-    n_finished, n_running = known["trials"]["finished"], known["trials"]["running"]
-    filled = width * min(n_finished, total) // total
+    total, n_running = max(1, known["total"]), known["trials"]["running"]
+    n_over = total - known["left"]
+    filled = width * n_over // total
     running = min(width - filled, -(-width * n_running // total))
-    return f"{'█' * filled}{'▒' * running}{'░' * (width - filled - running)} {n_finished / total:.1%}"
+    signs = drawable("█▒░", "#+.")
+    counts = filled, running, width - filled - running
+    bar = "".join(sign * count for sign, count in zip(signs, counts, strict=True))
+    return f"{bar} {n_over / total:.1%}"
 
 
 def _shown_pace(known: dict[str, Any]) -> str:
     per_hour = known["finished_per_hour"]
     pace = f"{per_hour:,.{0 if per_hour >= 100 else 1}f} trials finished an hour"
-    left = known["seconds_left"]
-    return pace if left is None else f"{pace}, the whole space in {shown_duration(left)}"
+    if (left := known["seconds_left"]) is not None:
+        pace += f", what is left in {shown_duration(left)}"
+    if (left := known["max_time_left_s"]) is not None:
+        pace += f"; max_time is over in {shown_duration(left)}"
+    return pace
+
+
+def _shown_workers(known: dict[str, Any]) -> str:
+    there = Counter(_state(worker) for worker in known["present"])
+    gone = sum(known["workers"].values()) - there.total()
+    return ", ".join([*_listed(there), *([f"{gone:,} gone"] if gone else [])]) or "none yet"
+
+
+def _anybody_lives(known: dict[str, Any]) -> bool:
+    return not all(worker["is_silent"] for worker in known["present"])
+
+
+def _state(worker: dict[str, Any]) -> str:
+    return "silent" if worker["is_silent"] else str(worker["state"])
 
 
 def _worker_cells(worker: dict[str, Any]) -> list[str]:
@@ -130,7 +162,7 @@ def _worker_cells(worker: dict[str, Any]) -> list[str]:
         worker["job"] or "",
         "" if worker["trial"] is None else f"#{worker['trial']}",
         "none" if silent is None else f"{shown_duration(silent)} ago",
-        "silent" if worker["is_silent"] else worker["state"],
+        _state(worker),
     ]
 
 
@@ -148,5 +180,5 @@ def _shown_levels(levels: list[dict[str, Any]]) -> str:
     )
 
 
-def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {state}" for state, count in counts.items())
+def _listed(counts: Mapping[str, int]) -> list[str]:
+    return [f"{count:,} {state}" for state, count in counts.items() if count]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
@@ -10,11 +13,42 @@ from dahps_core.overrides import printable
 #: So many rows decide how wide the columns are; a wider cell that comes later moves those right of it.
 _MEASURED = 1000
 
+#: No text is folded to less.
+_NARROWEST = 20
+
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A line for the titles and for each row, of which no more than a page is held in memory."""
+    """A line for the titles and for each row, of which no more than a page is held in memory.
+
+    On a terminal, where the last cell does not fit, it goes on below itself.
+    """
     printed = ([printable(cell) for cell in row] for row in chain([titles], rows))
     first = list(islice(printed, _MEASURED))
     widths = [max(len(row[column]) for row in first) for column in range(len(titles))]
-    for row in chain(first, printed):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    for *cells, last in chain(first, printed):
+        start = "".join(f"{cell.ljust(width)}  " for cell, width in zip(cells, widths, strict=False))
+        for line in folded(last, len(start)):
+            yield f"{start}{line}".rstrip()
+            start = " " * len(start)
+
+
+def folded(text: str, indent: int) -> list[str]:
+    """The lines of a text that is indented so far: between words where a terminal would break it in them."""
+    width = shutil.get_terminal_size().columns - indent
+    if not sys.stdout.isatty() or width < _NARROWEST:
+        return [text]
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def drawable(signs: str, plain: str) -> str:
+    """The signs, or plain ones where the terminal's encoding lacks them."""
+    try:
+        signs.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return plain
+    return signs
+
+
+def fits(line: str) -> bool:
+    """Whether a terminal has room for a line; what is no terminal has."""
+    return not sys.stdout.isatty() or len(line) <= shutil.get_terminal_size().columns

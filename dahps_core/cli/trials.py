@@ -18,7 +18,7 @@ import click
 from dahps_core.cli.combinations import typed
 from dahps_core.cli.filters import accepts
 from dahps_core.cli.on_ledger import on_ledger
-from dahps_core.cli.text import table
+from dahps_core.cli.text import fits, table
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import ConfigurationError
 from dahps_core.extras import from_extra
@@ -62,9 +62,9 @@ def trials(
     """Trials, a row each; those alone that have all of these values (KEY=a,b: one of them).
 
     Each key of the space is a column, blank where a trial's branch does not decide it; one that has another
-    column's name is combination.KEY. A table writes values as overrides are written; csv and parquet text as
-    it is and the rest as JSON; json has the combination in one. Times are seconds since the epoch, but in a
-    table.
+    column's name is combination.KEY. Where a terminal has no room for so many, the combination is one. A
+    table writes values as overrides are written; csv and parquet text as it is and the rest as JSON; json has
+    the combination in one. Times are seconds since the epoch, but in a table.
     """
     spaces = ledger.spaces()
     rows = TrialTable(spaces)
@@ -89,8 +89,11 @@ def trials(
 @on_ledger
 @click.option("-k", "n_best", type=click.IntRange(min=1), default=5, help="how many (default: 5)")
 def best(ledger: Ledger, n_best: int) -> None:
-    """The best trials, the best one first: NaN never wins; where there are levels, the highest one counts."""
-    found = islice(best_first(ledger.trials(), ledger.search.direction), n_best)
+    """The best trials, the best one first: NaN never wins; where there are levels, the highest one counts.
+
+    Where combinations are repeated, those with the best mean, each by its best repetition.
+    """
+    found = ledger.best_by_mean(n_best) if ledger.is_by_mean else _best_trials(ledger, n_best)
     titles = [
         "trial",
         "metric",
@@ -101,11 +104,15 @@ def best(ledger: Ledger, n_best: int) -> None:
     print(*table(titles, (_best_cells(trial) for trial in found)), sep="\n")
 
 
+def _best_trials(ledger: Ledger, n_best: int) -> Iterator[TrialRecord]:
+    return islice(best_first(ledger.trials(), ledger.search.direction), n_best)
+
+
 def _best_cells(trial: TrialRecord) -> list[str]:
     metric = trial.metrics[max(trial.metrics)] if trial.metrics else trial.metric
     level = [] if trial.resource is None else [str(trial.resource)]
     overrides = shown_overrides(trial.combination)
-    return [f"#{trial.number}", str(metric), *level, trial.output_dir or "", overrides]
+    return [f"#{trial.number}", str(trial.average or metric), *level, trial.output_dir or "", overrides]
 
 
 def _shown_of(values: dict[str, Value], columns: Sequence[str]) -> dict[str, Any]:
@@ -121,7 +128,8 @@ def _chosen_columns(rows: TrialTable, columns: str | None, style: str, *, has_le
             return [*BEFORE, "combination", *AFTER]
         if style != "table":
             return [name for name in rows.columns if name != "combination"]
-        return [name for name in _FOR_PEOPLE if has_levels or name != "resource"] + list(rows.keys)
+        known = [name for name in _FOR_PEOPLE if has_levels or name != "resource"]
+        return [*known, *rows.keys] if fits("  ".join([*known, *rows.keys])) else [*known, "combination"]
     chosen = columns.split(",")
     for name in chosen:
         _refuse_unknown(rows, name)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
+from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from dahps_core.errors import ConfigurationError
@@ -14,7 +15,12 @@ from dahps_core.extras import from_extra
 
 LOOPBACK = "127.0.0.1"
 
-_REFUSAL = b'{"reason": "The ledger is only read here; the commands of dahps write to it."}'
+#: What a browser calls this machine that has typed one of its own addresses. The page of another site, whose
+#: name was made to mean this address, calls it by that name.
+_OWN_NAMES = {LOOPBACK, "localhost", "::1"}
+
+_ONLY_READ = b'{"reason": "The ledger is only read here; the commands of dahps write to it."}'
+_NOT_HERE = b'{"reason": "This is for this machine alone, at 127.0.0.1 or localhost."}'
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -42,7 +48,7 @@ def make_dashboard(folder: Path | str, port: int) -> WSGIServer:
         from optuna_dashboard import wsgi
     from dahps_core.dashboard.storage import LedgerStorage
 
-    application = read_only(wsgi(LedgerStorage(folder)))
+    application = guarded(wsgi(LedgerStorage(folder)))
     try:
         return make_server(LOOPBACK, port, application, server_class=_Server, handler_class=_Quiet)
     except (OSError, OverflowError) as error:
@@ -51,18 +57,33 @@ def make_dashboard(folder: Path | str, port: int) -> WSGIServer:
         raise ConfigurationError(f"port {port}: {reason}", where="--port", mend=mend) from error
 
 
-def read_only(application: Any) -> Callable[..., Iterable[bytes]]:
-    """The application without what would write: notes, names, new studies."""
+def guarded(application: Any) -> Callable[..., Iterable[bytes]]:
+    """The application for this machine alone, without what would write: notes, names, new studies."""
 
     def answer(environment: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environment["REQUEST_METHOD"] in ("GET", "HEAD"):
+        refusal = _refusal(environment)
+        if refusal is None:
             answered: Iterable[bytes] = application(environment, start_response)
             return answered
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(_REFUSAL)))]
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(refusal)))]
         start_response("403 Forbidden", headers)
-        return [_REFUSAL]
+        return [refusal]
 
     return answer
+
+
+def _refusal(environment: dict[str, Any]) -> bytes | None:
+    if _name(environment.get("HTTP_HOST", "")) not in _OWN_NAMES:
+        return _NOT_HERE
+    return None if environment["REQUEST_METHOD"] in ("GET", "HEAD") else _ONLY_READ
+
+
+def _name(host: str) -> str | None:
+    """The name in a Host header, whatever its port: a tunnel's differs."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
 
 def addresses(port: int) -> list[str]:

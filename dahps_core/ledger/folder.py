@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from dahps_core.errors import ConfigurationError, LedgerDamagedError, LockingChangedError
-from dahps_core.ledger.storage import refused
+from dahps_core.ledger.storage import not_a_ledger, refused
 
 #: The database; with `locking=folder` a folder, which has it somewhere inside.
 FILE_NAME = "ledger.db"
@@ -17,9 +17,11 @@ Locking: TypeAlias = Literal["fcntl", "folder"]
 
 
 def possible(folder: Path | str) -> Path:
-    """The path, if a system can have it."""
+    """The path, if a folder can have it."""
     if "\0" in str(folder):
         raise ConfigurationError("no path has a NUL in it", where=repr(str(folder)))
+    if os.path.isfile(folder):
+        raise not_a_ledger(Path(folder), "it is a file, and a ledger is a folder")
     return Path(folder)
 
 

@@ -497,10 +497,11 @@ LEFT JOIN worker ON worker.id = coalesce(trial.worker, last.worker)
 WHERE number IN (SELECT value FROM json_each(:numbers)) ORDER BY number;
 
 -- name: present_workers
--- Who works or waits, as far as they say, and which trial they run.
-SELECT id, run, host, pid, job, log, worker.state, worker.started_at, worker.ended_at, trial.number AS trial
-FROM worker LEFT JOIN trial ON trial.worker = worker.id AND trial.state = 'running'
-WHERE worker.state <> 'left' ORDER BY worker.started_at, id;
+-- Who works or waits, as far as they say, which trial they run, and whether a person ended their multirun's workers.
+SELECT worker.id, run, host, pid, job, log, worker.state, worker.started_at, worker.ended_at, trial.number AS trial,
+       is_stopped
+FROM worker JOIN run ON run.id = worker.run LEFT JOIN trial ON trial.worker = worker.id AND trial.state = 'running'
+WHERE worker.state <> 'left' ORDER BY worker.started_at, worker.id;
 
 -- name: last_ends
 -- How the last trials ended, the latest first, among the newest ones; of an error the end says what went wrong.
@@ -560,6 +561,15 @@ ORDER BY metric DESC, number LIMIT :limit OFFSET :offset;
 SELECT other.number, other.metric FROM trial AS one JOIN trial AS other
   ON other.digest = one.digest AND other.repetition / :repetitions = one.repetition / :repetitions
 WHERE one.number = :number AND other.state = 'finished' ORDER BY other.number;
+
+-- name: finished_of_repeated
+-- Those among some trials that are finished, and whose combination's repetitions have all ended, unless any will do.
+SELECT number FROM trial AS one WHERE state = 'finished' AND number IN (SELECT value FROM json_each(:numbers))
+  AND (:is_any OR :repetitions = (
+    SELECT count(*) FROM trial AS other
+    WHERE other.digest = one.digest AND other.repetition / :repetitions = one.repetition / :repetitions
+      AND other.state NOT IN ('running', 'released', 'queued')
+  ));
 
 -- name: finished_among
 -- Those among some trials that are finished at a level.

@@ -9,10 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dahps_core.ledger import claiming, notices, reading, surveying, watching
+from dahps_core.ledger import claiming, notices, reading, repetitions, surveying, watching
 from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Database, Parameter
-from dahps_core.ledger.repetitions import best_mean
 from dahps_core.ledger.rows import TrialTable
 from dahps_core.ledger.search import Search
 from dahps_core.overrides import shown_overrides
@@ -41,6 +40,10 @@ class LedgerReader:
     def close(self) -> None:
         """Give the connection back."""
         self._database.close()
+
+    def checkpoint_dir(self, number: int) -> Path:
+        """The folder of a trial's checkpoints, the same for all its attempts; made by who needs it."""
+        return self.folder / "checkpoints" / str(number)
 
     def is_held(self, claim: Claim) -> bool:
         """Whether a write in the claim's name would be accepted now."""
@@ -157,9 +160,18 @@ class LedgerReader:
         Otherwise, where the search has repetitions, the best one of the combination with the best mean over
         them, with its `average`. A combination counts when all its repetitions have ended.
         """
-        is_by_mean = self.search.space.repetitions > 1 and not self.search.brackets
-        find = best_mean if is_by_mean else reading.best
-        return self._database.read(partial(find, search=self.search))
+        if self.is_by_mean:
+            return next(iter(self.best_by_mean(1)), None)
+        return self._database.read(partial(reading.best, search=self.search))
+
+    @property
+    def is_by_mean(self) -> bool:
+        """Whether the best combination is the one with the best mean over its repetitions."""
+        return repetitions.is_by_mean(self.search)
+
+    def best_by_mean(self, n_best: int) -> list[TrialRecord]:
+        """The best repetitions of so many combinations, those with the best means, as of `best`."""
+        return self._database.read(partial(repetitions.best_by_mean, search=self.search, n_best=n_best))
 
     def rungs(self) -> list[reading.RungRecord]:
         """The levels of the strategy, from the lowest on; none if it has none."""
@@ -167,10 +179,12 @@ class LedgerReader:
         return self._database.read(partial(reading.rungs, brackets=brackets)) if brackets else []
 
     def finished_beyond_best(self, numbers: Collection[int], n_best: int) -> list[int]:
-        """Those among some trials that are finished for good, and not among so many of the best."""
-        return self._database.read(
-            lambda transaction: reading.finished_beyond_best(transaction, self.search, numbers, n_best)
-        )
+        """Those among some trials that are finished for good, and not among so many of the best.
+
+        Where `best` goes by the mean of repetitions, not among those of so many of the best combinations.
+        """
+        find = repetitions.finished_beyond_best_means if self.is_by_mean else reading.finished_beyond_best
+        return self._database.read(partial(find, search=self.search, numbers=numbers, n_best=n_best))
 
     def workers(self, run: str) -> list[reading.WorkerRecord]:
         """The workers of a multirun, in the order of their coming."""

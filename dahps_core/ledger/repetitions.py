@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from dahps_core.ledger import reading
@@ -16,8 +18,42 @@ _FIRST_PAGE = 100
 _GROWTH = 4
 
 
-def best_mean(transaction: Transaction, search: Search) -> TrialRecord | None:
-    """The best repetition of the combination with the best mean, with its average.
+def is_by_mean(search: Search) -> bool:
+    """Whether combinations are judged by the mean of their repetitions; with levels each trial is."""
+    return search.space.repetitions > 1 and not search.brackets
+
+
+def best_by_mean(transaction: Transaction, search: Search, n_best: int) -> list[TrialRecord]:
+    """Of so many combinations with the best means their best repetition, with its average."""
+    return [
+        replace(reading.trial(transaction, number), average=average)
+        for number, average in _best_means(transaction, search, n_best)
+    ]
+
+
+def finished_beyond_best_means(
+    transaction: Transaction, search: Search, numbers: Iterable[int], n_best: int
+) -> list[int]:
+    """Those among some trials that are finished for good, and of none of so many of the best combinations.
+
+    As long as a repetition has not ended, its combination may still become one of them.
+    """
+    best = {
+        row["number"]
+        for number, _ in _best_means(transaction, search, n_best)
+        for row in _repetitions(transaction, search, number)
+    }
+    finished = transaction.rows(
+        "finished_of_repeated",
+        numbers=json.dumps(list(numbers)),
+        repetitions=search.space.repetitions,
+        is_any=n_best == 0,
+    )
+    return [row["number"] for row in finished if row["number"] not in best]
+
+
+def _best_means(transaction: Transaction, search: Search, n_best: int) -> list[tuple[int, Average]]:
+    """Of so many combinations with the best means their best repetition, and their average; the best first.
 
     A combination counts when all its repetitions have ended, one of them well: the mean is of those that
     finished, and NaN, or no metric, among them keeps it from winning. Of equal means the one with the better
@@ -27,19 +63,24 @@ def best_mean(transaction: Transaction, search: Search) -> TrialRecord | None:
     longer than one of them could be in a better mean.
     """
     sign = 1 if search.direction == "minimize" else -1
-    found: tuple[int, Average] | None = None
+    found: list[tuple[int, Average]] = []
     seen: set[int] = set()
-    for number, metric in _from_the_best(transaction, search):
-        if found and sign * metric >= sign * found[1].mean:
+    for number, metric in _from_the_best(transaction, search) if n_best else ():
+        if len(found) == n_best and sign * metric >= sign * found[-1][1].mean:
             break
         if number in seen:
             continue
-        rows = transaction.rows("metrics_of_repetitions", number=number, repetitions=search.space.repetitions)
+        rows = _repetitions(transaction, search, number)
         seen.update(row["number"] for row in rows)
         average = Average.of([row["metric"] for row in rows])
-        if not math.isnan(average.mean) and (not found or sign * average.mean < sign * found[1].mean):
-            found = number, average
-    return found and replace(reading.trial(transaction, found[0]), average=found[1])
+        if not math.isnan(average.mean):
+            found = sorted([*found, (number, average)], key=lambda one: sign * one[1].mean)[:n_best]
+    return found
+
+
+def _repetitions(transaction: Transaction, search: Search, number: int) -> list[sqlite3.Row]:
+    """Those of a trial's combination that have finished."""
+    return transaction.rows("metrics_of_repetitions", number=number, repetitions=search.space.repetitions)
 
 
 def _from_the_best(transaction: Transaction, search: Search) -> Iterator[tuple[int, float]]:

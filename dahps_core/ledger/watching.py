@@ -19,10 +19,16 @@ _ENDS = 300
 
 @dataclass(frozen=True)
 class PresentWorker:
-    """A worker that has not left, as far as it says, and the number of the trial that it runs."""
+    """A worker that has not left, as far as it says.
+
+    Attributes:
+        trial: The number of the one that it runs.
+        is_stopped: Whether its multirun's workers are to end.
+    """
 
     record: WorkerRecord
     trial: int | None
+    is_stopped: bool
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,8 @@ def present_workers(transaction: Transaction) -> list[PresentWorker]:
     for row in transaction.rows("present_workers"):
         if columns := misfits(row, WORKER):
             raise damaged(f"worker {row['id']}: nobody writes what stands in {', '.join(columns)}")
-        found.append(PresentWorker(WorkerRecord(**{name: row[name] for name in WORKER}), row["trial"]))
+        worker = WorkerRecord(**{name: row[name] for name in WORKER})
+        found.append(PresentWorker(worker, row["trial"], bool(row["is_stopped"])))
     return found
 
 

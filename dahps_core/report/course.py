@@ -23,6 +23,11 @@ COLOURS = {
     "cancelled": "#999999",
 }
 BLUE = "#0072b2"
+#: Of the levels, one after the other.
+_OF_LEVELS = ["#56b4e9", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#999999"]
+
+#: So many points are drawn small.
+_MANY = 500
 
 _PIXELS_PER_WORKER = 16
 _HIGHEST = 1600
@@ -35,7 +40,7 @@ def over_time(survey: Survey) -> go.Figure | None:
     ends = sorted(_measured_ends(survey), key=lambda attempt: attempt.ended_at or 0)
     if not ends:
         return None
-    figure = go.Figure()
+    figure = go.Figure(layout={"colorway": _OF_LEVELS})
     by_level = sorted(ends, key=lambda attempt: attempt.level)
     for level, there in groupby(by_level, key=lambda attempt: attempt.level):
         figure.add_trace(_points(list(there), _level_name(survey, level)))
@@ -69,7 +74,7 @@ def _points(ends: Sequence[AttemptSpan], name: str) -> go.Scattergl:
         text=[f"trial {attempt.trial}" for attempt in ends],
         name=name,
         mode="markers",
-        marker={"size": 4, "opacity": 0.6},
+        marker={"size": 4 if len(ends) > _MANY else 7, "opacity": 0.6},
     )
 
 

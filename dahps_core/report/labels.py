@@ -11,6 +11,9 @@ from dahps_core.overrides import printable, shown_value
 
 _LONGEST = 60
 
+#: A scale of colours that the colour-blind can read; the dark end is the good one.
+SCALE = "Viridis"
+
 #: Plotly draws some of HTML's tags and entities in its labels, but not everywhere, so that to escape them
 #: would show in other places. With this invisible character inside, neither is one.
 _BREAK = "\u200b"

@@ -50,9 +50,7 @@ def page_of(survey: Survey) -> str:
 
     sections, figures = [], {}
     for name, title, note, figure in _sections(survey):
-        body = (
-            f'<div class="plot" id="{name}"></div>' if figure else '<p class="none">Nothing to show yet.</p>'
-        )
+        body = _plot(name, figure) if figure else '<p class="none">Nothing to show yet.</p>'
         sections.append(f"<section><h2>{title}</h2><p>{note}</p>{body}</section>")
         if figure:
             figures[name] = json.loads(figure.to_json())
@@ -64,6 +62,17 @@ def page_of(survey: Survey) -> str:
         data=_embedded({"figures": figures, "trials": [_row(trial) for trial in survey.trials]}),
         plotly=get_plotlyjs(),
         script=files.joinpath("page.js").read_text(encoding="utf-8"),
+    )
+
+
+def _plot(name: str, figure: go.Figure) -> str:
+    """Where a figure is drawn, at least as wide as it can be read, and what was left out of it."""
+    meta = figure.layout.meta or {}
+    left_out = meta.get("left_out")
+    told = f'<p class="left-out">Left out: {escape(printable(left_out))}.</p>' if left_out else ""
+    width = meta.get("min_width", 0)
+    return (
+        f'{told}<div class="scroll"><div class="plot" id="{name}" style="min-width: {width}px"></div></div>'
     )
 
 
@@ -83,6 +92,8 @@ def _header(survey: Survey) -> Iterator[tuple[str, str]]:
     yield "search", f"{search.strategy}, seed {search.seed}, {search.direction} {survey.objective}"
     yield "space", f"{space.size:,} combinations{repetitions}{extended}; {n_trials:,} trials drawn"
     yield "trials", ", ".join(f"{n:,} {state.value}" for state, n in survey.counts.items() if n) or "none"
+    if failures := ", ".join(survey.failures()):
+        yield "failures", failures
     if survey.n_unmeasured:
         yield "not drawn", f"{survey.n_unmeasured:,} finished without a finite metric: in the table alone"
     yield "best", _best(survey.best) if survey.best else "none yet"
@@ -91,17 +102,21 @@ def _header(survey: Survey) -> Iterator[tuple[str, str]]:
 
 def _best(best: TrialRecord) -> str:
     where = "" if best.resource is None else f" at {best.resource}"
-    return f"{best.metric}{where}, trial {best.number}: {shown_overrides(best.combination)}"
+    return f"{best.average or best.metric}{where}, trial {best.number}: {shown_overrides(best.combination)}"
 
 
 def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]]:
     """Id, title, what it shows, and the figure, of each section."""
-    from dahps_core.report import course, levels
+    from dahps_core.report import course, levels, tree
 
+    counts = " A trial at a higher level is better than all below." if survey.rungs else ""
+    if survey.search.space.repetitions > 1:
+        counts = " Each repetition counts by itself."
     yield (
         "over-time",
         "Best over time",
-        "Each trial when it finished. The axis leaves out the worst twentieth; a double click shows all.",
+        f"Each trial when it finished.{counts} "
+        "The axis leaves out the worst twentieth; a double click shows all.",
         course.over_time(survey),
     )
     if survey.rungs:
@@ -133,8 +148,7 @@ def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]
         "parallel",
         "Parallel coordinates",
         "A line for each finished trial, dark ones are good; drag along an axis to select. “not set”: its "
-        "branch does not decide the key. Metrics beyond the worst twentieth stand at the end of their axis. "
-        f"Of more than {levels.MOST_LINES:,} trials, the best and an even choice of the others.",
+        "branch does not decide the key. Metrics beyond the worst twentieth stand at the end of their axis.",
         levels.parallel(survey),
     )
     yield (
@@ -142,7 +156,7 @@ def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]
         "Tree",
         "The newest space from its root on, as far down as it can be read; the colour is the median "
         "metric of the finished trials below, dark is good, grey is unknown. A click enters a branch.",
-        levels.tree(survey),
+        tree.tree(survey),
     )
     yield (
         "workers",

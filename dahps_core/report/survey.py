@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +14,12 @@ from dahps_core.combination import Value, canonical
 from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.reading import RungRecord
 from dahps_core.ledger.surveying import AttemptSpan
+from dahps_core.overrides import printable
 from dahps_core.space import SearchSpace
 from dahps_core.trial import TrialRecord, TrialState
+
+#: So many different errors are told.
+_FAILURES_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,18 @@ class Survey:
         """The trials that finished with a finite metric, each with that of its highest level."""
         found = ((trial, _last_metric(trial)) for trial in self.trials)
         return [(trial, metric) for trial, metric in found if metric is not None and math.isfinite(metric)]
+
+    def failures(self) -> Iterator[str]:
+        """What the failed and lost trials ended with, and how many of them; the most frequent first."""
+        ends = Counter(
+            printable(trial.error.strip().rpartition("\n")[2])
+            for trial in self.trials
+            if trial.error and trial.state in (TrialState.FAILED, TrialState.LOST)
+        )
+        for error, count in ends.most_common(_FAILURES_TOLD):
+            yield f"{count:,} x {error}"
+        if len(ends) > _FAILURES_TOLD:
+            yield f"and {len(ends) - _FAILURES_TOLD:,} other errors"
 
     @cached_property
     def n_unmeasured(self) -> int:

@@ -65,6 +65,18 @@ def test_status_for_people(ledger, capsys):
     assert "x=1" in shown
 
 
+def test_the_best_of_repeated_combinations_are_those_with_the_best_mean(ledger, capsys):
+    with Ledger.open(ledger) as opened:
+        worker = opened.register(run="run", host="node1", pid=12, job=None)
+        claims = [opened.claim(worker, **LIMITS) for _ in range(4)]
+        for claim, metric in zip(claims[2:], (0.9, 0.0), strict=True):
+            opened.finish_if_held(claim, result=metric, metric=metric, output_dir="out")
+    assert main(["best", str(ledger)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in shown] == ["trial", "#0", f"#{claims[2].number}"]
+    assert "  0.45 ± 0.64 (n=2)  " in shown[2]
+
+
 def test_csv_has_a_row_for_each_trial_and_survives_hostile_values(ledger, capsys):
     assert main(["trials", str(ledger), "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -105,6 +117,16 @@ def test_where_there_is_no_ledger_it_says_so_and_makes_none(command, tmp_path, c
     assert "there is no ledger here" in told
     assert told.count("\n") == 1
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_database_in_place_of_its_folder_is_told(ledger, capsys):
+    assert main(["status", str(ledger / "ledger.db")]) == 1
+    assert capsys.readouterr().err.startswith(f"dahps: {ledger}/ledger.db: it is a file, and a ledger is")
+
+
+def test_a_file_to_recover_from_that_is_not_there_is_told(ledger, tmp_path, capsys):
+    assert main(["recover", str(ledger), str(tmp_path / "typo.json")]) == 2
+    assert "typo.json' does not exist" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(ledger):

@@ -68,7 +68,7 @@ def test_stop(ledger, dahps):
     assert not ledger.is_to_release(ledger.worker)
     assert "each releases its trial" in dahps("stop", "--now").out
     assert ledger.is_to_release(ledger.worker)
-    assert "2 working" in dahps("status").out
+    assert "workers 1 silent, 1 gone" in dahps("status").out
 
 
 def test_cancel(ledger, dahps):

@@ -1,24 +1,23 @@
-"""`dahps trials`, `best`, `show`, `logs`, `space`, `completion`, `status`: through the real command."""
+"""`dahps trials`, `best`, `show`, `logs`, `space`: through the real command."""
 
 import csv
 import io
 import json
 import os
-import pty
 import shlex
-import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas
 import pytest
 
 from dahps_core import Ledger, Search, SearchSpace
+from dahps_core.cli.space import read_space
 from dahps_core.ledger.rows import AFTER, BEFORE
 from dahps_core.strategies.brackets import Brackets
 from dahps_core.trial import Report
+from tests.commands import dahps, on_a_terminal
 
 LIMITS = {"max_trials": None, "max_attempts": 1, "stop_after_failures": None}
 HOSTILE = "<script>[red]\x1b[31m\r\nx"
@@ -36,19 +35,6 @@ COMMANDS = [
     ["logs", "3"],
     ["space"],
 ]
-
-
-def dahps(*words, status=0, **options):
-    ended = subprocess.run(
-        [sys.executable, "-m", "dahps_core", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        **options,
-    )
-    assert ended.returncode == status, ended.stderr
-    assert "Traceback" not in ended.stderr
-    return ended.stderr if status else ended.stdout
 
 
 @pytest.fixture
@@ -116,6 +102,17 @@ def test_trials_are_chosen_and_sorted(folder, words, numbers):
 )
 def test_what_trials_cannot_mean_is_told(folder, words, message):
     assert message in dahps("trials", folder, *words, status=1)
+
+
+@pytest.mark.parametrize("columns", [80, 250])
+def test_a_terminal_without_room_for_all_keys_gets_the_combination_in_one_column(tmp_path, columns):
+    with Ledger.join(tmp_path, Search(read_space(str(SEEDS)))) as ledger:
+        ledger.claim(ledger.register(run="run", host="h", pid=1, job=None), **LIMITS)
+    with on_a_terminal("trials", tmp_path, columns=columns) as terminal:
+        shown = terminal.read_until().splitlines()
+    assert ("combination" in shown[0]) is (columns == 80)
+    assert max(map(len, shown)) <= columns
+    assert "combination" not in dahps("trials", tmp_path)
 
 
 def test_a_key_with_the_name_of_a_column_is_told_apart(tmp_path):
@@ -193,10 +190,21 @@ def test_a_trial_s_overrides_can_be_pasted(folder):
     assert "77_3" in shown
 
 
+def test_where_no_command_runs_a_trial_alone_show_says_how_it_can_run_again(folder):
+    shown = dahps("show", folder, 3)
+    [line] = [line for line in shown.splitlines() if line.startswith("run alone")]
+    command = shlex.join(["dahps", "retry", str(folder), "3"])
+    assert line == f"run alone   no command is known; it runs before all new trials, after: {command}"
+    assert "run alone   no command is known: a script draws" in dahps("show", folder, 0)
+
+
 def test_a_trial_s_history_is_drawn(folder):
     shown = dahps("show", folder, 0)
-    assert "100 steps: first 1.0, last 0.01, from 0.01 to 1.0" in shown
+    assert "100 steps: first 1, last 0.01, from 0.01 to 1\n" in shown
     assert "█" in shown
+    in_ascii = dahps("show", folder, 0, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert "#" in in_ascii.split("history")[1].splitlines()[0]
+    assert "\\u" not in in_ascii.split("history")[1].splitlines()[0]
     assert str(folder.parent / "out put" / "train.log") in shown
 
 
@@ -237,117 +245,19 @@ def test_a_space_is_read_from_a_file_a_module_and_a_ledger(wrap, tmp_path):
         ("nothing:tree", "it cannot be imported"),
         ("broken.yaml", "it is no YAML"),
         ("list.yaml", "a search space is a mapping"),
+        ("composed.yaml", "--cfg hydra --resolve -p hydra.sweeper.search"),
         (".", "there is no ledger here"),
     ],
 )
 def test_what_is_no_space_is_told(config, message, tmp_path):
     (tmp_path / "broken.yaml").write_text("{")
     (tmp_path / "list.yaml").write_text("[1]")
+    (tmp_path / "composed.yaml").write_text("defaults: [optimizer@root.default: sgd]\nroot: {key: x}\n")
     assert message in dahps("space", config, status=1, cwd=tmp_path)
 
 
 def test_a_trial_that_was_never_drawn_is_told(folder):
     assert "trial 99 was never drawn" in dahps("show", folder, 99, status=1)
-
-
-def completed(words, tmp_path):
-    """What bash offers after some words; `dahps` is a script there that runs the command."""
-    script = tmp_path / "bin" / "dahps"
-    script.parent.mkdir(exist_ok=True)
-    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m dahps_core "$@"\n')
-    script.chmod(0o755)
-    asking = (
-        'eval "$(dahps completion bash)"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
-        '_dahps_completion dahps; printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    path = f"{script.parent}:{os.environ['PATH']}"
-    answer = subprocess.check_output(
-        ["bash", "-c", asking, "bash", *words], text=True, env={**os.environ, "PATH": path}
-    )
-    return answer.split()
-
-
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        (["dahps", "st"], ["status", "stop"]),
-        (["dahps", "stop", "ledger", "--n"], ["--now"]),
-        (["dahps", "trials", "ledger", "--state", "f"], ["finished", "failed"]),
-    ],
-)
-def test_bash_completes_commands_options_and_choices(words, offered, tmp_path):
-    assert completed(words, tmp_path) == offered
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_printed_for_each_shell(shell):
-    assert "_DAHPS_COMPLETE" in dahps("completion", shell)
-
-
-def test_a_watch_shows_what_changes_and_ends_quietly(folder):
-    words = [sys.executable, "-m", "dahps_core", "status", str(folder), "--watch", "0.1"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
-        for line in watching.stdout:
-            if "4 finished" in line:
-                break
-            if line.startswith("trials") and "3 finished" in line:
-                with Ledger.open(folder) as ledger:
-                    worker = ledger.register(run="run", host="h", pid=1, job=None)
-                    if ledger.retry_failed():
-                        claim = ledger.claim(worker, **LIMITS)
-                        ledger.finish_if_held(claim, result=1.0, metric=1.0, output_dir=None)
-        watching.send_signal(signal.SIGINT)
-        assert watching.wait(30) == 130
-        assert watching.stderr.read() == ""
-
-
-def test_status_tells_what_is_wrong(tmp_path):
-    space = SearchSpace.from_config({"root": {"key": "x", "values": [*range(9)], "default": None}})
-    with Ledger.join(tmp_path, Search(space)) as ledger:
-        good, bad = (ledger.register(run="run", host=host, pid=1, job=None) for host in ("good", "bad"))
-        for number in range(6):
-            claim = ledger.claim(bad if number % 2 else good, **LIMITS)
-            if number % 2:
-                ledger.fail_if_held(claim, error="Traceback\nOSError: no disk\n", output_dir=None)
-            else:
-                ledger.finish_if_held(claim, result=1.0, metric=1.0, output_dir=None)
-    troubles = json.loads(dahps("status", tmp_path, "--json"))["troubles"]
-    assert troubles == [
-        "3 of the last 6 ends were failures, 3 of them: OSError: no disk",
-        "bad: its last 3 trials failed, those of other hosts did not all",
-        "no worker is alive, and not all of the space has run: a new multirun on this ledger goes on",
-    ]
-
-
-@contextmanager
-def on_a_terminal(*words):
-    """A `dahps` on a terminal of its own: the process, and a function that reads until something is shown."""
-    main, other = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "dahps_core", *words], stdout=other, stderr=other)
-    os.close(other)
-
-    def read_until(text):
-        seen = b""
-        while text.encode() not in seen:
-            seen += os.read(main, 65536)
-        return seen.decode()
-
-    with process:
-        yield process, read_until
-    os.close(main)
-
-
-def test_a_terminal_gets_a_bar(folder):
-    with on_a_terminal("status", str(folder)) as (process, read_until):
-        assert "███" in read_until("workers")
-        assert process.wait(30) == 0
-
-
-def test_a_watch_on_a_terminal_ends_quietly(folder):
-    with on_a_terminal("status", str(folder), "--watch", "0.1") as (process, read_until):
-        read_until("! ")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
 
 
 def test_commands_read_while_workers_write(tmp_path):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -62,6 +63,38 @@ def test_what_would_write_is_refused(dashboard, tmp_path, method, path, body):
     assert refusal.value.code == 403
     assert b"only read" in refusal.value.read()
     assert (tmp_path / "ledger.db").read_bytes() == before
+
+
+HOSTS = {
+    "localhost:{port}": 200,
+    "LOCALHOST": 200,
+    "127.0.0.1:8080": 200,  # a tunnel's other end
+    "[::1]:8080": 200,
+    "rebound.example:{port}": 403,
+    "127.0.0.1.rebound.example": 403,
+    "localhost@rebound.example": 403,
+    "0.0.0.0:{port}": 403,
+    "[": 403,
+    "": 403,
+}
+
+
+def test_only_who_calls_this_machine_by_its_own_name_is_answered(dashboard, tmp_path):
+    synthetic.fill(tmp_path, synthetic.search_of(synthetic.seeds_space()), 5)
+    _, address = dashboard(tmp_path)
+    answers = {host: answer_to(address, host.format(port=urlsplit(address).port)) for host in HOSTS}
+    assert {host: status for host, (status, _) in answers.items()} == HOSTS
+    for status, body in answers.values():
+        assert (b"trial_id" in body) is (status == 200)
+
+
+def answer_to(address, host):
+    request = urllib.request.Request(f"{address}api/studies/0", headers={"Host": host})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read()
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(dashboard, tmp_path):

@@ -1,4 +1,4 @@
-"""Draw what `dahps status` shows of a search of the seeds' tree: `python tests/pictures/status.py FILE.svg`.
+"""Draw what `dahps status` shows of a search of the seeds' tree: `python -m tests.pictures.status FILE.svg`.
 
 The trials are claimed and ended here, without training; the command is the real one, on a terminal.
 """
@@ -7,7 +7,9 @@ import os
 import pty
 import sys
 import tempfile
+import time
 from pathlib import Path
+from unittest import mock
 
 from rich.console import Console
 from rich.text import Text
@@ -15,16 +17,24 @@ from rich.text import Text
 from dahps_core import Ledger, Search
 from dahps_core.cli.space import read_space
 from dahps_core.heartbeat import Heart
+from dahps_core.run_limits import keep_limits
+from dahps_core.worker_options import WorkerOptions
+from tests.synthetic import Wall
 
 SEEDS = Path(__file__).parents[2] / "example_app/conf/search/seeds.yaml"
 LIMITS = {"max_trials": None, "max_attempts": 3, "stop_after_failures": None}
 N_TRIALS = 60
+N_BUDGET = 500
+#: That a trial takes.
+MINUTES = 18
 WIDTH = 110
 
 
 def search(folder: Path) -> None:
     """Sixty trials by four workers, each on a node; each still runs one."""
-    with Ledger.join(folder, Search(read_space(str(SEEDS)), direction="maximize", seed=1)) as ledger:
+    wall = Wall(time.time())
+    seeds = Search(read_space(str(SEEDS)), direction="maximize", seed=1)
+    with Ledger.join(folder, seeds) as ledger, mock.patch("time.time", wall):
         workers = [
             ledger.register(run="run", host=f"node{n}", pid=4100 + n, job=f"8812_{n}") for n in range(4)
         ]
@@ -33,7 +43,9 @@ def search(folder: Path) -> None:
             metric = 0.5 + (37 * number % 61) / 150
             if number >= N_TRIALS - 4:
                 break
+            wall.now += MINUTES * 60 / len(workers)
             ledger.finish_if_held(claim, result=metric, metric=metric, output_dir=f"multirun/{number}")
+        keep_limits(folder, "run", WorkerOptions(N_BUDGET, 3, 5, 15, 120, isolate=True))
         for worker in workers:
             Heart(folder, worker).beat()
         for worker in workers[1:]:
@@ -49,6 +61,7 @@ def shown(folder: Path) -> str:
         written.extend(data)
         return data
 
+    os.environ["COLUMNS"] = str(WIDTH)  # this terminal has no size
     pty.spawn([sys.executable, "-m", "dahps_core", "status", str(folder)], read)
     return written.decode().replace("\r\n", "\n")
 

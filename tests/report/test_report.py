@@ -9,7 +9,7 @@ import pytest
 from dahps_core import Ledger, Search, SearchSpace
 from dahps_core.report import write_report
 from tests import synthetic
-from tests.ledger.ledger_support import claimed, fail, finish, grid, levelled, register
+from tests.ledger.ledger_support import claimed, fail, fill, finish, grid, levelled, register
 
 
 def reported(folder, tmp_path):
@@ -79,6 +79,15 @@ def test_the_best_is_the_lowest_or_the_highest_as_the_search_says(tmp_path):
         assert data["figures"]["over-time"]["data"][-1]["y"][-1] == best
 
 
+def test_the_best_of_repeated_combinations_is_told_with_its_mean(tmp_path):
+    with Ledger.join(tmp_path / "ledger", grid("lucky", "good", repetitions=2)) as ledger:
+        worker = register(ledger)
+        for metric in (0.0, 9.0, 1.0, 3.0):
+            finish(ledger, claimed(ledger, worker), metric)
+    page, _ = reported(tmp_path / "ledger", tmp_path)
+    assert "<dt>best</dt><dd>2 ± 1.4 (n=2), trial 2: x=good</dd>" in page
+
+
 def test_failures_and_interruptions_are_in_the_timeline(tmp_path):
     with Ledger.join(tmp_path / "ledger", grid(1, 2, 3)) as ledger:
         worker = register(ledger)
@@ -124,6 +133,58 @@ def test_an_extended_search_shows_the_trials_of_all_its_spaces(tmp_path):
     assert "the newest of 2 spaces" in page
     assert [axis["label"] for axis in data["figures"]["parallel"]["data"][0]["dimensions"]] == ["x", "metric"]
     assert data["figures"]["tree"]["data"][0]["labels"] == ["all", "z=new"]
+
+
+def notes_of(page, section):
+    """What stands below the title of a section."""
+    return re.search(rf"<h2>{section}</h2>(.*?)(<div|</section>)", page, re.S)[1]
+
+
+def test_what_is_left_out_is_told_where_it_was(tmp_path):
+    leaf = {"key": "y", "values": [1, 2], "default": None}
+    root = {"key": "x", "values": [*range(40)], "default": leaf}
+    search = Search(SearchSpace.from_config({"root": root}), strategy="grid", seed=0)
+    with Ledger.join(tmp_path / "ledger", search) as ledger:
+        worker = register(ledger)
+        for number in range(80):
+            finish(ledger, claimed(ledger, worker), float(number))
+    page, data = reported(tmp_path / "ledger", tmp_path)
+    assert "Left out: 10 of the 40 values of x: those with the fewest" in notes_of(page, "Metric by value")
+    assert len(data["figures"]["per-value"]["layout"]["xaxis"]["ticktext"]) <= 30
+    assert "all levels below, of which the next has 80 branches" in notes_of(page, "Tree")
+    assert "Left out" not in notes_of(page, "Parallel coordinates")
+
+
+def test_branches_that_are_left_out_are_counted(tmp_path):
+    cases = {value: {"key": f"y{value}", "values": [1, 2], "default": None} for value in range(25)}
+    root = {"key": "x", "values": [*range(25)], "cases": cases, "default": None}
+    search = Search(SearchSpace.from_config({"root": root, "repetitions": 2}), strategy="grid", seed=0)
+    with Ledger.join(tmp_path / "ledger", search) as ledger:
+        worker = register(ledger)
+        for number in range(100):
+            finish(ledger, claimed(ledger, worker), float(number))
+    page, _ = reported(tmp_path / "ledger", tmp_path)
+    assert "Left out: 5 of the 25 branches, those with" in notes_of(page, "Importance of the levels")
+    assert "Left out" not in notes_of(page, "Tree")
+
+
+def test_lines_that_are_left_out_are_counted(tmp_path):
+    Ledger.join(tmp_path / "ledger", grid(1)).close()
+    fill(tmp_path / "ledger", 2501, "finished")
+    page, data = reported(tmp_path / "ledger", tmp_path)
+    drawn = len(data["figures"]["parallel"]["data"][0]["line"]["color"])
+    assert f"Left out: {2501 - drawn:,} of the 2,501 trials" in notes_of(page, "Parallel coordinates")
+
+
+def test_what_trials_failed_of_is_told_at_the_top(tmp_path):
+    with Ledger.join(tmp_path / "ledger", grid(*range(9))) as ledger:
+        worker = register(ledger)
+        for number in range(8):
+            error = "Traceback ...\nOSError: <disk>\n" if number < 4 else f"KeyError: {number}"
+            fail(ledger, claimed(ledger, worker, max_attempts=1), error)
+    page, _ = reported(tmp_path / "ledger", tmp_path)
+    told = "4 x OSError: &lt;disk&gt;, 1 x KeyError: 4, 1 x KeyError: 5, and 2 other errors"
+    assert f"<dt>failures</dt><dd>{told}</dd>" in page
 
 
 def test_values_stay_text(tmp_path):

@@ -1,0 +1,134 @@
+"""The figure of the tree of a space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale, unlabel_rgb
+
+from dahps_core.combination import canonical
+from dahps_core.report.labels import SCALE, label, value_label
+from dahps_core.report.survey import Survey
+from dahps_core.space.place import Place
+
+_UNKNOWN = "rgb(224, 224, 224)"
+#: Of the tree as it is drawn: it is cut off above the level that would need more.
+_MOST_LEAVES = 64
+
+
+@dataclass
+class _Branch:
+    """A place of the tree: what was tried there, of how much."""
+
+    name: str
+    parent: int | None
+    size: int
+    metrics: list[float] = field(default_factory=list)
+    n_trials: int = 0
+    n_leaves: int = 0
+
+
+def tree(survey: Survey) -> go.Figure | None:
+    """The tree of the newest space from its root on, coloured by the median metric of what lies below."""
+    drawn, n_below = _drawn(survey)
+    if len(drawn) < 2:
+        return None
+    medians = [median(branch.metrics) if branch.metrics else None for branch in drawn]
+    colours = _colours(survey, medians)
+    figure = go.Figure(
+        go.Icicle(
+            ids=[str(number) for number in range(len(drawn))],
+            parents=["" if branch.parent is None else str(branch.parent) for branch in drawn],
+            labels=[branch.name for branch in drawn],
+            values=[branch.n_leaves for branch in drawn],
+            branchvalues="total",
+            marker={"colors": colours},
+            outsidetextfont={"color": _readable_on(colours[0])},  # of the root; Plotly sees to the others
+            text=[_explored(branch, one) for branch, one in zip(drawn, medians, strict=True)],
+            texttemplate="%{label}<br>%{text}",
+            hovertemplate="%{label}<br>%{text}<extra></extra>",
+            sort=False,
+        )
+    )
+    return figure.update_layout(
+        height=max(420, 22 * drawn[0].n_leaves),
+        margin={"t": 10, "l": 10, "r": 10, "b": 10},
+        meta={"left_out": f"all levels below, of which the next has {n_below:,} branches" if n_below else ""},
+    )
+
+
+def _colours(survey: Survey, medians: Sequence[float | None]) -> list[str]:
+    """The darker, the better; grey where nothing was measured."""
+    known = [one for one in medians if one is not None]
+    if not known:
+        return [_UNKNOWN] * len(medians)
+    low, high = survey.span(known)
+    first, last = (low, high) if survey.is_minimized else (high, low)
+    shares = [min(1.0, max(0.0, (one - first) / (last - first))) if low < high else 0.0 for one in known]
+    colours = iter(sample_colorscale(SCALE, shares))
+    return [_UNKNOWN if one is None else next(colours) for one in medians]
+
+
+def _explored(branch: _Branch, metric: float | None) -> str:
+    told = f"{branch.n_trials:,} of {branch.size:,} trials"
+    return told if metric is None else f"{told}, median {metric:.5g}"
+
+
+def _readable_on(colour: str) -> str:
+    red, green, blue = unlabel_rgb(colour)
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 128 else "black"
+
+
+def _drawn(survey: Survey) -> tuple[list[_Branch], int]:
+    """The places of the tree that are drawn, parents first, with all trials entered.
+
+    And how many there are in the next level; 0 if nothing is below.
+    """
+    space = survey.spaces[-1]
+    found = [_Branch("all", None, space.n_trials)]
+    numbers: dict[tuple[int, str], int] = {}
+    row = [(0, space.root)]
+    while 0 < len(below := list(_below(row, space.repetitions))) <= _MOST_LEAVES:
+        row = []
+        for parent, key, text, place, branch in below:
+            numbers[parent, f"{key}={text}"] = len(found)
+            row.append((len(found), place))
+            found.append(branch)
+    _enter(survey, found, numbers)
+    return found, len(below)
+
+
+def _below(
+    row: Sequence[tuple[int, Place | None]], repetitions: int
+) -> Iterator[tuple[int, str, str, Place | None, _Branch]]:
+    for parent, place in row:
+        if place is None:
+            continue
+        for choice, value in enumerate(place.values):
+            below = place.below(choice)
+            name = f"{label(place.key, 24)}={value_label(value, 24)}"
+            size = repetitions * (below.size if below else 1)
+            yield parent, place.key, canonical(value), below, _Branch(name, parent, size)
+
+
+def _enter(survey: Survey, found: Sequence[_Branch], numbers: Mapping[tuple[int, str], int]) -> None:
+    metrics = {trial.number: metric for trial, metric in survey.measured}
+    for trial in survey.trials:
+        number: int | None = 0
+        steps = iter(trial.combination.items())
+        common = survey.spaces[-1].common
+        while number is not None:
+            found[number].n_trials += 1
+            if trial.number in metrics:
+                found[number].metrics.append(metrics[trial.number])
+            step = next((step for step in steps if step[0] not in common), None)
+            number = numbers.get((number, f"{step[0]}={canonical(step[1])}")) if step else None
+    parents = {branch.parent for branch in found}
+    for number in reversed(range(len(found))):
+        branch = found[number]
+        branch.n_leaves += number not in parents
+        if branch.parent is not None:
+            found[branch.parent].n_leaves += branch.n_leaves

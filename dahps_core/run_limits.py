@@ -1,0 +1,78 @@
+"""What bounds a multirun, kept beside the ledger, so that who looks at a search can tell when it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from dahps_core.run_clock import FOLDER_NAME, file_of_run
+from dahps_core.worker_options import WorkerOptions
+
+_SUFFIX = ".json"
+
+
+@dataclass(frozen=True)
+class RunLimits:
+    """What bounds a multirun, as `WorkerOptions` has it; the defaults are those of one that has not told."""
+
+    max_trials: int | None = None
+    max_attempts: int = 3
+    stop_after_failures: int | None = None
+    max_resource_total: float | None = None
+    max_time_s: float | None = None
+    lease_s: float = 120.0
+
+
+_NAMES = [field.name for field in fields(RunLimits)]
+
+
+def keep_limits(folder: Path, run: str, options: WorkerOptions) -> None:
+    """Keep what bounds a multirun, unless one of its workers has; where the storage refuses, nobody is told.
+
+    Args:
+        folder: The ledger's.
+        run: The multirun's id.
+        options: Of its workers.
+    """
+    path = file_of_run(folder, run).with_suffix(_SUFFIX)
+    limits = {name: getattr(options, name) for name in _NAMES}
+    with suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        if path.exists():
+            return
+        half = path.with_suffix(f".{secrets.token_hex(4)}")
+        half.write_text(json.dumps({"run": run, **limits}))
+        half.chmod(0o644)  # whatever the umask: other users look at the search
+        os.replace(half, path)
+
+
+def limits_of(folder: Path, run: str) -> RunLimits:
+    """What bounds a multirun, as far as it is known."""
+    return _read(file_of_run(folder, run).with_suffix(_SUFFIX))[1]
+
+
+def newest_limits(folder: Path) -> tuple[str, RunLimits] | None:
+    """The multirun that was started last, with what bounds it; None if none has told."""
+    with suppress(OSError), os.scandir(folder / FOLDER_NAME) as entries:
+        told = [entry for entry in entries if entry.name.endswith(_SUFFIX)]
+        newest = max(told, key=lambda entry: entry.stat().st_mtime_ns, default=None)
+        if newest:
+            return _read(Path(newest.path))
+    return None
+
+
+def _read(path: Path) -> tuple[str, RunLimits]:
+    with suppress(OSError, ValueError, AttributeError, KeyError):
+        kept = json.loads(path.read_text())
+        limits: dict[str, Any] = {
+            name: value
+            for name, value in kept.items()
+            if name in _NAMES and isinstance(value, int | float) and abs(value) < 2**63
+        }
+        return str(kept["run"]), RunLimits(**limits)
+    return "", RunLimits()
