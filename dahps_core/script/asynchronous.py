@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from dahps_core.errors import ConfigurationError
+from dahps_core.errors import ConfigurationError, DahpsError
 from dahps_core.ledger import Ledger, Locking, Search
+from dahps_core.ledger.search import expect_one_of
 from dahps_core.script.hand import place
 from dahps_core.script.namespace import space_config
 from dahps_core.script.search import ScriptSearch
@@ -70,7 +71,8 @@ class DistributedAsynchronousSearch(ScriptSearch):
             grace: Seconds that the script has to leave when it is told to end.
             trial_time: Seconds that a trial takes, so that none is drawn that would outlast the job; None: as
                 the last ones took.
-            keep_checkpoints: Of how many of the best finished trials checkpoints are kept; None: of all.
+            keep_checkpoints: Of how many of the best finished trials checkpoints are kept, or of the best
+                combinations, where each is repeated; None: of all.
             on_change: Whether to "refuse" a space that is not the ledger's, or to "extend" the ledger to it.
             stop: "median" or "patience": by which rule `current.should_stop` says so; None: never.
             stop_after: How many reports come before that at least.
@@ -86,6 +88,8 @@ class DistributedAsynchronousSearch(ScriptSearch):
         """
         if k is not None and not (isinstance(k, int) and k >= 1):
             raise ConfigurationError(f"{k!r} combinations cannot be drawn", where="k", mend="Give 1 or more")
+        expect_one_of("on_change", on_change, ("refuse", "extend"))
+        expect_one_of("locking", locking, ("fcntl", "folder"))
         batch = place()
         search = Search(SearchSpace.from_config(config), cls.strategy, direction, metric, seed, levels)
         options = WorkerOptions(
@@ -105,7 +109,10 @@ class DistributedAsynchronousSearch(ScriptSearch):
         )
         ledger = None
         if batch.rank == 0:
-            ledger = Ledger.join(path, search, on_change=on_change, locking=locking, patience_s=patience)
+            try:
+                ledger = Ledger.join(path, search, on_change=on_change, locking=locking, patience_s=patience)
+            except DahpsError as error:  # says it all: twenty lines of our own would hide it
+                raise error.with_traceback(None) from None
         return cls(ledger, batch, options)
 
     @classmethod

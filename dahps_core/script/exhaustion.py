@@ -5,9 +5,10 @@ from __future__ import annotations
 from dahps_core.ledger import Ledger
 from dahps_core.trial import Draw
 
+_DRAWN = "every combination is drawn, or as many as `k` says"
 _WORDS = {
-    Draw.EXHAUSTED: "every combination is drawn, and no trial is left to run",
-    Draw.LEAVE: "every combination is drawn, and others wait already for what may come back",
+    Draw.EXHAUSTED: f"{_DRAWN}, and no trial is left to run",
+    Draw.LEAVE: f"{_DRAWN}, and others wait already for what may come back",
     Draw.STOPPED: "a person stopped the search",
     Draw.TIME_UP: "max_time is over",
     Draw.OUT_OF_TIME: "this job ends before another trial would",

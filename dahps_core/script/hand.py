@@ -20,6 +20,7 @@ from dahps_core.errors import DahpsError, RanksError, SearchExhausted
 from dahps_core.ledger import Ledger
 from dahps_core.ranks.meeting import Listener
 from dahps_core.ranks.records import record_of, trial_of
+from dahps_core.run_limits import keep_limits
 from dahps_core.script.exhaustion import why_exhausted
 from dahps_core.script.holding import Following, Holding
 from dahps_core.script.leaving import Process, this_process
@@ -222,6 +223,7 @@ class Hand:
     def _new_claims(self, ledger: Ledger, process: Process) -> Claims:
         predecessor = ledger.last_worker_of_batch(self._batch.lineage) if self._batch.restarts else None
         self._run = predecessor.run if predecessor else self._batch.array or secrets.token_hex(4)
+        keep_limits(ledger.folder, self._run, self._options)
         folder = str(Path.cwd() / UNRECORDED_FOLDER)
         return Claims(ledger, self._run, self._options, process, self._batch, folder, resume=predecessor)
 

@@ -18,7 +18,7 @@ import time
 from contextlib import AbstractContextManager, ExitStack, suppress
 from multiprocessing.connection import wait
 from multiprocessing.util import Finalize
-from types import TracebackType
+from types import CodeType, TracebackType
 
 from dahps_core import kernel
 from dahps_core.child import Answer, reason
@@ -27,6 +27,9 @@ from dahps_core.interruption import Interruption
 from dahps_core.script.holding import Following, Holding
 
 log = logging.getLogger(__name__)
+
+#: Of sys.monitoring: one that is not set aside for debuggers, coverage and profilers.
+_TOOL = 4
 
 
 class Process(Interruption):
@@ -154,18 +157,41 @@ def this_process() -> Process:
     return _process
 
 
-@functools.cache
 def _hook_in() -> None:
-    global _excepthook
-    _excepthook, sys.excepthook = sys.excepthook, _on_exception
-    os.register_at_fork(after_in_child=_forget)
+    _hook_in_for_good()
+    # Anew in each process: one that was forked by multiprocessing has none of its parent's.
     if multiprocessing.parent_process() is None:
         atexit.register(_at_the_end)
     else:
         Finalize(None, _at_the_end, exitpriority=100)  # these leave without what is registered with atexit
+        _keep_what_it_raises()
+
+
+@functools.cache
+def _hook_in_for_good() -> None:
+    global _excepthook
+    _excepthook, sys.excepthook = sys.excepthook, _on_exception
+    os.register_at_fork(after_in_child=_forget)
 
 
 _excepthook = sys.__excepthook__
+_raised: BaseException | None = None
+
+
+def _keep_what_it_raises() -> None:
+    """From Python 3.13 on, a process of multiprocessing has forgotten it when its exit functions run."""
+    if sys.version_info >= (3, 13) and not sys.monitoring.get_tool(_TOOL):
+        run = type(multiprocessing.current_process()).run.__code__
+
+        def keep(code: CodeType, offset: int, error: BaseException) -> None:
+            global _raised
+            if code is run:
+                _raised = error
+
+        event, tool = sys.monitoring.events.PY_UNWIND, _TOOL
+        sys.monitoring.use_tool_id(tool, "dahps")
+        sys.monitoring.register_callback(tool, event, keep)
+        sys.monitoring.set_events(tool, event)
 
 
 def _on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -179,7 +205,7 @@ def _on_exception(kind: type[BaseException], error: BaseException, trace: Traceb
 def _at_the_end() -> None:
     if not _process:
         return
-    error = sys.exc_info()[1]  # in a child of multiprocessing, up to Python 3.12
+    error = sys.exc_info()[1] or _raised  # in a child of multiprocessing
     if isinstance(error, SystemExit) and error.__context__:
         error = error.__context__  # torch.multiprocessing has handled it
     _process.end_quietly(_process.judged(error))

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: So many combinations are composed at most, at about 50 ms each.
 MOST_COMPOSED = 1000
+#: More take a while, which is told.
+N_AT_ONCE = 50
 #: So many are shown.
 N_SHOWN = 5
 
@@ -57,6 +59,8 @@ def dry_run(
     say("Space: %s", _size(space))
     sample = list(islice(space.sample(), MOST_COMPOSED + 1))
     n_composed = min(len(sample), MOST_COMPOSED)
+    if n_composed > N_AT_ONCE:
+        say("Composing %d combinations", n_composed)
     faults = list(_faults(sample[:MOST_COMPOSED], space, compose))
     what = "each value of each level" if len(sample) <= MOST_COMPOSED else "the first levels' values"
     say("Composed: %d combinations, which have %s among them", n_composed, what)

@@ -47,13 +47,7 @@ def judge(launch: Launch, ledger: Ledger, run: str, left: int, again: str, *, ar
 
 def none_started(error: Exception) -> DahpsError:
     """The error of a multirun that has no worker, by what the launcher raised."""
-    mend = None
-    if "pickle" in str(error):
-        mend = (
-            "The training function travels to the jobs with all that it refers to: make what cannot travel "
-            "inside of it, or in a module that it imports"
-        )
-    return DahpsError(f"no worker could start: {_named(error)}", mend=mend)
+    return DahpsError(f"no worker could start: {_named(error)}")
 
 
 def summarized_endings(endings: Counter[str]) -> str:
@@ -76,6 +70,16 @@ def refuse_if_all_failed(ledger: Ledger, run: str) -> None:
             f"all {record.n_failed} attempts of this multirun failed. "
             f"The first one, of trial #{number}:\n{error}\n"
             "Run the same command again when it is mended, to go on with the trials that are left"
+        )
+
+
+def warn_if_without_metric(ledger: Ledger) -> None:
+    """Say so if trials have finished, and none of them with a metric: a `return` is soon forgotten."""
+    lack_it = (trial.metric is None for trial in ledger.trials())
+    if ledger.best() is None and ledger.counts()["finished"] and all(lack_it):
+        log.warning(
+            "No trial has finished with a metric: the training function has to return what is to be %sd",
+            ledger.search.direction,
         )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
 from hydra_plugins.dahps_sweeper._launchers import is_done
@@ -20,6 +23,7 @@ class Launch:
 
     Args:
         parts: Launchers of their own, each with the numbers of the workers that it launches.
+        ends_together: Whether no worker outlives the error of its launcher.
 
     Attributes:
         n_workers: How many are launched in all.
@@ -27,40 +31,46 @@ class Launch:
         endings: Why workers ended, as far as launchers have told.
     """
 
-    def __init__(self, parts: Sequence[tuple[Launcher, range]]) -> None:
+    def __init__(self, parts: Sequence[tuple[Launcher, range]], ends_together: bool = False) -> None:
         self.n_workers = sum(len(numbers) for _, numbers in parts)
+        self.ends_together = ends_together
         self.error: Exception | None = None
         self.endings: Counter[str] = Counter()
-        self._parts = parts
-        self._threads = [
-            threading.Thread(target=self._run, args=part, name="dahps-launch", daemon=True) for part in parts
-        ]
+        self._parts = [(*part, threading.Event()) for part in parts]
 
     def start(self) -> None:
         """Launch in threads."""
-        for thread in self._threads:
-            thread.start()
+        for part in self._parts:
+            threading.Thread(target=self._run_apart, args=part, name="dahps-launch", daemon=True).start()
 
     def returned(self, timeout_s: float) -> bool:
         """Whether all launchers have returned, after at most `timeout_s` seconds."""
+        # Not by the threads' `join`: up to Python 3.12, one that a Ctrl-C interrupts takes them for ended.
         deadline = time.monotonic() + timeout_s
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        return all(ended.wait(max(0.0, deadline - time.monotonic())) for _, _, ended in self._parts)
 
     def run(self) -> None:
         """Launch here, until the workers have ended."""
         for part in self._parts:
             self._run(*part)
 
-    def _run(self, launcher: Launcher, numbers: range) -> None:
+    def _run_apart(self, *part: Any) -> None:
+        # A Ctrl-C at a terminal is for the sweeper, which tells its workers: what a launcher starts from here
+        # does not hear it, and does not end with a traceback. Workers let it in again.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self._run(*part)
+
+    def _run(self, launcher: Launcher, numbers: range, ended: threading.Event) -> None:
         overrides = [[f"worker={number}"] for number in numbers]
         try:
             for job_return in launcher.launch(overrides, initial_job_idx=numbers.start):
-                if job_return is None:
-                    raise RuntimeError("its job failed; what is known of it, rq's worker has logged")
+                if not isinstance(job_return, JobReturn):  # of rq: the traceback, or nothing
+                    known = str(job_return or "what is known of it, rq's worker has logged").strip()
+                    raise RuntimeError(f"its job failed; {known.splitlines()[-1]}")
                 # What a worker returned is the reason for its end; what it raised is raised here.
                 self.endings[str(job_return.return_value)] += 1
         except Exception as error:
             if not is_done(error):
                 self.error = self.error or error
+        finally:
+            ended.set()

@@ -22,12 +22,14 @@ class Place:
         is_slurm: In jobs of SLURM.
         is_queue: In workers of rq, which take jobs from a queue.
         submitit_folder: Where submitit keeps the files of its jobs; None for other launchers.
+        ends_together: In joblib's pool, which ends all of them with the first that is killed or raises.
     """
 
     is_here: bool
     is_slurm: bool
     is_queue: bool
     submitit_folder: str | None
+    ends_together: bool = False
 
     @property
     def outlives_sweeper(self) -> bool:
@@ -50,6 +52,7 @@ def place_of_workers(config: DictConfig) -> Place:
         is_slurm=kind == "SlurmLauncher",
         is_queue=kind == "RQLauncher",
         submitit_folder=str(launcher.submitit_folder) if is_submitit else None,
+        ends_together=kind == "JoblibLauncher",
     )
 
 

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 SECOND_CTRL_C_S = 10.0
 #: Seconds that workers take to leave, beyond the grace that their trials have.
 LEAVE_S = 5.0
-#: Seconds between two looks for the files of submitted jobs.
+#: Seconds between two looks for the files of submitted jobs, or for the ends of workers.
 POLL_S = 0.2
 
 
@@ -74,8 +74,11 @@ def stop(ledger: Ledger, run: str) -> None:
 def stop_and_wait(ledger: Ledger, run: str, launch: Launch, grace_s: float) -> None:
     """The same, and wait for them: a launcher may kill its workers when this process ends."""
     stop(ledger, run)
-    with suppress(KeyboardInterrupt):
-        launch.returned(grace_s + LEAVE_S)
+    deadline = time.monotonic() + grace_s + LEAVE_S
+    with suppress(KeyboardInterrupt, LedgerError):
+        while time.monotonic() < deadline and not launch.returned(POLL_S):
+            if all(worker.ended_at for worker in ledger.workers(run)):
+                break
 
 
 def _ways_on(ledger: Ledger, batches: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger, Search
 from dahps_core.overrides import to_overrides
 from dahps_core.trial import TrialRecord
@@ -17,6 +18,23 @@ from hydra_plugins.dahps_sweeper._progress import summarized
 log = logging.getLogger(__name__)
 
 FILE_NAME = "optimization_results.yaml"
+
+
+def save(text: str, path: Path) -> None:
+    """Write a file into the sweep's folder.
+
+    Raises:
+        DahpsError: It cannot be.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DahpsError(
+            f"it cannot be written ({error.strerror})",
+            where=str(path),
+            mend="Mend that, or give another folder (hydra.sweep.dir=FOLDER), and run the same command again",
+        ) from error
 
 
 def conclude(ledger: Ledger, folder: Path) -> None:
@@ -29,12 +47,13 @@ def conclude(ledger: Ledger, folder: Path) -> None:
     best = ledger.best()
     log.info("%s", summarized(ledger.counts(), best))
     if best is not None:
-        OmegaConf.save(OmegaConf.create(_results(ledger.search, best)), folder / FILE_NAME)
         at_level = "" if best.resource is None else f" at the highest level, {best.resource}"
         log.info("Best trial #%d: metric %s%s", best.number, best.average or best.metric, at_level)
         log.info("  %s", " ".join(to_overrides(best.combination)))
         log.info("  in %s", best.output_dir)
     log.info("More: dahps status %s", shlex.quote(str(ledger.folder)))
+    if best is not None:
+        save(OmegaConf.to_yaml(_results(ledger.search, best)), folder / FILE_NAME)
 
 
 def _results(search: Search, best: TrialRecord) -> dict[str, Any]:

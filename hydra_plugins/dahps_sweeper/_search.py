@@ -8,10 +8,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from dahps_core.errors import ConfigurationError, SearchSpaceError
+from dahps_core.errors import ConfigurationError, Fault, SearchSpaceError
 from dahps_core.ledger import Search
 from dahps_core.overrides import override_faults
 from dahps_core.space import SearchSpace
+from dahps_core.space.keys import bare
+from dahps_core.space.path import shown
 from hydra_plugins.dahps_sweeper._options import is_plain_sweep, plain_option
 from hydra_plugins.dahps_sweeper._overrides import Argument
 from hydra_plugins.dahps_sweeper._strategy import read_brackets
@@ -28,7 +30,14 @@ def read_search(options: DictConfig, arguments: Mapping[str, Argument]) -> Searc
         SearchSpaceError: With all faults of the tree.
         ConfigurationError: If an option cannot be meant.
     """
-    space = SearchSpace.from_config(_with_arguments(_tree(options), arguments))
+    tree = _tree(options)
+    if tree is not None and arguments:
+        _refuse_clashes(tree, arguments)
+        tree = _with_arguments(tree, arguments)
+    elif tree is None:
+        # The product, in the order of the command line: what it repeats is run as often.
+        tree = {"root": _with_levels(None, arguments), "check_unique": False}
+    space = SearchSpace.from_config(tree)
     if faults := override_faults(space):
         raise SearchSpaceError(faults)
     strategy = options.strategy.name or ("grid" if is_plain_sweep(options) else "random")
@@ -71,13 +80,30 @@ def _imported(reference: str) -> Any:
     return getattr(module, attribute)
 
 
-def _with_arguments(tree: Any, arguments: Mapping[str, Argument]) -> Any:
+def _refuse_clashes(tree: Any, arguments: Mapping[str, Argument]) -> None:
+    """A key is the tree's or the command line's; a fixed override may replace a common value.
+
+    Raises:
+        SearchSpaceError: With all clashes; or with the tree's own faults, at the places where it has them.
+    """
+    is_without_root = isinstance(tree, Mapping) and not {"root", "key"} & set(tree)
+    space = SearchSpace.from_config({"root": None, **tree} if is_without_root else tree)
+    places = {bare(key): path for path, key, _ in space.levels()}
+    faults = [
+        Fault(
+            places[bare(key)],
+            f"{shown(key)} is set here, and on the command line as well",
+            "keep one of them; hydra.sweeper.only draws from one branch alone",
+        )
+        for key, argument in arguments.items()
+        if bare(key) in places and (argument.is_sweep or key not in space.common)
+    ]
+    if faults:
+        raise SearchSpaceError(faults)
+
+
+def _with_arguments(tree: Mapping[str, Any], arguments: Mapping[str, Argument]) -> Any:
     """Fixed overrides are common to all trials; sweeps are levels above the tree's root."""
-    if tree is None:
-        # The product, in the order of the command line: what it repeats is run as often.
-        return {"root": _with_levels(None, arguments), "check_unique": False}
-    if not (isinstance(tree, Mapping) and isinstance(tree.get("common", {}), (Mapping, type(None)))):
-        return tree  # SearchSpace says what is wrong with it
     sweeps = {key: argument for key, argument in arguments.items() if argument.is_sweep}
     fixed = {key: argument.values[0] for key, argument in arguments.items() if not argument.is_sweep}
     root = {"root": _with_levels(tree.get("root"), sweeps)} if "root" in tree or sweeps else {}

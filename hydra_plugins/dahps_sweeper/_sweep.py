@@ -17,7 +17,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from dahps_core.batch import BatchJob
 from dahps_core.combination import Value
@@ -26,11 +26,17 @@ from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.configs import Configs, keep_configs
 from dahps_core.ledger.run_commands import RunCommand, keep_command
 from dahps_core.overrides import to_overrides
+from dahps_core.run_limits import keep_limits
 from dahps_core.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._alone import command_alone
 from hydra_plugins.dahps_sweeper._dry_run import dry_run
 from hydra_plugins.dahps_sweeper._frozen import FrozenConfigLoader
-from hydra_plugins.dahps_sweeper._judging import judge, none_started, refuse_if_all_failed
+from hydra_plugins.dahps_sweeper._judging import (
+    judge,
+    none_started,
+    refuse_if_all_failed,
+    warn_if_without_metric,
+)
 from hydra_plugins.dahps_sweeper._launch import Launch
 from hydra_plugins.dahps_sweeper._launchers import detaches, place_of_workers, without_waiting
 from hydra_plugins.dahps_sweeper._letting_go import (
@@ -40,15 +46,16 @@ from hydra_plugins.dahps_sweeper._letting_go import (
     wait_until_submitted,
 )
 from hydra_plugins.dahps_sweeper._options import is_plain_sweep, read_only, worker_options
-from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, read_arguments
+from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, put_aside_hydras, read_arguments
 from hydra_plugins.dahps_sweeper._progress import ProgressDisplay
 from hydra_plugins.dahps_sweeper._reached import keys_without_value, reached_configs
-from hydra_plugins.dahps_sweeper._results import conclude
+from hydra_plugins.dahps_sweeper._results import conclude, save
 from hydra_plugins.dahps_sweeper._returns import Returns, batches, first_failure, records
 from hydra_plugins.dahps_sweeper._scheduler import jobs_in_queue
 from hydra_plugins.dahps_sweeper._search import read_search
 from hydra_plugins.dahps_sweeper._strategy import read_resource_key
 from hydra_plugins.dahps_sweeper._submission import Submission
+from hydra_plugins.dahps_sweeper._travel import as_yaml, refuse_what_cannot_travel
 from hydra_plugins.dahps_sweeper._waiting import Doubt, wait_for_workers
 from hydra_plugins.dahps_sweeper._watch import Watch
 from hydra_plugins.dahps_sweeper._worker_task import WorkerTask, output_dir, worker_context
@@ -89,6 +96,7 @@ class Sweep:
             Exception: Of a plain sweep: what the first trial has raised that failed.
         """
         try:
+            arguments = put_aside_hydras(self.config, arguments, self.context)
             returns = self._run(read_arguments(self.options, arguments, self.context))
             if self.failure:
                 raise self.failure
@@ -105,13 +113,15 @@ class Sweep:
         only = read_only(self.options)
         overrides = TrialOverrides.like(arguments, read_resource_key(self.options, search))
         configs = self._freeze_configs(search)
+        config_text = as_yaml(self.config)
+        if not self.place.is_here:
+            refuse_what_cannot_travel(self.context, self.config, self.task_function)
         if self.options.dry_run:
             compose = partial(self._composed, search, overrides)
             dry_run(search, only, compose, self.place, self.config, Path(self._ledger_folder()))
             return []
         self._compose(search, overrides, only)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, self.folder / "multirun.yaml")
+        save(config_text, self.folder / "multirun.yaml")
         with Ledger.join(
             self._ledger_folder(),
             search,
@@ -121,6 +131,7 @@ class Sweep:
             only=only,
         ) as ledger:
             self._keep(configs, ledger)
+            keep_limits(ledger.folder, self.run_id, options)
             task = self._worker_task(ledger, options, only, overrides)
             try:
                 is_over = all(self._work(ledger, part) for part in self._parts(task, ledger))
@@ -185,6 +196,7 @@ class Sweep:
             only=only,
             overrides=overrides,
             sweepers_key=BatchJob.from_environment().key,
+            ends_together=self.place.ends_together,
             returned={} if self.is_plain else None,
         )
 
@@ -224,6 +236,7 @@ class Sweep:
             self.failure = first_failure(task, ledger.trials())
         else:
             refuse_if_all_failed(ledger, self.run_id)
+            warn_if_without_metric(ledger)
         judge(launch, ledger, self.run_id, ledger.remaining(*limits), self._again(ledger), are_gone=are_gone)
         return True
 
@@ -249,7 +262,8 @@ class Sweep:
                 hydra_context=context, task_function=task, config=config
             )
 
-        return Launch([(launcher(), numbers) for numbers in self.place.launches(n_workers)])
+        parts = [(launcher(), numbers) for numbers in self.place.launches(n_workers)]
+        return Launch(parts, ends_together=self.place.ends_together)
 
     def _detach(self, launch: Launch, submission: Submission, ledger: Ledger) -> bool:
         launch.start()

@@ -41,7 +41,7 @@ def wait_for_workers(launch: Launch, watch: Watch, doubt: Doubt, each_change: Ca
         returned = launch.returned(POLL_S)
         if watch.look():
             each_change()
-        if returned and not launch.error:
+        if returned and (launch.ends_together or not launch.error):
             return False
         if watch.somebody_lives():
             doubt.ends()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ from hydra_plugins.dahps_sweeper._overrides import TrialOverrides
 
 #: Bytes of a file's name.
 NAME_MAX = 255
+#: Why a worker ended that a signal has told to.
+TOLD_TO_END = "told to end"
 
 
 def worker_context(context: HydraContext, run: str) -> HydraContext:
@@ -75,6 +78,7 @@ class WorkerTask:
         only: The branch to draw from; None for the whole space.
         overrides: How those of a trial are written.
         sweepers_key: Of the processes that the sweeper's own was started together with, if it was.
+        ends_together: Whether a worker that leaves by what it raises takes all others along.
         returned: Number -> what came of it, of a plain sweep's trials that ran in this process; None in a
             search, which can have more of them than a process should remember.
     """
@@ -91,6 +95,7 @@ class WorkerTask:
     only: dict[str, Any] | None
     overrides: TrialOverrides
     sweepers_key: str
+    ends_together: bool
     returned: dict[int, JobReturn] | None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -100,12 +105,14 @@ class WorkerTask:
 
     def __call__(self, worker_config: DictConfig) -> str:
         """Work, or follow a worker if this process is another rank of its job; returns why that ended."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         try:
             return self._work()
-        except SystemExit as leaving:
-            raise _Exit(*leaving.args) from None
-        except KeyboardInterrupt:
-            raise _Interrupt from None
+        except (SystemExit, KeyboardInterrupt):
+            if not self.ends_together:
+                raise
+            # With Hydra 1.4, which hangs its JobReturn on them, joblib would pickle them for ever.
+            return TOLD_TO_END
         finally:
             noted_signals()
 
@@ -114,17 +121,17 @@ class WorkerTask:
         if batch.rank:
             return follow(batch, Path(self.ledger), partial(self._prepare_to_follow, batch.rank))
         leader = Leader(batch, Path(self.ledger))
-        ledger = Ledger.join(
+        run_folder = os.path.abspath(self.config.hydra.sweep.dir)
+        with Ledger.join(
             self.ledger,
             self.search,
             only=self.only,
             locking=self.locking,
             create=False,
             patience_s=self.patience_s,
-        )
-        run_folder = os.path.abspath(self.config.hydra.sweep.dir)
-        worker = Worker(ledger, self.run, self.prepare, self.options, batch, run_folder, leader)
-        return worker.work().value
+        ) as ledger:
+            worker = Worker(ledger, self.run, self.prepare, self.options, batch, run_folder, leader)
+            return worker.work().value
 
     def prepare(self, trial: Trial) -> Job:
         """Compose the trial's config, as Hydra's launchers do for a job."""
@@ -179,20 +186,6 @@ class WorkerTask:
                 mend="Leave hydra.sweeper.isolation=none out",
             )
         return batch
-
-
-# Hydra 1.4 hangs the job's return, which holds what the job raised, on what it raised, and a launcher that
-# pickles that never comes to an end: so these leave behind what hangs on them.
-
-
-class _Exit(SystemExit):
-    def __reduce__(self) -> tuple[type[SystemExit], tuple[Any, ...]]:
-        return SystemExit, self.args
-
-
-class _Interrupt(KeyboardInterrupt):
-    def __reduce__(self) -> tuple[type[KeyboardInterrupt], tuple[Any, ...]]:
-        return KeyboardInterrupt, self.args
 
 
 def _batch_job(launcher: DictConfig) -> BatchJob:

@@ -190,8 +190,8 @@ class DahpsSweeperConf:
     # time), before it is killed; at most what the batch system grants.
     grace: float = 20.0
 
-    # Of how many of the best finished trials the checkpoints are kept; 0: of none, null: of all. A trial that
-    # may still run keeps its own.
+    # Of how many of the best finished trials the checkpoints are kept, or of the best combinations, where
+    # each is repeated; 0: of none, null: of all. A trial that may still run keeps its own.
     keep_checkpoints: int | None = None
 
     # Where a trial runs: "process", in one of its own, so that a crash ends nothing but itself; "none", in

@@ -124,4 +124,6 @@ if __name__ in ("__main__", "__mp_main__"):
 if __name__ == "__main__":
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    torch.multiprocessing.spawn(main, (port,), nprocs=SIZE)
+    # Where it makes no difference they are forked: each interpreter would import torch anew.
+    method = "fork" if LAUNCHER == "torchrun" else "spawn"
+    torch.multiprocessing.start_processes(main, (port,), nprocs=SIZE, start_method=method)

@@ -304,9 +304,28 @@ if __name__ == "__main__":
     assert outcome.code == 1
     (trial,) = scripts.trials()
     assert trial.state.value == "failed"
-    # From Python 3.13 on the exit functions of such a process run when what it raised is forgotten.
-    is_known = sys.version_info < (3, 13)
-    assert ("ValueError: no such layer" if is_known else "ended before finish_combination") in trial.error
+    assert "ValueError: no such layer" in trial.error
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("before", ["", "search().finish_combination(0.5)"])
+def test_a_process_that_is_started_in_any_way_tells_why_it_ends(scripts, method, before):
+    scripts.run(
+        f"""
+import multiprocessing
+def train():
+    s = search()
+    raise ValueError("no such layer")
+if __name__ == "__main__":
+    {before}
+    child = multiprocessing.get_context("{method}").Process(target=train)
+    child.start()
+    child.join()
+"""
+    )
+    trial = scripts.trials()[-1]
+    assert trial.state.value == "failed"
+    assert "ValueError: no such layer" in trial.error
 
 
 def test_a_cancelled_trial_is_told_and_what_it_still_writes_is_refused(scripts):

@@ -1,4 +1,4 @@
-"""Eight jobs of two ranks each on one ledger, two of which are lost in the middle of a trial."""
+"""Six jobs of two ranks each on one ledger, two of which are lost in the middle of a trial."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from collections import Counter
 from dahps_core.trial import TrialState
 from tests.script.test_torchrun import continued
 
-N_JOBS, N_TRIALS = 8, 40
+N_JOBS, N_TRIALS = 6, 30
 #: Trials in which one rank stops, at the first attempt, and the other waits for it: their jobs are killed.
 DOOMED = {5: "stay_away@0#1", 23: "stay_away@1#1"}
 

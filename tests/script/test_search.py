@@ -16,14 +16,17 @@ from dahps_core import (
     SearchExhausted,
     current_trial,
 )
+from dahps_core.cli.overview import overview
 from dahps_core.errors import (
     ConfigurationError,
     DahpsError,
     LedgerUnavailableError,
     MetricError,
+    NotALedgerError,
     SearchChangedError,
     SearchSpaceError,
 )
+from dahps_core.run_limits import limits_of
 from dahps_core.script.leaving import this_process
 from dahps_core.space import SearchSpace
 
@@ -72,11 +75,23 @@ def test_random_search_draws_each_combination_once_in_the_order_of_its_seed(sear
     assert drawn(agent) == [dict(one) for one in SearchSpace.from_config(TREE).shuffled(3)]
 
 
-def test_k_is_a_random_subset_in_all_repetitions(search):
+def test_k_is_a_random_subset_in_all_repetitions(search, caplog):
     tree = {**TREE, "repetitions": 2}
     found = drawn(search(tree, kind=DistributedAsynchronousRandomSearch, seed=3, k=2))
     first = [dict(one) for one in SearchSpace.from_config(TREE).shuffled(3)][:2]
     assert found == [first[0], first[0], first[1], first[1]]
+    assert "as many as `k` says" in caplog.text
+
+
+def test_k_is_the_budget_that_status_tells(search, tmp_path):
+    agent = search({**TREE, "repetitions": 2}, k=1, lease=7.5)
+    with Ledger.open(tmp_path / "ledger") as ledger:
+        known = overview(ledger)
+        assert (known["max_trials"], known["left"], known["total"]) == (2, 2, 2)
+        assert limits_of(ledger.folder, known["present"][0]["run"]).lease_s == 7.5
+        drawn(agent)
+        known = overview(ledger)
+        assert (known["left"], known["troubles"]) == (0, [])
 
 
 def test_one_combination_is_claimed_at_once_and_the_next_when_asked_for(search, tmp_path):
@@ -179,6 +194,8 @@ def test_what_cannot_be_a_search_space_is_named(tmp_path, names, text):
         ({"k": 0}, ConfigurationError),
         ({"k": "3"}, ConfigurationError),
         ({"direction": "up"}, ConfigurationError),
+        ({"on_change": "exetnd"}, ConfigurationError),
+        ({"locking": "flock"}, ConfigurationError),
         ({"lease": 0.1}, ConfigurationError),
         ({"keep_checkpoints": -1}, ConfigurationError),
     ],
@@ -192,8 +209,9 @@ def test_options_that_cannot_be_meant_are_refused_before_anything_is_made(search
 def test_another_search_is_refused_unless_it_extends_the_ledger(search):
     drawn(search())
     other = {"root": {"key": "model", "values": ["vit"], "default": None}}
-    with pytest.raises(SearchChangedError):
+    with pytest.raises(SearchChangedError) as caught:
         search(other)
+    assert not [entry.path for entry in caught.traceback if entry.path.parent.name == "ledger"]
     assert drawn(search(other, on_change="extend")) == [{"model": "vit"}]
 
 
@@ -266,6 +284,10 @@ def test_one_process_may_make_one_search_after_the_other(search, tmp_path):
 
 def test_a_storage_that_cannot_be_written_is_told(search, tmp_path):
     (tmp_path / "ledger").write_text("a file in place of the folder")
+    with pytest.raises(NotALedgerError):
+        search()
+    (tmp_path / "ledger").unlink()
+    (tmp_path / "ledger").symlink_to("nowhere")
     with pytest.raises(LedgerUnavailableError):
         search()
 

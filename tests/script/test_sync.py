@@ -14,6 +14,7 @@ from tests.script.conftest import ENVIRONMENT
 from tests.script.sync_script import CONFIG, VALUES
 from tests.support import wait_until
 
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("sync_script.py")
 
 
@@ -130,3 +131,22 @@ def test_one_process_needs_no_group(tmp_path):
     environment = {**os.environ, **ENVIRONMENT}
     told = subprocess.check_output([sys.executable, "-c", code, tmp_path], env=environment, text=True)
     assert "every combination is drawn" in told
+
+
+GROUP_OF_ONE = """
+import os, torch, {module}
+torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
+torch.distributed.destroy_process_group()
+print(*(open(f"/proc/self/task/{{thread}}/comm").read() for thread in os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "folder"), [("dahps_core.torch_utils", ROOT), ("ranks", ROOT / "example_app")]
+)
+def test_no_thread_of_a_group_outlives_it_and_aborts_its_process_at_the_end(module, folder):
+    code = GROUP_OF_ONE.format(module=module)
+    command = [sys.executable, "-c", code]
+    told = subprocess.check_output(command, env={**os.environ, "PYTHONPATH": str(folder)}, text=True)
+    assert "gloo" not in told

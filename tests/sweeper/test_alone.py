@@ -26,3 +26,18 @@ def test_a_trial_is_run_alone_by_the_command_that_show_gives(app, number):
     assert same == before
     assert last.split(maxsplit=3)[3] == before[number].split(maxsplit=3)[3]
     assert app.status()["drawn"] == 4
+
+
+@pytest.mark.parametrize("is_the_apps", [True, False])
+def test_a_trial_alone_needs_no_sweeper_for_its_search(project, is_the_apps):
+    search = "+search@hydra.sweeper.search=anchored"
+    if is_the_apps:
+        project.sweeper = []
+        defaults = "  - search@hydra.sweeper.search: ???\n  - _self_\n  - override hydra/sweeper: dahps\n"
+        project.edit("conf/config.yaml", "  - _self_\n", defaults)
+        search = search.removeprefix("+")
+    outcome = project.sweep(search, "hydra.sweeper.max_trials=1")
+    assert outcome.code == 0, outcome.output
+    subprocess.run(["bash", "-c", alone(project, 0)], check=True, capture_output=True)
+    first, second = project.configs()
+    assert first == second

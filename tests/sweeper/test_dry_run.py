@@ -90,3 +90,8 @@ def test_one_branch_alone_is_composed(app):
     outcome = dry(app, FAULTY, "hydra.sweeper.only={x: 1}")
     assert "1 fault:" in outcome.output, outcome.output
     assert "root.1: yy=a" in outcome.output
+
+
+def test_it_says_beforehand_what_takes_a_while(app):
+    outcome = dry(app, {"root": {"key": "x", "values": list(range(60)), "default": None}})
+    assert outcome.output.index("Composing 60 combinations") < outcome.output.index("Composed: 60")

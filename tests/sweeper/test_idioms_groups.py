@@ -25,6 +25,17 @@ def test_a_subtree_can_stand_in_two_places(project, search):
     assert len(project.configs()) == 6
 
 
+@pytest.mark.parametrize("launcher", [[], LOCAL])
+def test_which_search_is_chosen_on_the_command_line_is_no_part_of_a_combination(project, launcher):
+    project.sweeper = []
+    defaults = "  - search@hydra.sweeper.search: ???\n  - _self_\n  - override hydra/sweeper: dahps\n"
+    project.edit("conf/config.yaml", "  - _self_\n", defaults)
+    outcome = project.sweep(*launcher, "search@hydra.sweeper.search=anchored", "lr=3")
+    assert outcome.code == 0, outcome.output
+    assert not [key for trial in project.trials() for key in trial["combination"] if "search" in key]
+    assert {trial["combination"]["lr"] for trial in project.trials()} == {3}
+
+
 def test_an_experiment_brings_the_sweeper_and_the_search_with_it(project):
     project.sweeper = []
     outcome = project.sweep("+experiment=search")

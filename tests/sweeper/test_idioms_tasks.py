@@ -28,6 +28,30 @@ def test_a_training_function_can_be_in_a_package(project):
 def test_what_cannot_travel_to_a_job_is_told_and_loses_nothing(project):
     project.program = [sys.executable, "shapes.py", "locked"]
     outcome = project.sweep(*LOCAL, "model=vit")
-    assert_told(outcome, "no worker could start", "cannot pickle '_thread.lock'", "inside of it")
+    assert_told(outcome, "LOCK, used by locked: cannot be sent", "cannot pickle '_thread.lock'", "inside of")
+    assert not (project.folder / "ledger").exists()
     assert project.sweep("hydra.sweeper.ledger=ledger", "model=vit").code == 0
     assert len(project.configs()) == 1
+
+
+@pytest.mark.parametrize("launcher", ["submitit_local", "joblib"])
+def test_an_object_in_a_config_that_cannot_travel_is_told_by_its_key(project, launcher):
+    project.program = [sys.executable, "objects.py"]
+    command = ["model=vit", "+thing=closure", "hydra.sweeper.ledger=ledger"]
+    outcome = project.sweep(*command, f"hydra/launcher={launcher}")
+    assert_told(outcome, "thing.made", "cannot be sent to the workers' jobs", "_target_")
+    assert not (project.folder / "ledger").exists()
+    assert project.sweep(*command).code == 0  # in this process nothing has to travel
+    assert len(project.configs()) == 1
+
+
+def test_an_object_that_travels_as_an_option_of_a_group_alone_is_told_by_it(project):
+    project.program = [sys.executable, "objects.py"]
+    outcome = project.sweep(*LOCAL, "model=vit")
+    assert_told(outcome, "ConfigStore thing/closure.yaml", "cannot be sent to the workers' jobs")
+
+
+def test_an_object_that_no_file_can_hold_is_told_by_its_key(project):
+    project.program = [sys.executable, "objects.py"]
+    outcome = project.sweep("model=vit", "+thing=lock")
+    assert_told(outcome, "thing.made: cannot be written down", "cannot pickle '_thread.lock'", "_target_")

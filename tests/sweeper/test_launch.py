@@ -1,3 +1,6 @@
+import os
+import signal
+import threading
 from collections import Counter
 
 import pytest
@@ -27,6 +30,27 @@ def test_what_a_worker_raised_is_not_swallowed(capsys):
     launch = Launch([(Launcher(), range(1))])
     launch.run()
     assert str(launch.error) == "the storage is gone"
+
+
+def test_a_launch_goes_on_when_a_ctrl_c_interrupts_the_wait_for_it():
+    goes_on = threading.Event()
+
+    class Pending(Launcher):
+        def launch(self, job_overrides, initial_job_idx):
+            goes_on.wait()
+            return super().launch(job_overrides, initial_job_idx)
+
+    def wait_until_interrupted():
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        launch.returned(60)
+
+    launch = Launch([(Pending(), range(1))])
+    launch.start()
+    with pytest.raises(KeyboardInterrupt):
+        wait_until_interrupted()
+    assert not launch.returned(0)
+    goes_on.set()
+    assert launch.returned(60)
 
 
 def test_why_workers_ended_is_counted_over_all_launches():

@@ -1,6 +1,8 @@
 """Late-binding workers under the launchers that run on one machine, unmodified."""
 
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +115,44 @@ def test_the_search_outlives_its_sweeper_and_the_same_command_picks_it_up(app):
     assert outcome.code == 0, outcome.output
     wait_until(lambda: {t["state"] for t in app.trials()} == {"finished"}, 60, "the end of the search")
     assert app.runs() == {(number, 1): 1 for number in range(6)}
+
+
+def test_a_killed_worker_takes_the_others_of_its_pool_along_and_the_same_command_goes_on(app):
+    gate = app.folder / "gate"
+    command = ["x=range(6)", override("wait_for", gate), *LAUNCHERS["joblib"], "hydra.sweeper.n_workers=2"]
+    sweep = app.start(*command, "hydra.sweeper.lease=600")  # the error does not wait for it
+    wait_until(lambda: len(app.runs()) == 2, 60, "two running trials")
+    first, second = app.workers()
+    os.kill(first, signal.SIGKILL)
+    outcome = app.wait(sweep)
+    assert outcome.code == 1
+    assert "TerminatedWorkerError" in outcome.output
+    assert "workers are gone, and 6 trials are left" in outcome.output
+    assert "run the same command again to go on" in outcome.output
+    assert "Traceback" not in outcome.output
+    wait_until(lambda: not Path(f"/proc/{second}/exe").exists(), 60, "the end of the other worker")
+    gate.touch()
+    again = app.sweep(*command)
+    assert again.code == 0, again.output
+    assert app.runs() == {**{(number, 1): 1 for number in range(6)}, (0, 2): 1, (1, 2): 1}
+    assert {trial["state"] for trial in app.trials()} == {"finished"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_told_to_end_leaves_the_others_of_its_pool_alone(app, number):
+    """By what it raised it would take them along, and joblib never come to an end with that of Hydra 1.4."""
+    gate = app.folder / "gate"
+    command = ["x=range(6)", override("wait_for", gate), *LAUNCHERS["joblib"], "hydra.sweeper.n_workers=2"]
+    sweep = app.start(*command, "hydra.sweeper.lease=600")
+    wait_until(lambda: len(app.runs()) == 2, 60, "two running trials")
+    released = app.signal_a_worker(number)
+    wait_until(lambda: app.status()["trials"]["released"] == 1, 30, "the release")
+    gate.touch()
+    outcome = app.wait(sweep)
+    assert outcome.code == 0, outcome.output
+    assert "1 told to end" in outcome.output
+    assert app.runs() == {**{(number, 1): 1 for number in range(6)}, (released, 2): 1}
+    assert {trial["state"] for trial in app.trials()} == {"finished"}
 
 
 def test_sigterm_gives_the_trial_back_at_once(app):

@@ -26,7 +26,7 @@ def test_every_fault_of_a_tree_is_told_at_once(app):
         (["hydra.sweeper.search=nowhere:config"], ["nowhere", "hydra.sweeper.search"]),
         (["hydra.sweeper.search=nowhere"], ["module:attribute"]),
         (["hydra.sweeper.search=math:tau"], ["6.28", "mapping"]),
-        (["hydra.sweeper.strategy.name=gird"], ["gird", "grid"]),
+        (["hydra.sweeper.strategy.name=gird"], ["gird", "Did you mean 'grid'?\n"]),
         (["hydra.sweeper.direction=maximise"], ["maximise", "maximize"]),
         (["hydra.sweeper.on_change=expand"], ["expand", "extend"]),
         (["hydra.sweeper.n_workers=0"], ["n_workers", "at least 1"]),
@@ -61,9 +61,27 @@ def test_an_option_that_cannot_be_meant_is_refused(app, overrides, words):
     assert not app.ledger.exists(), "the mended command would be another search"
 
 
-def test_a_key_given_on_the_command_line_and_in_the_tree_is_refused(app):
-    tree = {"root": {"key": "x", "values": [1, 2], "default": None}}
-    assert_told(app.sweep(app.tree(tree), "x=3"), "x", "common")
+TREE = {"root": {"key": "y", "values": [0, 1], "default": {"key": "x", "values": [1], "default": None}}}
+
+
+@pytest.mark.parametrize("argument", ["x=3", "++x=3", "x=3,4", "++x=1,2"])
+def test_a_key_of_the_tree_on_the_command_line_is_refused_at_its_place_in_the_tree(app, argument):
+    outcome = app.sweep(app.tree(TREE), argument)
+    assert_told(outcome, "1 fault:", "root.0:", argument.partition("=")[0], "command line", "only")
+    assert not app.ledger.exists()
+
+
+def test_a_sweep_over_a_common_value_is_refused_and_another_value_in_its_place_is_not(app):
+    search = app.tree({"root": None, "common": {"x": 1}})
+    assert_told(app.sweep(search, "x=1,2"), "common.x", "command line")
+    outcome = app.sweep(search, "x=3")
+    assert outcome.code == 0, outcome.output
+    assert [trial["combination"]["x"] for trial in app.trials()] == [3]
+
+
+@pytest.mark.parametrize("arguments", [[], ["x=3"], ["x=3,4"]])
+def test_a_node_in_place_of_its_envelope_is_one_fault(app, arguments):
+    assert_told(app.sweep(app.tree(TREE["root"]), *arguments), "1 fault:", "under `root`")
 
 
 def test_a_changed_tree_is_refused_with_the_differences_unless_it_is_to_extend(app):
@@ -85,5 +103,21 @@ def test_a_changed_direction_is_refused(app):
 def test_a_file_where_the_ledger_should_be_is_told(app):
     app.ledger.parent.mkdir()
     app.ledger.write_text("not a folder")
-    assert_told(app.sweep("x=1"), str(app.ledger))
+    assert_told(app.sweep("x=1"), str(app.ledger), "is a file", "folder")
     assert app.ledger.read_text() == "not a folder"
+
+
+def test_a_folder_of_the_sweep_that_cannot_be_written_is_told_before_a_ledger_is_made(app):
+    (app.folder / "file").touch()
+    assert_told(app.sweep("x=1", "hydra.sweep.dir=file/sweep"), "file/sweep", "hydra.sweep.dir=FOLDER")
+    assert not app.ledger.exists()
+
+
+def test_results_that_cannot_be_written_are_told_after_the_best_trial(app):
+    results = app.folder / "sweep" / "optimization_results.yaml"
+    results.mkdir(parents=True)
+    outcome = app.sweep("x=1", "hydra.sweep.dir=sweep")
+    assert_told(outcome, "Best trial #0", "optimization_results.yaml", "run the same command again")
+    results.rmdir()
+    app.sweep("x=1", "hydra.sweep.dir=sweep")
+    assert results.is_file()

@@ -130,7 +130,7 @@ SWEEPS = [
     ["group1=glob([file*],exclude=file2)"],
     ["+a=tag(t1,t2,choice(1,2))"],
     ["+a=sort(3,1,2)", "+b=sort(choice(c,a,b),reverse=true)"],
-    ["+a=shuffle(1,2,3,4,5)", "+b=shuffle(range(5))"],
+    ["+a=shuffle(1,2,3,4,5)", "+b=shuffle(range(2))"],
     ["+a='x y',\"it's\"", "+b='plain',plain2"],
     ["+a='a\\'b',c"],
     ["+a=a\\ b,c\\,d"],

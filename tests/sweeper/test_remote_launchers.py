@@ -9,13 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hydra
 import pytest
 
 from tests.support import skip_unless_required, wait_until
 from tests.sweeper.conftest import override
 
 N_TRIALS = 6
+#: With which RQ's workers pickle, where the launcher for Hydra 1.4 gives them their jobs.
 SERIALIZER = "hydra_plugins.hydra_rq_launcher.serializer.CloudpickleSerializer"
+OPTIONS = ["--serializer", SERIALIZER] if hydra.__version__ >= "1.4" else []
 
 
 def required(launcher, *programs):
@@ -60,7 +63,7 @@ def queue(redis, tmp_path):
 
     def serve():
         program = [Path(sys.executable).with_name("rq"), "worker", "--quiet", "--url", redis]
-        started.append(subprocess.Popen([*program, "--serializer", SERIALIZER], cwd=tmp_path))
+        started.append(subprocess.Popen([*program, *OPTIONS], cwd=tmp_path))
 
     yield ["hydra/launcher=rq", "hydra.launcher.wait_polling=0.1", "hydra.sweeper.n_workers=2"], serve
     for worker in started:
@@ -129,7 +132,8 @@ def test_a_job_that_runs_out_of_its_time_gives_its_trial_back(app, gate, rq):
     sweep = started(app, gate, rq, "hydra.launcher.enqueue.job_timeout=5s")
     outcome = app.wait(sweep)
     assert outcome.code == 1
-    assert "JobTimeoutException" in outcome.output
+    if OPTIONS:  # else RQ cannot tell what the job has raised
+        assert "JobTimeoutException" in outcome.output
     assert "run the same command again to go on" in outcome.output
     assert {trial["error"] for trial in app.trials()} == {"SIGALRM: its worker was told to end"}
 

@@ -23,6 +23,15 @@ def states(app):
     return {trial["number"]: trial["state"] for trial in app.trials()}
 
 
+def test_status_tells_what_the_multirun_s_budget_leaves(app):
+    assert app.sweep(app.tree(TREE), "hydra.sweeper.max_trials=3").code == 0
+    known = app.status()
+    assert (known["max_trials"], known["left"], known["total"], known["troubles"]) == (3, 0, 3, [])
+    assert app.sweep(app.tree(TREE)).code == 0
+    known = app.status()
+    assert (known["max_trials"], known["left"], known["total"]) == (None, 0, 4)
+
+
 def test_every_combination_of_the_tree_is_run_once_and_the_best_is_named(app):
     outcome = app.sweep(app.tree(TREE), "hydra.sweeper.direction=maximize")
     assert outcome.code == 0, outcome.output
@@ -143,6 +152,11 @@ def test_what_is_no_number_is_recorded_and_never_best(app, behaviour, metric):
     outcome = app.sweep("x=5", f"behaviour=normal,{behaviour}")
     assert {trial["metric"] for trial in app.trials()} == {5, metric}
     assert outcome.results["best_value"] == 5
+
+
+def test_a_return_that_was_forgotten_is_told(app):
+    assert "No trial has finished with a metric" in app.sweep("x=1,2", "behaviour=nothing").output
+    assert "No trial has finished" not in app.sweep("x=1,2,3", "hydra.sweeper.on_change=extend").output
 
 
 def test_a_mapping_of_metrics_needs_the_name_of_the_objective(app):

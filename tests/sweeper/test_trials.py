@@ -70,7 +70,7 @@ def test_a_resolver_that_there_is_not_is_told(app):
 
 
 def test_the_best_trials_keep_their_checkpoints(app):
-    outcome = app.sweep("x=range(5)", "hydra.sweeper.keep_checkpoints=2", *LOCALLY)
+    outcome = app.sweep("x=range(3)", "hydra.sweeper.keep_checkpoints=2", *LOCALLY)
     assert outcome.code == 0, outcome.output
     best = sorted(app.trials(), key=lambda trial: trial["metric"])[:2]
     kept = {int(path.name) for path in (app.ledger / "checkpoints").iterdir()}

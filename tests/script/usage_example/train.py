@@ -60,7 +60,6 @@ def main(args, rank, world_size):
         agent.finish_combination(metric)
 
     if world_size > 1:
-        torch.distributed.barrier()  # or PyTorch may abort the rank that is done first
         torch.distributed.destroy_process_group()
 
 if __name__ == "__main__":
