@@ -13,7 +13,7 @@ endif
 
 CLUSTER := $(PYTHON) tests/slurm/cluster.py
 # Processes that run tests: more than cores, since many tests wait for SLURM, for a guest or for a lease.
-PROCESSES ?= 3
+PROCESSES ?= 4
 # Such as --trials 40 --storm 30 --seed 7.
 CHAOS ?=
 DEMO := ../$(BIN)/python train.py -m hydra/sweeper=dahps
@@ -30,17 +30,22 @@ SELECTION := tests/space/test_overrides.py tests/ledger/test_ledger_contract.py 
     tests/packaging/test_start_up.py tests/sweeper/test_sweep.py
 test-3.13-1.4: SELECTION += tests/sweeper/test_launchers.py tests/sweeper/test_remote_launchers.py \
     tests/sweeper/test_hydra_suites.py
+test-3.10-1.3: SELECTION += tests/sweeper/test_remote_launchers.py::test_a_trial_of_a_killed_worker_is_run_again
 HYDRA_1.3 := 'hydra-core==1.3.*' 'hydra-submitit-launcher==1.2.*' 'hydra-joblib-launcher==1.2.*'
 # A version that is no release yet is taken where it is named.
 HYDRA_1.4 := 'hydra-core>=1.4.0rc3,<1.5' $(foreach launcher,submitit joblib,'hydra-$(launcher)-launcher>=1.4.0rc3,<1.5')
 LAUNCHERS_3.13-1.4 := $(foreach launcher,ray rq,'hydra-$(launcher)-launcher>=1.4.0rc3,<1.5')
+# RQ's launcher for Hydra 1.3 runs on no newer Python than 3.10, and with no newer rq.
+LAUNCHERS_3.10-1.3 := 'hydra-ray-launcher==1.2.*' 'hydra-rq-launcher==1.2.*' 'rq<2'
 
-.PHONY: help install demo demo-slurm test test-matrix test-nfs chaos bench bench-own lint slurm slurm-stop clean
+.PHONY: help install install-matrix demo demo-slurm test test-matrix test-nfs chaos bench bench-own lint slurm slurm-stop clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 install: $(VENV)/installed ## make the virtual environment .venv with all that is needed
+	@# Else each of a thousand interpreters compiles these anew, where they may not keep what they compile.
+	@$(BIN)/python -m compileall -q dahps_core hydra_plugins tests/apps
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -59,6 +64,8 @@ test: install ## all tests; those that need SLURM run where sinfo answers
 
 test-matrix: $(MATRIX:%=test-%) ## what other Pythons and lines of Hydra could break, and all launchers of Hydra
 	@echo "Tested: $(MATRIX)"
+
+install-matrix: $(MATRIX:%=.venv-%/installed)
 
 test-%: .venv-%/installed
 	.venv-$*/bin/python -m pytest -n $(PROCESSES) -m 'not slurm' $(SELECTION)
@@ -91,7 +98,7 @@ bench-own: install ## the same without the others, which install 1.6 GB in .benc
 	$(BIN)/python tests/benchmarks/isolation.py
 	$(BIN)/python tests/benchmarks/slurm_empty_trials.py
 	$(BIN)/python tests/benchmarks/utilisation.py --own
-	$(BIN)/python tests/benchmarks/watching.py
+	$(BIN)/python tests/benchmarks/watching.py --seconds 20
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff check

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch.distributed
+import torch.distributed.nn.functional  # imported later, by DistributedDataParallel, it would keep the group
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 

@@ -22,7 +22,10 @@ for ignorable, handler in ((signal.SIGINT, signal.default_int_handler), (signal.
 
 
 #: Where the long tests are.
-LONG = ("tests/nfs/", "tests/slurm/", "tests/sweeper/", "tests/faults/", "tests/packaging/")
+LONG = (
+    *("tests/nfs/", "tests/slurm/", "tests/sweeper/", "tests/faults/", "tests/packaging/"),
+    *("tests/script/", "tests/example_app/", "tests/ledger/"),
+)
 #: Whose tests run one after the other, in one process: they share what takes long to make, or see each other.
 TOGETHER = ("tests/nfs/", "tests/slurm/test_cluster.py", "tests/packaging/test_wheel.py")
 

@@ -38,6 +38,17 @@ def one_trial(folder, locking, worker=None):
     say(claim.number)
 
 
+def in_forks(folder, locking, action):
+    """The action on each folder that is told, in a forked process; tells when that stops, and how it ends."""
+    for line in sys.stdin:
+        if (pid := os.fork()) == 0:
+            globals()[action](line.rstrip("\n"), locking)
+            os._exit(0)
+        while os.WIFSTOPPED(status := os.waitpid(pid, os.WUNTRACED)[1]):
+            say("stopped", pid)
+        say("ended", os.waitstatus_to_exitcode(status))
+
+
 def some_trials(folder, locking, how_many):
     """Enter, and finish so many trials; impatient, so that only the others' progress keeps it waiting."""
     ledger = joined(folder, locking, patience_s=5.0)

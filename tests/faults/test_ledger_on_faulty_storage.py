@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from dahps_core import unrecorded
 from dahps_core.ledger import FILE_NAME, Ledger, lock_folder
 from dahps_core.trial import Claim, TrialState
 from tests.faults.storage import FaultyStorage
-from tests.support import state_of, wait_until
+from tests.support import wait_until
 
 WAIT_S = 120
 LOCKINGS = ["fcntl", "folder"]
@@ -66,30 +67,72 @@ def is_sound(folder, locking):
         return [trial.metric for trial in trials]
 
 
-def at_each_call(storage, ledger, tmp_path, locking, fault, before=lambda folder: None):
-    """A process that does one trial, for each call at which something befalls it; until nothing does."""
+class Forks:
+    """A process whose forked children each do one trial: an interpreter for each would take far longer.
+
+    Args:
+        storage: That they work on.
+        locking: How they lock.
+    """
+
+    def __init__(self, storage, locking):
+        script = Path(__file__).parent / "ledger_work.py"
+        self._process = subprocess.Popen(
+            [sys.executable, script, storage.folder, locking, "in_forks", "one_trial"],
+            env={**os.environ, **storage.environment()},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._process.__exit__(*exception)
+
+    def start(self, folder):
+        self._process.stdin.write(f"{folder}\n".encode())
+
+    def told(self):
+        """What a child acknowledged; whether it then "stopped" or "ended"; its id, or its exit status."""
+        acknowledged = []
+        while True:
+            assert select.select([self._process.stdout], [], [], WAIT_S)[0], "it hangs"
+            words = self._process.stdout.readline().decode().split()
+            if len(words) != 1:
+                what, number = words
+                return acknowledged, what, int(number)
+            acknowledged += words
+
+
+def at_each_call(ledger, tmp_path, locking, fault, before=lambda folder: None):
+    """One trial on a copy of the ledger, for each call at which something befalls the process."""
     ledger.close()
-    for at in range(1, 500):
-        folder = tmp_path / str(at)
-        shutil.copytree(ledger.folder, folder)
-        before(folder)
-        faulty = FaultyStorage(folder, tmp_path / "control")
-        faulty.arm()
-        process = start(faulty, folder, locking, "one_trial", **{fault: at})
-        with process:
-            yield folder, process
-        shutil.rmtree(folder)
-        faulty.heal()
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    storage = FaultyStorage(copies, tmp_path / "control")
+    with Forks(storage, locking) as forks:
+        for at in range(1, 500):
+            folder = copies / str(at)
+            shutil.copytree(ledger.folder, folder)
+            before(folder)
+            getattr(storage, fault)(at)
+            forks.start(folder)
+            yield folder, forks
+            storage.heal()
+            shutil.rmtree(folder)
 
 
-def test_a_process_that_is_killed_at_any_call(storage, ledger, tmp_path, locking):
+def test_a_process_that_is_killed_at_any_call(ledger, tmp_path, locking):
     n_killed = 0
-    for folder, process in at_each_call(storage, ledger, tmp_path, locking, "kill_at"):
-        said, complaints = process.communicate(timeout=WAIT_S)
-        assert process.returncode in (0, -signal.SIGKILL), complaints
+    for folder, forks in at_each_call(ledger, tmp_path, locking, "kill_at"):
+        acknowledged, what, code = forks.told()
+        assert what == "ended"
+        assert code in (0, -signal.SIGKILL)
         metrics = is_sound(folder, locking)
-        if process.returncode == 0:
-            assert said.split() == ["1"]
+        if code == 0:
+            assert acknowledged == ["1"]
             assert metrics.count(99.0) == 1
             break
         n_killed += 1
@@ -106,24 +149,25 @@ def leave_a_lock_behind(folder):
 @pytest.mark.parametrize("locking", ["folder"], indirect=True)
 @pytest.mark.parametrize("before", [lambda folder: None, leave_a_lock_behind], ids=["holds", "takes over"])
 def test_whoever_is_stopped_at_any_call_with_the_lock_folder_is_fenced(
-    storage, ledger, tmp_path, locking, before, monkeypatch
+    ledger, tmp_path, locking, before, monkeypatch
 ):
     monkeypatch.setattr(lock_folder, "STALE_S", 0.1)
     n_stopped = 0
-    for folder, process in at_each_call(storage, ledger, tmp_path, locking, "stop_at", before):
-        wait_until(lambda: state_of(process.pid) in "TZ", WAIT_S, "the call")  # noqa: B023 - called at once
-        has_ended = state_of(process.pid) == "Z"
+    for folder, forks in at_each_call(ledger, tmp_path, locking, "stop_at", before):
+        acknowledged, what, number = forks.told()
         with Ledger.open(folder) as other:  # waits for the holder, and takes its lock over
             worker = register(other)
             for _ in range(2):
                 finish(other, claimed(other, worker), metric=7.0)
-        os.kill(process.pid, signal.SIGCONT)
-        said, complaints = process.communicate(timeout=WAIT_S)
-        assert process.returncode == 0, complaints
-        assert len(said.split()) == 1
+        if was_stopped := what == "stopped":
+            os.kill(number, signal.SIGCONT)
+            rest, what, number = forks.told()
+            acknowledged += rest
+        assert (what, number) == ("ended", 0)
+        assert len(acknowledged) == 1
         metrics = is_sound(folder, locking)
         assert (metrics.count(7.0), metrics.count(99.0)) == (2, 1)
-        if has_ended:
+        if not was_stopped:
             break
         n_stopped += 1
     assert n_stopped > 20
