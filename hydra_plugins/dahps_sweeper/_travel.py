@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import cloudpickle
 import yaml
+from cloudpickle import dumps
 from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.singleton import Singleton
 from hydra.types import HydraContext, TaskFunction
@@ -47,13 +47,13 @@ def refuse_what_cannot_travel(context: HydraContext, config: DictConfig, functio
         ConfigurationError: With the places of what cannot be, as far as they can be told.
     """
     try:
-        cloudpickle.dumps((context, config, function, Singleton.get_state()))
+        dumps((context, config, function, Singleton.get_state()))
     except Exception as error:
         what = f"cannot be sent to the workers' jobs: {error}"
-        if where := _culprits([*_values(config), *_stored(ConfigStore.instance().repo)], cloudpickle.dumps):
+        if where := _culprits([*_values(config), *_stored(ConfigStore.instance().repo)], dumps):
             raise ConfigurationError(what, where=where, mend=_A_VALUE) from error
         callbacks = [(type(callback).__name__, callback) for callback in context.callbacks.callbacks]
-        where = _culprits([*_used_by(function), *callbacks], cloudpickle.dumps)
+        where = _culprits([*_used_by(function), *callbacks], dumps)
         raise ConfigurationError(what, where=where or "the training function", mend=_INSIDE) from error
 
 

@@ -156,10 +156,9 @@ def test_the_best_trial_is_shown_whole_on_lines_of_printable_characters(value, t
         worker = ledger.register(run="run", host="h", pid=1, job=None)
         claim = ledger.claim(worker, max_trials=None, max_attempts=1, stop_after_failures=None)
         ledger.finish_if_held(claim, result=1.0, metric=1.0, output_dir="o" * 300 + "\x1b\n\ud800")
-    told, workers = run_main(capsys, "status", tmp_path / "0").split("\n\n")
-    *lines, combination, output_dir = told.splitlines()
-    assert len(lines) == 6
-    assert len(workers.splitlines()) == 2
+    *lines, output_dir = run_main(capsys, "status", tmp_path / "0").splitlines()
+    combination = " ".join(line.strip() for line in lines[6:])  # folded at words
+    assert combination
     assert combination.isprintable()
     assert output_dir.strip() == "o" * 300 + "\\x1b\\n\\ud800"
     if isinstance(value, str) and value.isprintable() and not set(value) & set("'\"\\"):
@@ -295,6 +294,8 @@ def executing_reads(source):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             module = node.module or ""
+            if module == "cloudpickle" and [alias.name for alias in node.names] == ["dumps"]:
+                continue  # it writes
             names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Call):
             names = [] if _is_safe(node) else ["pickle"]
