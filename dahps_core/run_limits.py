@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from dahps_core.ledger.storage import put_in_place
 from dahps_core.run_clock import FOLDER_NAME, file_of_run
 from dahps_core.worker_options import WorkerOptions
 
@@ -43,12 +43,8 @@ def keep_limits(folder: Path, run: str, options: WorkerOptions) -> None:
     limits = {name: getattr(options, name) for name in _NAMES}
     with suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        if path.exists():
-            return
-        half = path.with_suffix(f".{secrets.token_hex(4)}")
-        half.write_text(json.dumps({"run": run, **limits}))
-        half.chmod(0o644)  # whatever the umask: other users look at the search
-        os.replace(half, path)
+        if not path.exists():
+            put_in_place(path, json.dumps({"run": run, **limits}))
 
 
 def limits_of(folder: Path, run: str) -> RunLimits:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from pathlib import Path
 
-from dahps_core.ledger.storage import fresh_stamp, refused
+from dahps_core.ledger.storage import fresh_stamp, put_in_place, refused
 
 FILE_NAME = "notices"
 
@@ -34,18 +32,10 @@ def give_notice(folder: Path) -> None:
     path = folder / FILE_NAME
     try:
         before, end = notice(folder), time.monotonic() + _LONGEST_S
-        _replace(path)
+        put_in_place(path)
         while notice(folder) == before and time.monotonic() < end:  # two in one tick of the storage's clock
             time.sleep(_PAUSE_S)
-            _replace(path)
+            put_in_place(path)
     except OSError as error:
         also = ". What was said is recorded, but running workers learn of it only after their trials"
         raise refused(path, error, also) from error
-
-
-def _replace(path: Path) -> None:
-    # Made anew, and not only touched: it may be another user's.
-    half = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    half.touch()
-    half.chmod(0o644)  # whatever the umask: other users' workers look at it by opening it
-    os.replace(half, path)

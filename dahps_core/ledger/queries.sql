@@ -528,33 +528,13 @@ SELECT definition FROM space WHERE NOT is_branch ORDER BY id;
 
 -- name: lowest_metrics
 -- The best trials of a search that minimizes.
-SELECT number FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER BY metric, number LIMIT :limit;
+SELECT number, metric FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER BY metric, number
+LIMIT :limit OFFSET :offset;
 
 -- name: highest_metrics
 -- The best trials of a search that maximizes.
-SELECT number FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER BY metric DESC, number LIMIT :limit;
-
--- name: lowest_of_repeated
--- The best trials of a search that minimizes, where all repetitions have ended, and those that finished in a number.
-SELECT number, metric FROM trial AS one WHERE state = 'finished' AND metric IS NOT NULL
-  AND :repetitions = (
-    SELECT count(*) FROM trial AS other
-    WHERE other.digest = one.digest AND other.repetition / :repetitions = one.repetition / :repetitions
-      AND CASE other.state WHEN 'finished' THEN other.metric IS NOT NULL
-                           ELSE other.state NOT IN ('running', 'released', 'queued') END
-  )
-ORDER BY metric, number LIMIT :limit OFFSET :offset;
-
--- name: highest_of_repeated
--- The same of a search that maximizes.
-SELECT number, metric FROM trial AS one WHERE state = 'finished' AND metric IS NOT NULL
-  AND :repetitions = (
-    SELECT count(*) FROM trial AS other
-    WHERE other.digest = one.digest AND other.repetition / :repetitions = one.repetition / :repetitions
-      AND CASE other.state WHEN 'finished' THEN other.metric IS NOT NULL
-                           ELSE other.state NOT IN ('running', 'released', 'queued') END
-  )
-ORDER BY metric DESC, number LIMIT :limit OFFSET :offset;
+SELECT number, metric FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER BY metric DESC, number
+LIMIT :limit OFFSET :offset;
 
 -- name: metrics_of_repetitions
 -- Those of a trial's combination in all its repetitions; a value that the space repeats makes others.
@@ -563,13 +543,13 @@ SELECT other.number, other.metric FROM trial AS one JOIN trial AS other
 WHERE one.number = :number AND other.state = 'finished' ORDER BY other.number;
 
 -- name: finished_of_repeated
--- Those among some trials that are finished, and whose combination's repetitions have all ended, unless any will do.
+-- Those among some trials that are finished, and whose combination's repetitions have all ended.
 SELECT number FROM trial AS one WHERE state = 'finished' AND number IN (SELECT value FROM json_each(:numbers))
-  AND (:is_any OR :repetitions = (
+  AND :repetitions = (
     SELECT count(*) FROM trial AS other
     WHERE other.digest = one.digest AND other.repetition / :repetitions = one.repetition / :repetitions
       AND other.state NOT IN ('running', 'released', 'queued')
-  ));
+  );
 
 -- name: finished_among
 -- Those among some trials that are finished at a level.

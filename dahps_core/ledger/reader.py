@@ -183,7 +183,8 @@ class LedgerReader:
 
         Where `best` goes by the mean of repetitions, not among those of so many of the best combinations.
         """
-        find = repetitions.finished_beyond_best_means if self.is_by_mean else reading.finished_beyond_best
+        is_by_mean = self.is_by_mean and n_best > 0
+        find = repetitions.finished_beyond_best_means if is_by_mean else reading.finished_beyond_best
         return self._database.read(partial(find, search=self.search, numbers=numbers, n_best=n_best))
 
     def workers(self, run: str) -> list[reading.WorkerRecord]:

@@ -130,7 +130,7 @@ def best(transaction: Transaction, search: Search) -> TrialRecord | None:
     """See `LedgerReader.best`, where nothing is repeated."""
     if search.brackets:
         return _best_of_levels(transaction, search.brackets)
-    numbers = _best_numbers(transaction, search.direction, 1)
+    numbers = [row["number"] for row in best_metrics(transaction, search.direction, 1)]
     return trial(transaction, numbers[0]) if numbers else None
 
 
@@ -185,13 +185,14 @@ def finished_beyond_best(
         rows = transaction.rows("best_at_level", level=top, limit=n_best)
         best = {row["number"] for row in rows}
     else:
-        best = set(_best_numbers(transaction, search.direction, n_best))
+        best = {row["number"] for row in best_metrics(transaction, search.direction, n_best)}
     return [row["number"] for row in finished if row["number"] not in best]
 
 
-def _best_numbers(transaction: Transaction, direction: str, n_best: int) -> list[int]:
+def best_metrics(transaction: Transaction, direction: str, limit: int, offset: int = 0) -> list[sqlite3.Row]:
+    """Number and metric of the finished trials with the best metrics, after so many better ones."""
     query = "lowest_metrics" if direction == "minimize" else "highest_metrics"
-    return [row["number"] for row in transaction.rows(query, limit=n_best)]
+    return transaction.rows(query, limit=limit, offset=offset)
 
 
 def history(transaction: Transaction, number: int) -> list[tuple[int, int, float]]:

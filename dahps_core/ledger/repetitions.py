@@ -43,13 +43,7 @@ def finished_beyond_best_means(
         for number, _ in _best_means(transaction, search, n_best)
         for row in _repetitions(transaction, search, number)
     }
-    finished = transaction.rows(
-        "finished_of_repeated",
-        numbers=json.dumps(list(numbers)),
-        repetitions=search.space.repetitions,
-        is_any=n_best == 0,
-    )
-    return [row["number"] for row in finished if row["number"] not in best]
+    return [number for number in _finished_for_good(transaction, search, numbers) if number not in best]
 
 
 def _best_means(transaction: Transaction, search: Search, n_best: int) -> list[tuple[int, Average]]:
@@ -65,15 +59,16 @@ def _best_means(transaction: Transaction, search: Search, n_best: int) -> list[t
     sign = 1 if search.direction == "minimize" else -1
     found: list[tuple[int, Average]] = []
     seen: set[int] = set()
-    for number, metric in _from_the_best(transaction, search) if n_best else ():
+    for number, metric in _from_the_best(transaction, search):
         if len(found) == n_best and sign * metric >= sign * found[-1][1].mean:
             break
         if number in seen:
             continue
         rows = _repetitions(transaction, search, number)
         seen.update(row["number"] for row in rows)
-        average = Average.of([row["metric"] for row in rows])
-        if not math.isnan(average.mean):
+        metrics = [row["metric"] for row in rows]
+        average = None if None in metrics else Average.of(metrics)
+        if average and not math.isnan(average.mean):
             found = sorted([*found, (number, average)], key=lambda one: sign * one[1].mean)[:n_best]
     return found
 
@@ -84,9 +79,17 @@ def _repetitions(transaction: Transaction, search: Search, number: int) -> list[
 
 
 def _from_the_best(transaction: Transaction, search: Search) -> Iterator[tuple[int, float]]:
-    """Number and metric of the trials whose combinations count."""
-    query = "lowest_of_repeated" if search.direction == "minimize" else "highest_of_repeated"
+    """Number and metric of the trials whose combinations' repetitions have all ended."""
     offset, size = 0, _FIRST_PAGE
-    while rows := transaction.rows(query, repetitions=search.space.repetitions, limit=size, offset=offset):
-        yield from ((row["number"], row["metric"]) for row in rows)
+    while rows := reading.best_metrics(transaction, search.direction, size, offset):
+        ended = set(_finished_for_good(transaction, search, (row["number"] for row in rows)))
+        yield from ((row["number"], row["metric"]) for row in rows if row["number"] in ended)
         offset, size = offset + size, size * _GROWTH
+
+
+def _finished_for_good(transaction: Transaction, search: Search, numbers: Iterable[int]) -> list[int]:
+    """Those among some trials that are finished, and whose combinations' repetitions have all ended."""
+    rows = transaction.rows(
+        "finished_of_repeated", numbers=json.dumps(list(numbers)), repetitions=search.space.repetitions
+    )
+    return [row["number"] for row in rows]

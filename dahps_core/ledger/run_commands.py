@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from dahps_core.ledger.storage import put_in_place
 
 _FOLDER = "commands"
 
@@ -37,9 +38,7 @@ def keep_command(folder: Path, run: str, command: RunCommand) -> None:
     """
     with suppress(OSError):
         (folder / _FOLDER).mkdir(exist_ok=True)
-        half = _file(folder, run).with_suffix(".half")
-        half.write_text(json.dumps(asdict(command)))
-        os.replace(half, _file(folder, run))
+        put_in_place(_file(folder, run), json.dumps(asdict(command)))
 
 
 def command_of(folder: Path, run: str) -> RunCommand | None:

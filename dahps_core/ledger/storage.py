@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import secrets
 import shlex
 import sqlite3
 import stat
@@ -131,6 +132,18 @@ def fresh_stamp(path: Path) -> int | None:
         return os.fstat(descriptor).st_mtime_ns
     finally:
         os.close(descriptor)
+
+
+def put_in_place(path: Path, text: str = "") -> None:
+    """Make a small file anew as a whole, in place of one that may be another user's.
+
+    Raises:
+        OSError: The storage refused.
+    """
+    half = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    half.write_text(text)
+    half.chmod(0o644)  # whatever the umask: other users look at the search
+    os.replace(half, path)
 
 
 def storage_time(folder: Path) -> float:
