@@ -53,7 +53,7 @@ def overview(ledger: Ledger) -> dict[str, Any]:
             ledger, {worker["run"]: limits[worker["run"]] for worker in alive}, now_s
         ),
         "present": present,
-        "troubles": list(troubles(ledger, ends, present, nobody)),
+        "troubles": list(troubles(ledger.folder, ends, present, nobody, is_paused=is_paused)),
         "best": _best(best) if best else None,
     }
 

@@ -6,9 +6,9 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from dahps_core.ledger import Ledger
 from dahps_core.ledger.prospects import is_failing
 from dahps_core.ledger.reading import RunRecord
 from dahps_core.ledger.watching import End
@@ -34,18 +34,24 @@ class Nobody:
 
 
 def troubles(
-    ledger: Ledger, ends: Sequence[End], present: Sequence[dict[str, Any]], nobody: Nobody | None
+    ledger: Path,
+    ends: Sequence[End],
+    present: Sequence[dict[str, Any]],
+    nobody: Nobody | None,
+    *,
+    is_paused: bool,
 ) -> Iterator[str]:
     """The lines, without the sign that goes before each.
 
     Args:
-        ledger: Only read.
+        ledger: Its folder.
         ends: The last ones.
         present: The workers that have not left, as `overview` tells of them.
         nobody: Whether no worker is alive, though trials are left.
+        is_paused: Whether a person has paused the search.
     """
-    if ledger.is_paused():
-        yield f"paused; it goes on with: {shlex.join(['dahps', 'resume', str(ledger.folder)])}"
+    if is_paused:
+        yield f"paused; it goes on with: {shlex.join(['dahps', 'resume', str(ledger)])}"
     n_silent = sum(worker["is_silent"] for worker in present)
     n_stopped = sum(worker["is_stopped"] and not worker["is_silent"] for worker in present)
     if n_stopped:
