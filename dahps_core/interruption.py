@@ -60,33 +60,38 @@ def _read(pipe: int) -> bytes:
     return b""
 
 
-_is_woken = False
+_heard_here: tuple[int, ...] | None = None
 
 
 @contextmanager
-def _woken(pipe: int) -> Iterator[None]:
+def _woken(pipe: int, numbers: tuple[int, ...]) -> Iterator[None]:
     """Let the kernel note each signal that comes in this pipe, whichever thread it has chosen for it.
 
     A handler alone is not enough: it runs in the main thread, which a signal does not wake that another
     thread took, or that came just before it fell asleep.
     """
-    global _is_woken
+    global _heard_here
     if not can_be_handled():
         yield
         return
-    before, _is_woken = signal.set_wakeup_fd(pipe, warn_on_full_buffer=False), True
+    before, _heard_here = signal.set_wakeup_fd(pipe, warn_on_full_buffer=False), numbers
     try:
         yield
     finally:
         if can_be_handled():
             signal.set_wakeup_fd(before)
-            _is_woken = False
+            _heard_here = None
 
 
 def _sleep_on() -> None:
-    """In a forked process: what it hears is no word to this one."""
-    if _is_woken and can_be_handled():
+    """In a forked process: what it hears is no word to this one, and ends it as if nobody listened.
+
+    By the kernel itself: nothing wakes that process for a handler of Python's if it has just fallen asleep.
+    """
+    if _heard_here is not None and can_be_handled():
         signal.set_wakeup_fd(-1)
+        for number in _heard_here:
+            kernel.forget_handler(number)
 
 
 os.register_at_fork(after_in_child=_sleep_on)
@@ -155,7 +160,7 @@ class Interruption:
             for number in noted_signals():
                 if number in heard:
                     self._hear(number, None)
-            with _woken(self._writable):
+            with _woken(self._writable, self._hears):
                 yield
 
     @contextmanager

@@ -85,10 +85,17 @@ def is_there(pid: int) -> bool:
     return True
 
 
+def forget_handler(number: int) -> None:
+    """Let a signal have its own way with this process, though Python goes on to know its handler.
+
+    Python sets handlers in the main thread alone, which may be busy for ever.
+    """
+    ctypes.CDLL(None).signal(number, ctypes.c_void_p(0))
+
+
 def die_of(number: int) -> NoReturn:
     """End this process by a signal's own way, from any thread, whoever handles the signal."""
-    # Python sets handlers in the main thread alone, which may be busy for ever.
-    ctypes.CDLL(None).signal(number, ctypes.c_void_p(0))
+    forget_handler(number)
     os.kill(os.getpid(), number)
     os._exit(128 + number)
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -176,14 +177,29 @@ def test_other_signals_end_nothing(tmp_path):
     assert [trial.state for trial in scene.trials()] == [TrialState.FINISHED] * 3
 
 
-def test_what_a_trial_s_processes_hear_is_no_word_to_the_worker(tmp_path):
+def is_asleep(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "S"
+
+
+def lock_for_ever():
+    """Where no handler of Python's can run: a signal does not wake who waits for a mutex."""
+    signal.alarm(2 * WAIT_S)  # but for a test that fails
+    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    while True:
+        libc.pthread_mutex_lock(mutex)
+
+
+@pytest.mark.parametrize("be_busy", [partial(time.sleep, WAIT_S), lock_for_ever], ids=["asleep", "in C"])
+def test_what_a_trial_s_processes_hear_is_no_word_to_the_worker(tmp_path, be_busy):
     def end_a_process_of_its_own(started):
         started.write_text(str(os.getpid()))
         context = multiprocessing.get_context("fork")
         lives = context.Event()
-        helper = context.Process(target=lambda: (lives.set(), time.sleep(WAIT_S)))
+        helper = context.Process(target=lambda: (lives.set(), be_busy()), daemon=True)
         helper.start()
         lives.wait()
+        wait_until(lambda: is_asleep(helper.pid), WAIT_S, "the process to sleep")
         helper.terminate()
         helper.join()
         return helper.exitcode
