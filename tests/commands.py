@@ -3,12 +3,12 @@
 import fcntl
 import os
 import pty
-import select
 import struct
 import subprocess
 import sys
 import termios
 from contextlib import suppress
+from multiprocessing.connection import wait
 
 LIMIT_S = 60.0
 
@@ -69,7 +69,7 @@ class Terminal:
         """All that was shown until now, when the text is; until the end, if nothing is awaited."""
         seen = b""
         while text is None or text.encode() not in seen:
-            if not select.select([self._main], [], [], LIMIT_S)[0]:
+            if not wait([self._main], LIMIT_S):
                 raise AssertionError(f"waited {LIMIT_S} s in vain for {text!r}: {seen}")
             data = self._read()
             if not data:
