@@ -44,11 +44,13 @@ def assert_found_well(app, outcome):
 
 
 def test_the_sweeper_waits_for_jobs_that_are_all_requeued(app, slurm, sweep, gate):
-    slurm.run("scontrol", "requeue", min(slurm.squeue(), key=int))  # the array's id is its first task's
+    array = min(slurm.squeue(), key=int)  # its first task's id
+    slurm.run("scontrol", "requeuehold", array)
     wait_until(lambda: app.status()["trials"]["running"] == 0, 60, "the release of all trials")
     # Some may still be completing when the sweeper asks first; it asks again after a minute.
-    told = "No worker is alive, 12 trials are left; jobs: 4 pending (BeginTime)"
+    told = "No worker is alive, 12 trials are left; jobs: 4 pending (job requeued in held state)"
     wait_until(lambda: told in sweep.output.read_text(), 120, "the line")
+    slurm.run("scontrol", "release", array)
     gate.touch()
     outcome = app.wait(sweep)
     assert_found_well(app, outcome)
