@@ -14,6 +14,7 @@ from dahps_core.doctor.member import Check, Member
 from dahps_core.doctor.seeing import Seeing
 from dahps_core.doctor.storage import unavailable
 from dahps_core.errors import DahpsError
+from dahps_core.kernel import die_with
 
 #: A check's preparation is seen by all when the one before it has ended.
 CHECKS: tuple[type[Check], ...] = (
@@ -29,8 +30,12 @@ CHECKS: tuple[type[Check], ...] = (
 )
 
 
-def take_part(make_member: Callable[[], Member], answers: Connection) -> None:
-    """Make all checks; the answer is None, or the error that ended it. Runs in a process of its own."""
+def take_part(parent: int, make_member: Callable[[], Member], answers: Connection) -> None:
+    """Make all checks; the answer is None, or the error that ended it.
+
+    Runs in a process of its own, which does not outlive the one that started it.
+    """
+    die_with(parent)
     os.setpgid(0, 0)  # so that whatever it starts can be ended with it
     me = make_member()
     error: DahpsError | None = None

@@ -121,7 +121,8 @@ class _MemberProcess:
         context = get_context("fork")
         self.answers: Connection
         self.answers, answers = context.Pipe(duplex=False)
-        self._process: ForkProcess = context.Process(target=take_part, args=(make_member, answers))
+        arguments = os.getpid(), make_member, answers
+        self._process: ForkProcess = context.Process(target=take_part, args=arguments)
         self._process.start()
         answers.close()
 

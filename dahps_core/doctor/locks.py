@@ -16,7 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from dahps_core.doctor.member import SLOW_FACTOR, STEP_LIMIT_S, Check
+from dahps_core.doctor.member import SLOW_FACTOR, Check
+from dahps_core.kernel import die_with
 
 #: Where SQLite puts its locks in a database: far beyond the data.
 SQLITES_BYTE = 0x40000000
@@ -171,7 +172,8 @@ class _Helper:
     def __init__(self, function: Callable[[Path, Connection], None], path: Path) -> None:
         context = get_context("fork")
         self._words, words = context.Pipe(duplex=False)
-        self._process = context.Process(target=function, args=(path, words), daemon=True)
+        arguments = os.getpid(), function, path, words
+        self._process = context.Process(target=_help, args=arguments, daemon=True)
         self._process.start()
         words.close()
 
@@ -191,6 +193,12 @@ class _Helper:
         self._words.close()
 
 
+def _help(parent: int, function: Callable[[Path, Connection], None], path: Path, words: Connection) -> None:
+    # Who lives on holds the pipe by which the doctor learns of its parent's death, and waits for it.
+    die_with(parent)
+    function(path, words)
+
+
 def _hold_until_killed(path: Path, words: Connection) -> None:
     with open(path, "r+b") as file:
         try:
@@ -200,15 +208,11 @@ def _hold_until_killed(path: Path, words: Connection) -> None:
             words.send("granted" if is_taken else "refused")
         except OSError as error:
             words.send(str(error.strerror))
-        parent = os.getppid()
-        while os.getppid() == parent:  # else nobody is left who would kill it
-            time.sleep(0.1)
+        while True:
+            signal.pause()
 
 
 def _wait_for_lock(path: Path, words: Connection) -> None:
-    # Nothing else ends a wait for a lock whose parent is gone.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(int(STEP_LIMIT_S))
     with open(path, "r+b") as file:
         words.send("waiting")
         try:

@@ -32,22 +32,13 @@ class Meeting:
         number: The participant's, from 0.
         size: How many there are.
         names: What to call them in an error.
-        is_hopeless: Asked while waiting; true when the others are gone.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        number: int,
-        size: int,
-        names: Callable[[int], str],
-        is_hopeless: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, folder: Path, number: int, size: int, names: Callable[[int], str]) -> None:
         self._folder = folder
         self._number = number
         self._size = size
         self._names = names
-        self._is_hopeless = is_hopeless
 
     def arrive(self, step: str, report: Any = None) -> None:
         """Tell the others that this participant has done a step, and what it saw."""
@@ -65,8 +56,6 @@ class Meeting:
         now = time.monotonic()
         deadline, poke_at, pause = now + limit_s, now + POKE_AFTER_S, SHORTEST_PAUSE_S
         while missing := self._missing(step):
-            if self._is_hopeless():
-                raise LedgerError("the process that started this one is gone")
             now = time.monotonic()
             if now > deadline:
                 raise self._too_late(missing, step, limit_s)

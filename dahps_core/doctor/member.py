@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,13 +40,11 @@ class Member:
     meeting: Meeting = field(init=False)
 
     def __post_init__(self) -> None:
-        parent = os.getppid()
         self.meeting = Meeting(
             self.folder,
             self.number,
             self.size,
             lambda number: f"process {number % self.per_rank} of rank {number // self.per_rank}",
-            is_hopeless=lambda: os.getppid() != parent,
         )
 
     @property

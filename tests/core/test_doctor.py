@@ -222,11 +222,17 @@ def test_a_doctor_that_is_told_to_stop_leaves_nothing(folder, number):
     assert not processes_in(folder)
 
 
-def test_a_process_that_dies_ends_the_doctor_with_an_error(folder):
+def children(pid):
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_a_process_that_dies_ends_the_doctor_with_an_error(folder, index):
     process = at_work(folder)
-    # Those that hold locks and wait for them, children of its children, may be killed.
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(children[0]), signal.SIGKILL)
+    member = children(process.pid)[index]
+    # Killed while it has one of its own, which holds a lock or waits for one.
+    wait_until(lambda: children(member), 60, "a process of its own", pause_s=0)
+    os.kill(member, signal.SIGKILL)
     status, _, err = ended(process)
     assert status == 1
     assert "a process of the doctor ended with exit code -9" in err
