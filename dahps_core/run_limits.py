@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,11 @@ _SUFFIX = ".json"
 
 @dataclass(frozen=True)
 class RunLimits:
-    """What bounds a multirun, as `WorkerOptions` has it; the defaults are those of one that has not told."""
+    """What bounds a multirun, as `WorkerOptions` has it; the defaults are those of one that has not told.
+
+    Attributes:
+        only: The branch that it draws from; None: all of the space.
+    """
 
     max_trials: int | None = None
     max_attempts: int = 3
@@ -26,21 +31,25 @@ class RunLimits:
     max_resource_total: float | None = None
     max_time_s: float | None = None
     lease_s: float = 120.0
+    only: dict[str, Any] | None = field(default=None, hash=False)
 
 
-_NAMES = [field.name for field in fields(RunLimits)]
+_NAMES = [one.name for one in fields(RunLimits)]
 
 
-def keep_limits(folder: Path, run: str, options: WorkerOptions) -> None:
+def keep_limits(
+    folder: Path, run: str, options: WorkerOptions, only: Mapping[str, Any] | None = None
+) -> None:
     """Keep what bounds a multirun, unless one of its workers has; where the storage refuses, nobody is told.
 
     Args:
         folder: The ledger's.
         run: The multirun's id.
         options: Of its workers.
+        only: The branch that it draws from.
     """
     path = file_of_run(folder, run).with_suffix(_SUFFIX)
-    limits = {name: getattr(options, name) for name in _NAMES}
+    limits = {name: getattr(options, name, None) for name in _NAMES} | {"only": only}
     with suppress(OSError):
         path.parent.mkdir(exist_ok=True)
         if not path.exists():
@@ -66,9 +75,13 @@ def _read(path: Path) -> tuple[str, RunLimits]:
     with suppress(OSError, ValueError, AttributeError, KeyError):
         kept = json.loads(path.read_text())
         limits: dict[str, Any] = {
-            name: value
-            for name, value in kept.items()
-            if name in _NAMES and isinstance(value, int | float) and abs(value) < 2**63
+            name: value for name, value in kept.items() if name in _NAMES and _is_possible(name, value)
         }
         return str(kept["run"]), RunLimits(**limits)
     return "", RunLimits()
+
+
+def _is_possible(name: str, value: object) -> bool:
+    if name == "only":
+        return isinstance(value, dict)
+    return isinstance(value, int | float) and abs(value) < 2**63

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from dahps_core.cli.troubles import Nobody, troubles
+from dahps_core.combination import canonical
+from dahps_core.errors import ConfigurationError
 from dahps_core.heartbeat import silent_for_s
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.rows import row
@@ -26,7 +31,9 @@ def overview(ledger: Ledger) -> dict[str, Any]:
     alive = [worker for worker in present if not worker["is_silent"]]
     newest = None if alive else newest_limits(ledger.folder)
     bounding = {limits[worker["run"]] for worker in alive} or {newest[1] if newest else RunLimits()}
-    left, n_open, limit = _left(ledger, bounding)
+    limit = max(bounding, key=partial(_remaining, ledger))
+    left = _left(ledger, bounding)
+    n_open = _left(ledger, [replace(one, max_trials=0) for one in bounding])
     pace = per_hour(end.ended_at for end in ends if end.error is None)
     is_paused = ledger.is_paused()
     goes_on = not is_paused and not all(worker["is_stopped"] for worker in alive)
@@ -70,15 +77,25 @@ def _workers(ledger: Ledger, now_s: float) -> tuple[list[dict[str, Any]], dict[s
     return sorted(present, key=lambda worker: not worker["is_silent"]), limits
 
 
-def _left(ledger: Ledger, limits: Collection[RunLimits]) -> tuple[int, int, RunLimits]:
-    """How many trials are not over, how many of them were drawn, and by which limits: those with the most."""
+def _left(ledger: Ledger, limits: Collection[RunLimits]) -> int:
+    """How many trials are not over by these limits.
 
-    def remaining(limit: RunLimits, max_trials: int | None) -> int:
-        return ledger.remaining(max_trials, limit.max_attempts, limit.max_resource_total)
+    Multiruns may draw from branches of their own: what these leave is added up, but never to more than one
+    of them would leave of the whole space.
+    """
+    by_branch: dict[str, int] = {}
+    for limit in limits:
+        branch = canonical(limit.only)
+        by_branch[branch] = max(_remaining(ledger, limit), by_branch.get(branch, 0))
+    whole = max(_remaining(ledger, replace(limit, only=None)) for limit in limits)
+    return min(sum(by_branch.values()), whole)
 
-    left = {limit: remaining(limit, limit.max_trials) for limit in limits}
-    most = max(left, key=left.__getitem__)
-    return left[most], remaining(most, 0), most
+
+def _remaining(ledger: Ledger, limit: RunLimits) -> int:
+    asked = limit.max_trials, limit.max_attempts, limit.max_resource_total
+    with suppress(ConfigurationError):
+        return ledger.remaining(*asked, limit.only)
+    return ledger.remaining(*asked)  # the space was extended since, and has that branch no more
 
 
 def _time_left_s(ledger: Ledger, alive: Mapping[str, RunLimits], now_s: float) -> float | None:

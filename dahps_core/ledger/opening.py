@@ -27,6 +27,9 @@ from dahps_core.space.pruning import allowed_by
 from dahps_core.strategies import STRATEGIES
 from dahps_core.strategies.brackets import Brackets
 
+#: The id of no space.
+_UNKNOWN = -1
+
 
 def join(
     database: Database, asked: Search, only: Mapping[str, Value] | None, *, create: bool, extend: bool
@@ -88,6 +91,17 @@ def bind_to_newest(database: Database) -> tuple[Search, BoundSpace]:
 
     search, space_id = database.read(read) or database.write(upgrade_and_read)
     return search, bound(search, space_id)
+
+
+def branch_of(transaction: Transaction, search: Search, only: Mapping[str, Value]) -> BoundSpace:
+    """A branch of the search's space, whether or not a worker has ever drawn from it.
+
+    Raises:
+        ConfigurationError: The space has no such branch.
+    """
+    branch = search.space.only(only)
+    known = _space_id(transaction, branch)
+    return bound(replace(search, space=branch), _UNKNOWN if known is None else known, only)
 
 
 def _make(transaction: Transaction, search: Search, locking: str) -> None:

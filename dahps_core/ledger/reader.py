@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dahps_core.combination import Value
 from dahps_core.ledger import claiming, notices, reading, repetitions, surveying, watching
 from dahps_core.ledger.bound_space import BoundSpace
-from dahps_core.ledger.connection import Database, Parameter
+from dahps_core.ledger.connection import Database, Parameter, Transaction
+from dahps_core.ledger.opening import branch_of
 from dahps_core.ledger.rows import TrialTable
 from dahps_core.ledger.search import Search
 from dahps_core.overrides import shown_overrides
@@ -73,18 +75,32 @@ class LedgerReader:
         return int(self._value("n_drawn") or 0)
 
     def remaining(
-        self, max_trials: int | None, max_attempts: int, max_resource_total: float | None = None
+        self,
+        max_trials: int | None,
+        max_attempts: int,
+        max_resource_total: float | None = None,
+        only: Mapping[str, Value] | None = None,
     ) -> int:
         """How many trials are not over, by the limits that `claim` is given; 0 when the search has ended.
 
         Trials that were drawn from another, overlapping space of the ledger, or asked for by a person, are
         counted as undrawn until the cursor has passed over them.
+
+        Args:
+            max_trials: See `claim`, as for the next two.
+            max_attempts: See there.
+            max_resource_total: See there.
+            only: Those of one branch, as `Ledger.join` has it; None: those that this ledger object serves.
+
+        Raises:
+            ConfigurationError: The space has no such branch.
         """
-        return self._database.read(
-            lambda transaction: claiming.remaining(
-                transaction, self._bound, max_trials, max_attempts, max_resource_total
-            )
-        )
+
+        def count(transaction: Transaction) -> int:
+            bound = self._bound if only is None else branch_of(transaction, self.search, only)
+            return claiming.remaining(transaction, bound, max_trials, max_attempts, max_resource_total)
+
+        return self._database.read(count)
 
     def counts(self) -> dict[TrialState, int]:
         """How many trials are in each state, at one moment."""

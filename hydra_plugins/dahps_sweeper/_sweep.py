@@ -26,6 +26,7 @@ from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.configs import Configs, keep_configs
 from dahps_core.ledger.run_commands import RunCommand, keep_command
 from dahps_core.overrides import to_overrides
+from dahps_core.plural import counted
 from dahps_core.run_limits import keep_limits
 from dahps_core.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._alone import command_alone
@@ -131,7 +132,7 @@ class Sweep:
             only=only,
         ) as ledger:
             self._keep(configs, ledger)
-            keep_limits(ledger.folder, self.run_id, options)
+            keep_limits(ledger.folder, self.run_id, options, only)
             task = self._worker_task(ledger, options, only, overrides)
             try:
                 is_over = all(self._work(ledger, part) for part in self._parts(task, ledger))
@@ -222,7 +223,7 @@ class Sweep:
                 ledger.folder,
             )
             return True
-        log.info("Search of %d trials, ledger %s", _total(ledger, task), ledger.folder)
+        log.info("Search of %s, ledger %s", counted(_total(ledger, task), "trial"), ledger.folder)
         # Before a worker has started, so that jobs that are still queued can be stopped.
         ledger.enter_run(self.run_id, os.path.abspath(self.folder))
         command = RunCommand(command_alone(), os.getcwd(), task.overrides.resource_key)

@@ -21,9 +21,9 @@ from tests.commands import dahps, on_a_terminal
 from tests.ledger.ledger_support import claimed, fail, finish, grid, lose, register
 
 
-def keep(ledger, run, max_trials=None, lease_s=120.0, stop_after_failures=None, **options):
+def keep(ledger, run, max_trials=None, lease_s=120.0, stop_after_failures=None, only=None, **options):
     options = WorkerOptions(max_trials, 2, stop_after_failures, 0.1, lease_s, isolate=True, **options)
-    keep_limits(ledger.folder, run, options)
+    keep_limits(ledger.folder, run, options, only)
 
 
 def beat(ledger, worker, ago_s=0.0):
@@ -57,6 +57,52 @@ def test_what_is_left_is_what_the_largest_budget_of_a_live_multirun_leaves(ledge
         told[run] = known["max_trials"], known["left"], known["total"]
         hearts[run].stop()
     assert told == {"whole": (None, 6, 9), "large": (7, 4, 7), "small": (4, 1, 4)}
+
+
+def of_branch(folder, *values, **options):
+    """A multirun of one branch with a live worker, which has finished one trial; its heart."""
+    only = {"x": list(values)}
+    with Ledger.join(folder, grid(*range(20)), only=only) as ledger:
+        run = f"{values} {options}"
+        keep(ledger, run, only=only, **options)
+        worker = register(ledger, run)
+        finish(ledger, claimed(ledger, worker))
+        return beat(ledger, worker)
+
+
+def test_what_is_left_of_branches_is_what_the_live_multiruns_may_draw(tmp_path):
+    def left():
+        with Ledger.open(tmp_path / "ledger") as ledger:
+            known = status(ledger)
+            return known["left"], known["total"]
+
+    few = of_branch(tmp_path / "ledger", 2, 3, 5)
+    assert left() == (2, 3)
+    more = of_branch(tmp_path / "ledger", *range(7, 14))
+    assert left() == (8, 10)
+    more.stop()
+    more = of_branch(tmp_path / "ledger", *range(7, 14), max_trials=5)
+    assert left() == (4, 7)
+    few.stop()
+    more.stop()
+    overlapping = [of_branch(tmp_path / "ledger", *range(start, 20)) for start in (0, 1, 2)]
+    assert 14 <= left()[0] <= 20  # no more than the space has; drawn by others is not yet passed over
+    for heart in overlapping:
+        heart.stop()
+
+
+def test_of_a_branch_that_is_searched_nothing_is_left(tmp_path):
+    of_branch(tmp_path / "ledger", 4).stop()
+    with Ledger.open(tmp_path / "ledger") as ledger:
+        known = status(ledger)
+        assert (known["left"], known["troubles"]) == (0, [])
+
+
+def test_of_a_branch_that_the_space_has_no_more_all_of_the_space_is_left(tmp_path):
+    heart = of_branch(tmp_path / "ledger", 4)
+    with Ledger.join(tmp_path / "ledger", grid("a", "b"), on_change="extend") as ledger:
+        assert status(ledger)["left"] == 2
+    heart.stop()
 
 
 def test_where_no_worker_lives_the_multirun_that_was_started_last_counts(ledger):

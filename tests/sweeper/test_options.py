@@ -22,6 +22,7 @@ def test_a_multirun_may_draw_from_one_branch(app):
     assert left.code == 0, left.output
     assert "Search of 3 trials" in left.output
     assert "3/3 trials: 3 finished" in left.output
+    assert app.status()["left"] == 0
     assert {trial["combination"]["y"] for trial in app.trials()} == {"left"}
     assert len(app.trials()) == 3
     again = app.sweep(app.tree(TREE), "hydra.sweeper.only={y: [left]}")
