@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dahps_core.plural import counted
+
 #: A generated tree can have a fault on each of its levels; what leads to it stands among the first.
 FAULTS_SHOWN = 100
 
@@ -60,12 +62,13 @@ class SearchSpaceError(DahpsError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
         shown = self.faults[:FAULTS_SHOWN]
         lines = "".join(f"\n  {number}. {fault}" for number, fault in enumerate(shown, start=1))
         if len(shown) < len(self.faults):
             lines += f"\n  and {len(self.faults) - len(shown)} more"
-        super().__init__(f"the search space has {count}:{lines}\nNothing was run")
+        super().__init__(
+            f"the search space has {counted(len(self.faults), 'fault')}:{lines}\nNothing was run"
+        )
 
 
 class ConfigurationError(DahpsError):

@@ -108,9 +108,11 @@ def _discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-_commands = _Commands(
-    "dahps",
-    help=_DESCRIPTION,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    no_args_is_help=False,
+_commands = click.version_option(package_name="dahps", message="%(prog)s %(version)s")(
+    _Commands(
+        "dahps",
+        help=_DESCRIPTION,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        no_args_is_help=False,
+    )
 )

@@ -17,6 +17,7 @@ from dahps_core.cli.yaml_file import read_yaml
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import FILE_NAME, Ledger
 from dahps_core.overrides import printable
+from dahps_core.plural import counted_combinations
 from dahps_core.space import SearchSpace
 from dahps_core.space.place import Place
 
@@ -34,8 +35,7 @@ def space(config: str, depth: int, width: int) -> None:
     subtree that was drawn before is not drawn again.
     """
     found = read_space(config)
-    repetitions = f" x {found.repetitions} repetitions" if found.repetitions > 1 else ""
-    print(f"{found.size:,} combinations{repetitions}")
+    print(counted_combinations(found.size, found.repetitions))
     for key, value in found.common.items():
         print(f"{printable(key)}={printable(typed(value))} in all of them")
     for line in _drawn(found.root, width, depth):

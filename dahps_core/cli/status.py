@@ -19,6 +19,7 @@ from dahps_core.ledger import Ledger
 from dahps_core.ledger.rows import strict
 from dahps_core.overrides import printable, shown_overrides
 from dahps_core.pace import shown_duration
+from dahps_core.plural import counted, counted_combinations
 from dahps_core.trial import Average
 
 #: So many workers are shown to people at most, and at least where a terminal is low; `--json` tells all.
@@ -97,12 +98,12 @@ def _worker_lines(workers: Sequence[dict[str, Any]], n_above: int) -> Iterator[s
 
 
 def _rows(known: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    repetitions = f" x {known['repetitions']} repetitions" if known["repetitions"] > 1 else ""
+    combinations = counted_combinations(known["space_size"], known["repetitions"])
     yield "ledger", known["ledger"]
     yield "search", f"{known['strategy']}, seed {known['seed']}, {known['direction']} {known['metric'] or ''}"
-    yield "space", f"{known['space_size']:,} combinations{repetitions}, {known['drawn']:,} trials drawn"
+    yield "space", f"{combinations}, {counted(known['drawn'], 'trial')} drawn"
     if known["max_trials"] is not None:
-        yield "budget", f"{known['max_trials']:,} trials"
+        yield "budget", counted(known["max_trials"], "trial")
     if sys.stdout.isatty():
         yield "", _bar(known)
     yield "trials", ", ".join([*_listed(known["trials"]), f"{known['left']:,} left to run"])

@@ -8,6 +8,7 @@ from typing import Any
 
 from dahps_core.doctor.findings import FAILED, SLOW, Examination
 from dahps_core.doctor.judging import Diagnosis
+from dahps_core.plural import counted
 
 
 def verdict(diagnosis: Diagnosis) -> str:
@@ -76,9 +77,9 @@ def _processes(examination: Examination) -> str:
     names = sorted({host["name"] for host in examination.hosts})
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     n_hosts = len({host["kernel"] for host in examination.hosts})
-    count = "1 host" if n_hosts == 1 else f"{n_hosts} hosts"
     ranks = f" of {len(examination.hosts)} ranks" if len(examination.hosts) > 1 else ""
-    return f"{len(examination.hosts) * examination.per_rank} processes{ranks} on {count} ({shown})"
+    n_processes = len(examination.hosts) * examination.per_rank
+    return f"{n_processes} processes{ranks} on {counted(n_hosts, 'host')} ({shown})"
 
 
 def _other_storages(examination: Examination) -> Iterator[str]:

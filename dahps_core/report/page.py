@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dahps_core.extras import from_extra
 from dahps_core.ledger import Ledger
 from dahps_core.overrides import printable, shown_overrides
+from dahps_core.plural import counted, counted_combinations
 from dahps_core.report.survey import Survey
 from dahps_core.trial import TrialRecord
 
@@ -86,11 +87,11 @@ def _header(survey: Survey) -> Iterator[tuple[str, str]]:
 
     search, space = survey.search, survey.spaces[-1]
     n_trials = len(survey.trials)
-    repetitions = f" x {space.repetitions} repetitions" if space.repetitions > 1 else ""
+    combinations = counted_combinations(space.size, space.repetitions)
     extended = f"; the newest of {len(survey.spaces)} spaces" if len(survey.spaces) > 1 else ""
     yield "ledger", printable(str(survey.folder.resolve()))
     yield "search", f"{search.strategy}, seed {search.seed}, {search.direction} {survey.objective}"
-    yield "space", f"{space.size:,} combinations{repetitions}{extended}; {n_trials:,} trials drawn"
+    yield "space", f"{combinations}{extended}; {counted(n_trials, 'trial')} drawn"
     yield "trials", ", ".join(f"{n:,} {state.value}" for state, n in survey.counts.items() if n) or "none"
     if failures := ", ".join(survey.failures()):
         yield "failures", failures

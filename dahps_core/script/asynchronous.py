@@ -192,13 +192,17 @@ class DistributedAsynchronousHyperBand(DistributedAsynchronousSearch):
         Raises:
             ConfigurationError: An option cannot be meant; and as the other searches raise.
         """
-        levels = Brackets.of(
-            eta=eta,
-            min_resource=min_resource,
-            max_resource=max_resource,
-            levels=epoch_schedule,
-            brackets=brackets,
-            sizes=sizes,
-            resource=resource,
-        )
+        try:
+            levels = Brackets.of(
+                eta=eta,
+                min_resource=min_resource,
+                max_resource=max_resource,
+                levels=epoch_schedule,
+                brackets=brackets,
+                sizes=sizes,
+                resource=resource,
+            )
+        except ConfigurationError as error:
+            where = "epoch_schedule" if error.where == "levels" else error.where
+            raise ConfigurationError(error.what, where=where, mend=error.mend) from None
         return super().from_config(path, config, levels=levels, **options)

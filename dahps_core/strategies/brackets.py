@@ -64,7 +64,7 @@ class Brackets:
         sizes: str = "algorithm_1",
         resource: str = "total",
     ) -> Brackets:
-        """The brackets that options describe, as `hydra.sweeper.strategy` names them.
+        """The brackets that options describe; where one is named in an error, it is as here.
 
         Args:
             eta: At least 2.
@@ -85,8 +85,8 @@ class Brackets:
         if levels is None:
             found = _quotients(min_resource, max_resource, eta)
         else:
-            _expect(min_resource is None, "min_resource", min_resource, "Leave it out: `levels` tells it")
-            _expect(max_resource is None, "max_resource", max_resource, "Leave it out: `levels` tells it")
+            _expect(min_resource is None, "min_resource", min_resource, "Leave it out: the levels tell it")
+            _expect(max_resource is None, "max_resource", max_resource, "Leave it out: the levels tell it")
             found = _ascending(levels)
         n = len(found)
         n_brackets = n if brackets is None else brackets
@@ -177,8 +177,8 @@ def _quotients(minimum: Any, maximum: Any, eta: int) -> tuple[Resource, ...]:
     if maximum is None:
         raise ConfigurationError(
             "nothing says how far a trial is trained at most",
-            where="strategy.max_resource",
-            mend="Give it, such as 81, or the list strategy.levels",
+            where="max_resource",
+            mend="Give it, such as 81, or list the levels",
         )
     most = _given("max_resource", maximum)
     least = Fraction(1) if minimum is None else _given("min_resource", minimum)
@@ -222,4 +222,4 @@ def _expect_few(n_levels: int, option: str, value: Any) -> None:
 
 def _expect(condition: bool, option: str, value: Any, mend: str) -> None:
     if not condition:
-        raise ConfigurationError(f"{value} cannot be meant", where=f"strategy.{option}", mend=mend)
+        raise ConfigurationError(f"{value} cannot be meant", where=option, mend=mend)

@@ -15,6 +15,7 @@ from dahps_core.errors import Fault, SearchChangedError, SearchSpaceError
 from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.folder import FILE_NAME
 from dahps_core.overrides import printable, shown_overrides
+from dahps_core.plural import counted, counted_combinations
 from dahps_core.space import SearchSpace
 from dahps_core.space.path import Path as Place
 from dahps_core.space.path import value_step
@@ -60,10 +61,10 @@ def dry_run(
     sample = list(islice(space.sample(), MOST_COMPOSED + 1))
     n_composed = min(len(sample), MOST_COMPOSED)
     if n_composed > N_AT_ONCE:
-        say("Composing %d combinations", n_composed)
+        say("Composing %s", counted(n_composed, "combination"))
     faults = list(_faults(sample[:MOST_COMPOSED], space, compose))
     what = "each value of each level" if len(sample) <= MOST_COMPOSED else "the first levels' values"
-    say("Composed: %d combinations, which have %s among them", n_composed, what)
+    say("Composed: %s, which have %s among them", counted(n_composed, "combination"), what)
     if faults:
         raise SearchSpaceError(faults)
     say("The first trials%s:", "" if _knows_order(search) else ", in an order that the ledger's seed decides")
@@ -77,8 +78,7 @@ def dry_run(
 
 def _size(space: SearchSpace) -> str:
     n_levels = sum(1 for _ in space.levels())
-    times = f", {space.repetitions} times each" if space.repetitions > 1 else ""
-    return f"{space.size:,} combinations{times}; {n_levels} levels"
+    return f"{counted_combinations(space.size, space.repetitions)}; {counted(n_levels, 'level')}"
 
 
 def _faults(sample: list[Combination], space: SearchSpace, compose: Compose) -> Iterator[Fault]:
@@ -137,7 +137,7 @@ def _workers(launchers: Launchers, config: DictConfig) -> str:
     launches = launchers.launches(config.hydra.sweeper.n_workers)
     n_workers = f"{sum(map(len, launches))}"
     if launchers.is_slurm:
-        n_workers += f", in {len(launches)} job array{'s' if len(launches) > 1 else ''} of SLURM"
+        n_workers += f", in {counted(len(launches), 'job array')} of SLURM"
     return f"{n_workers}, by {config.hydra.launcher._target_}"
 
 

@@ -80,5 +80,6 @@ def summarized(counts: dict[TrialState, int], best: TrialRecord | None) -> str:
     """The counts that are not zero, and the best metric."""
     parts = [f"{count} {state.value}" for state, count in counts.items() if count]
     if best is not None:
-        parts.append(f"best {best.average or format(best.metric, '.6g')} (#{best.number})")
+        at_level = "" if best.resource is None else f" at {best.resource}"
+        parts.append(f"best {best.average or format(best.metric, '.6g')}{at_level} (#{best.number})")
     return ", ".join(parts) or "none yet"

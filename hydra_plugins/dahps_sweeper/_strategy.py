@@ -32,7 +32,10 @@ def read_brackets(options: DictConfig, strategy: str) -> Brackets | None:
     given.pop("resource_key", None)
     if strategy == "asha" and given.setdefault("brackets", 1) != 1:
         raise ConfigurationError("asha has one bracket", where="strategy.brackets", mend="Use hyperband")
-    return Brackets.of(**given)
+    try:
+        return Brackets.of(**given)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.what, where=f"strategy.{error.where}", mend=error.mend) from None
 
 
 def read_resource_key(options: DictConfig, search: Search) -> str | None:

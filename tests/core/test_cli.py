@@ -5,6 +5,7 @@ import math
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -135,6 +136,11 @@ def test_a_reader_that_has_seen_enough_is_no_error(ledger):
     ended = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert ended.stderr == ""
     assert ended.stdout.strip() == ",".join([*BEFORE, "x", *AFTER])
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"dahps {version('dahps')}\n"
 
 
 @pytest.mark.parametrize("command", [["status"], ["trials"], ["status", "--json"], ["--help"]])

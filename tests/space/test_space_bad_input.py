@@ -261,7 +261,7 @@ def test_many_repeats_on_one_path_are_told_soon():
 
 
 def test_a_message_lists_the_first_faults_and_counts_the_others():
-    with pytest.raises(SearchSpaceError, match=r"has 100000 faults") as caught:
+    with pytest.raises(SearchSpaceError, match=r"has 100,000 faults") as caught:
         SearchSpace.from_config({"root": LEAF | {"values": [object()] * 100_000}})
     assert len(caught.value.faults) == 100_000
     assert str(caught.value).count("is of the type object") == FAULTS_SHOWN

@@ -42,6 +42,7 @@ def test_promoted_trials_go_on_where_they_were(training, launcher):
     best = training.status()["best"]
     assert best["resource"] == outcome.results["best_resource"] == 9
     assert f"metric {best['metric']} at the highest level, 9" in outcome.output
+    assert f"best {best['metric']:.6g} at 9 (#{best['number']})" in outcome.output
 
 
 def test_a_trial_learns_its_resource_by_a_resolver(app):
