@@ -29,7 +29,7 @@ MATRIX ?= $(foreach entry,3.13-1.4 3.10-1.3 3.12-1.3,$(if $(call interpreter,$(c
 SELECTION := tests/space/test_overrides.py tests/ledger/test_ledger_contract.py tests/core/test_interruption.py \
     tests/packaging/test_start_up.py tests/sweeper/test_sweep.py
 test-3.13-1.4: SELECTION += tests/sweeper/test_launchers.py tests/sweeper/test_remote_launchers.py \
-    tests/sweeper/test_hydra_suites.py
+    tests/sweeper/test_hydra_suites.py tests/sweeper/test_idioms_tasks.py
 test-3.10-1.3: SELECTION += tests/sweeper/test_remote_launchers.py::test_a_trial_of_a_killed_worker_is_run_again
 HYDRA_1.3 := 'hydra-core==1.3.*' 'hydra-submitit-launcher==1.2.*' 'hydra-joblib-launcher==1.2.*'
 # A version that is no release yet is taken where it is named.

@@ -21,7 +21,9 @@ def test_a_search_comes_through_a_storm():
         cluster.check_preconditions()
     except cluster.ClusterError as error:
         skip_unless_required("SLURM", str(error))
-    command = [sys.executable, "-m", "tests.slurm.chaos", "--trials=40", "--storm=35", "--seed=1"]
+    quiet = ["-W", "ignore:The version_base parameter"]  # of Hydra 1.4
+    storm = ["-m", "tests.slurm.chaos", "--trials=40", "--storm=35", "--seed=1"]
+    command = [sys.executable, *quiet, *storm]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     print(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")

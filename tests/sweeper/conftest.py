@@ -3,10 +3,11 @@
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,11 @@ class App:
 
     def status(self):
         return self._told("status", "--json")
+
+    def query(self, sql, *parameters):
+        """The rows that the ledger's database has for a query."""
+        with closing(sqlite3.connect(self.ledger / "ledger.db")) as database:
+            return database.execute(sql, parameters).fetchall()
 
     def _told(self, command, form):
         """What a command tells programs of the ledger."""

@@ -2,6 +2,7 @@
 
 import sys
 
+import hydra
 import pytest
 
 from tests.sweeper.test_mistakes import assert_told
@@ -55,3 +56,15 @@ def test_an_object_that_no_file_can_hold_is_told_by_its_key(project):
     project.program = [sys.executable, "objects.py"]
     outcome = project.sweep("model=vit", "+thing=lock")
     assert_told(outcome, "thing.made: cannot be written down", "cannot pickle '_thread.lock'", "_target_")
+
+
+@pytest.mark.skipif(hydra.__version__ < "1.4", reason="Hydra 1.3 instantiates whatever a config names")
+@pytest.mark.parametrize("launcher", [["hydra/launcher=basic", "hydra.sweeper.ledger=ledger"], LOCAL])
+def test_what_configs_may_name_holds_in_the_jobs_as_well(project, launcher):
+    project.program = [sys.executable, "whitelist.py"]
+    outcome = project.sweep(*launcher, "model=vit", "+thing._target_=fractions.Fraction,collections.Counter")
+    assert outcome.code == 0, outcome.output
+    project.ledger = project.folder / "ledger"
+    ends = {trial["combination"]["+thing._target_"]: trial["error"] for trial in project.trials()}
+    assert ends["fractions.Fraction"] is None
+    assert "whitelist" in ends["collections.Counter"]

@@ -1,7 +1,5 @@
 """Jobs that are queued again, and jobs that are gone: the sweeper waits for the ones, not for the others."""
 
-import sqlite3
-
 import pytest
 
 from tests.support import wait_until
@@ -31,8 +29,7 @@ def sweep(app, slurm, gate):
 
 def attempts(app):
     """(trial, attempt) -> how it ended, of all attempts but the last ones."""
-    with sqlite3.connect(app.ledger / "ledger.db") as ledger:
-        return {row[:2]: row[2] for row in ledger.execute("SELECT trial, attempt, outcome FROM attempt")}
+    return {row[:2]: row[2] for row in app.query("SELECT trial, attempt, outcome FROM attempt")}
 
 
 def assert_found_well(app, outcome):

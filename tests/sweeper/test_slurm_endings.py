@@ -1,7 +1,5 @@
 """How jobs of SLURM end that do not end by themselves, and what the ledger tells of it."""
 
-import sqlite3
-
 import pytest
 
 from tests.support import wait_until
@@ -19,9 +17,7 @@ def gate(app):
 
 def attempts(app, number):
     """(outcome, error) of all attempts of a trial but the last one."""
-    with sqlite3.connect(app.ledger / "ledger.db") as ledger:
-        query = "SELECT outcome, error FROM attempt WHERE trial = ? ORDER BY attempt"
-        return ledger.execute(query, (number,)).fetchall()
+    return app.query("SELECT outcome, error FROM attempt WHERE trial = ? ORDER BY attempt", number)
 
 
 def test_workers_whose_jobs_end_before_any_trial_could_leave_at_once(app, slurm):
