@@ -98,7 +98,7 @@ bench-own: install ## the same without the others, which install 1.6 GB in .benc
 	$(BIN)/python tests/benchmarks/isolation.py
 	$(BIN)/python tests/benchmarks/slurm_empty_trials.py
 	$(BIN)/python tests/benchmarks/utilisation.py --own
-	$(BIN)/python tests/benchmarks/watching.py --seconds 20
+	$(BIN)/python tests/benchmarks/watching.py --seconds 12
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff check

@@ -89,9 +89,9 @@ def why_no_slurm() -> str | None:
 def own_cluster(tmp_path_factory):
     """The slurm.conf of a cluster like that of `make slurm`, for the tests of this process alone."""
     folder = tmp_path_factory.mktemp("cluster")
-    subprocess.run([sys.executable, CLUSTER, "start", folder], check=True, capture_output=True)
+    subprocess.run([sys.executable, CLUSTER, "start", folder], check=True, stdout=subprocess.DEVNULL)
     yield str(folder / "slurm.conf")
-    subprocess.run([sys.executable, CLUSTER, "stop", folder], check=True)
+    subprocess.run([sys.executable, CLUSTER, "stop", folder], check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture

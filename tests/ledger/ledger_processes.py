@@ -22,10 +22,11 @@ def switch_off_locks():
     connection.sqlite3.connect = lambda address, **options: connect(f"{address}&nolock=1", **options)
 
 
-def race(folder, search, barrier, n_trials, duration_s, sabotage, results):
-    """Claim and finish as fast as it goes, until there are so many trials or so many seconds have passed.
+def race(folder, search, barrier, course, n_trials, duration_s, sabotage, results):
+    """Claim and finish as fast as it goes; tells the numbers that were finished, and what went wrong.
 
-    Tells the numbers that were finished, and what went wrong.
+    Ends so many trials after all have begun, or so many seconds after the start. `course` is how many have
+    not begun, and the number of the last trial.
     """
     numbers, error = [], None
     try:
@@ -36,8 +37,13 @@ def race(folder, search, barrier, n_trials, duration_s, sabotage, results):
             ledger.close()  # what is switched off shows in the next connection
             barrier.wait(PATIENCE_S)
             end = time.monotonic() + duration_s
-            while time.monotonic() < end and numbers[-1:] < [n_trials - 1]:
+            while time.monotonic() < end and numbers[-1:] < [course[1]]:
                 claim = claimed(ledger, worker)
+                if not numbers:
+                    with course.get_lock():
+                        course[0] -= 1
+                        if not course[0]:
+                            course[1] = claim.number + n_trials
                 finish(ledger, claim, metric=float(claim.number), result={"worker": worker})
                 numbers.append(claim.number)
     except Exception as caught:

@@ -57,8 +57,9 @@ def running(context, target, arguments):
 def race(context, folder, n_processes, n_trials=math.inf, duration_s=WAIT_S, sabotage=()):
     """Processes that claim and finish at once; returns the numbers that each finished, and all errors."""
     barrier, results = context.Barrier(n_processes), context.Queue()
+    course = context.Array("d", [n_processes, math.inf])
     Ledger.join(folder, MANY).close()
-    arguments = [(folder, MANY, barrier, n_trials, duration_s, sabotage, results)] * n_processes
+    arguments = [(folder, MANY, barrier, course, n_trials, duration_s, sabotage, results)] * n_processes
     with running(context, ledger_processes.race, arguments):
         told = [results.get(timeout=WAIT_S) for _ in range(n_processes)]
     return [numbers for numbers, _ in told], [error for _, error in told if error]

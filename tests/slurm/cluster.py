@@ -31,7 +31,7 @@ DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd")
 COMMANDS = ("mariadb-install-db", "sacctmgr", "sinfo", "sacct")
 PACKAGES = "slurm-wlm slurmdbd slurm-wlm-mysql-plugin mariadb-server munge"
 CONTROLLER = ("slurmctld", "-D")
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 120
 #: In the environment of every process of a cluster, so that `stop` finds them all, also after a crash.
 MARK = "DAHPS_TEST_CLUSTER"
 #: Daemons lie where an ordinary user's PATH may not lead.
@@ -125,10 +125,14 @@ class Cluster:
             os.close(descriptor)
 
     def _start(self) -> None:
+        with contextlib.ExitStack() as reserved:
+            self._start_daemons(_free_ports(2 + len(NODES), reserved))
+
+    def _start_daemons(self, ports: list[int]) -> None:
         for name in ("log", "state", "mariadb", *(f"spool-{node}" for node in NODES)):
             (self.folder / name).mkdir()
         run = self._make_run_folder()
-        self._write_configuration(run)
+        self._write_configuration(run, ports)
         self._start_munge(run)
         self._start_mariadb(run)
         self.start_daemon("slurmdbd", "-D", MYSQL_UNIX_PORT=f"{run}/mariadb.socket")
@@ -148,8 +152,8 @@ class Cluster:
         run.chmod(0o755)  # munged refuses its socket where others cannot reach it
         return run
 
-    def _write_configuration(self, run: Path) -> None:
-        controller_port, accounting_port, *node_ports = _free_ports(2 + len(NODES))
+    def _write_configuration(self, run: Path, ports: list[int]) -> None:
+        controller_port, accounting_port, *node_ports = ports
         host = socket.gethostname().partition(".")[0]
         values = {
             "run": run,
@@ -263,13 +267,16 @@ def daemon_of(node: str) -> tuple[str, ...]:
     return ("slurmd", "-D", "-N", node)
 
 
-def _free_ports(count: int) -> list[int]:
+def _free_ports(count: int, reserved: contextlib.ExitStack) -> list[int]:
+    """Ports that no other cluster takes that starts at the same time, as long as they are reserved."""
     # Below those that the kernel lends to outgoing connections, lest one takes a port before its daemon.
     ports: list[int] = []
     with contextlib.ExitStack() as stack:
         while len(ports) < count:
             port = random.randrange(20000, 32000)
             with contextlib.suppress(OSError):
+                # A name that the kernel gives to one process, and takes back when that ends.
+                reserved.enter_context(socket.socket(socket.AF_UNIX)).bind(f"\0{MARK}-{port}")
                 stack.enter_context(socket.socket()).bind(("", port))
                 ports.append(port)
     return ports

@@ -5,7 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -170,3 +170,15 @@ def test_without_its_programs_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PATH", str(tmp_path))
     with pytest.raises(module.ClusterError, match=r"munged.*apt-get install .*munge"):
         module.Cluster(tmp_path / "cluster").start()
+
+
+def test_clusters_that_start_at_once_share_no_port(monkeypatch):
+    monkeypatch.setattr(module.random, "randrange", lambda first, _: first + next(draws))
+    with ExitStack() as ones, ExitStack() as others:
+        draws = iter(range(100))
+        mine = module._free_ports(6, ones)
+        draws = iter(range(100))
+        assert not set(mine) & set(module._free_ports(6, others))
+    draws = iter(range(100))
+    with ExitStack() as again:
+        assert module._free_ports(6, again) == mine
