@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from dahps_core.cli.troubles import Nobody, troubles
@@ -31,9 +30,8 @@ def overview(ledger: Ledger) -> dict[str, Any]:
     alive = [worker for worker in present if not worker["is_silent"]]
     newest = None if alive else newest_limits(ledger.folder)
     bounding = {limits[worker["run"]] for worker in alive} or {newest[1] if newest else RunLimits()}
-    limit = max(bounding, key=partial(_remaining, ledger))
-    left = _left(ledger, bounding)
-    n_open = _left(ledger, [replace(one, max_trials=0) for one in bounding])
+    left, limit = _left(ledger, bounding)
+    n_open, _ = _left(ledger, [replace(one, max_trials=0) for one in bounding])
     pace = per_hour(end.ended_at for end in ends if end.error is None)
     is_paused = ledger.is_paused()
     goes_on = not is_paused and not all(worker["is_stopped"] for worker in alive)
@@ -77,18 +75,20 @@ def _workers(ledger: Ledger, now_s: float) -> tuple[list[dict[str, Any]], dict[s
     return sorted(present, key=lambda worker: not worker["is_silent"]), limits
 
 
-def _left(ledger: Ledger, limits: Collection[RunLimits]) -> int:
-    """How many trials are not over by these limits.
+def _left(ledger: Ledger, limits: Collection[RunLimits]) -> tuple[int, RunLimits]:
+    """How many trials are not over by these limits, and which of them leave the most.
 
     Multiruns may draw from branches of their own: what these leave is added up, but never to more than one
     of them would leave of the whole space.
     """
+    whole = {replace(limit, only=None) for limit in limits}
+    left = {limit: _remaining(ledger, limit) for limit in {*limits, *whole}}
     by_branch: dict[str, int] = {}
     for limit in limits:
         branch = canonical(limit.only)
-        by_branch[branch] = max(_remaining(ledger, limit), by_branch.get(branch, 0))
-    whole = max(_remaining(ledger, replace(limit, only=None)) for limit in limits)
-    return min(sum(by_branch.values()), whole)
+        by_branch[branch] = max(left[limit], by_branch.get(branch, 0))
+    n_left = min(sum(by_branch.values()), max(left[limit] for limit in whole))
+    return n_left, max(limits, key=left.__getitem__)
 
 
 def _remaining(ledger: Ledger, limit: RunLimits) -> int:

@@ -93,15 +93,10 @@ def bind_to_newest(database: Database) -> tuple[Search, BoundSpace]:
     return search, bound(search, space_id)
 
 
-def branch_of(transaction: Transaction, search: Search, only: Mapping[str, Value]) -> BoundSpace:
-    """A branch of the search's space, whether or not a worker has ever drawn from it.
-
-    Raises:
-        ConfigurationError: The space has no such branch.
-    """
-    branch = search.space.only(only)
-    known = _space_id(transaction, branch)
-    return bound(replace(search, space=branch), _UNKNOWN if known is None else known, only)
+def bind_to_branch(transaction: Transaction, search: Search, only: Mapping[str, Value]) -> BoundSpace:
+    """Bind to a search of one branch alone, whether or not a worker has ever drawn from it."""
+    known = _space_id(transaction, search.space)
+    return bound(search, _UNKNOWN if known is None else known, only)
 
 
 def _make(transaction: Transaction, search: Search, locking: str) -> None:

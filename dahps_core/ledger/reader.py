@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -13,7 +14,7 @@ from dahps_core.combination import Value
 from dahps_core.ledger import claiming, notices, reading, repetitions, surveying, watching
 from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Database, Parameter, Transaction
-from dahps_core.ledger.opening import branch_of
+from dahps_core.ledger.opening import bind_to_branch
 from dahps_core.ledger.rows import TrialTable
 from dahps_core.ledger.search import Search
 from dahps_core.overrides import shown_overrides
@@ -95,9 +96,11 @@ class LedgerReader:
         Raises:
             ConfigurationError: The space has no such branch.
         """
+        # Before the ledger is read: a writer waits for who reads it.
+        branch = self.search if only is None else replace(self.search, space=self.search.space.only(only))
 
         def count(transaction: Transaction) -> int:
-            bound = self._bound if only is None else branch_of(transaction, self.search, only)
+            bound = self._bound if only is None else bind_to_branch(transaction, branch, only)
             return claiming.remaining(transaction, bound, max_trials, max_attempts, max_resource_total)
 
         return self._database.read(count)

@@ -190,6 +190,7 @@ def lock_for_ever():
         libc.pthread_mutex_lock(mutex)
 
 
+# Neither is waited for: the process is ended as soon as it is seen to sleep.
 @pytest.mark.parametrize("be_busy", [partial(time.sleep, WAIT_S), lock_for_ever], ids=["asleep", "in C"])
 def test_what_a_trial_s_processes_hear_is_no_word_to_the_worker(tmp_path, be_busy):
     def end_a_process_of_its_own(started):

@@ -58,7 +58,7 @@ def test_an_object_that_no_file_can_hold_is_told_by_its_key(project):
     assert_told(outcome, "thing.made: cannot be written down", "cannot pickle '_thread.lock'", "_target_")
 
 
-@pytest.mark.skipif(hydra.__version__ < "1.4", reason="Hydra 1.3 instantiates whatever a config names")
+@pytest.mark.skipif(hydra.__version__ < "1.4", reason="Hydra 1.3 has no whitelist, any name is instantiated")
 @pytest.mark.parametrize("launcher", [["hydra/launcher=basic", "hydra.sweeper.ledger=ledger"], LOCAL])
 def test_what_configs_may_name_holds_in_the_jobs_as_well(project, launcher):
     project.program = [sys.executable, "whitelist.py"]
