@@ -7,6 +7,7 @@ one, so a worker that starts late, or never, holds nothing back.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -16,6 +17,7 @@ from dahps_core.current import Trial
 from dahps_core.evaluation import Evaluation, Job
 from dahps_core.interruption import Interruption
 from dahps_core.ledger import Ledger
+from dahps_core.pace import shown_duration
 from dahps_core.ranks import Leader
 from dahps_core.trial import Claim, Draw, Ending
 from dahps_core.worker_options import WorkerOptions
@@ -74,8 +76,9 @@ class Worker:
     def _work(self) -> Draw:
         draw = self._claims.next()
         while isinstance(draw, Claim):
+            began = time.monotonic()
             ending = self._evaluation.of(draw)
-            _note(ending)
+            _note(ending, shown_duration(time.monotonic() - began))
             self._miss_lost_ranks()
             draw = self._claims.next(after=ending)
         return draw
@@ -86,10 +89,10 @@ class Worker:
             self._interruption.tell(lost)
 
 
-def _note(ending: Ending) -> None:
+def _note(ending: Ending, took: str) -> None:
     if ending.outcome == "finished":
-        log.info("#%d finished: %s", ending.number, ending.metric)
+        log.info("#%d finished: %s after %s", ending.number, ending.metric, took)
     elif ending.outcome == "released":
         log.warning("#%d released: %s", ending.number, ending.error)
     else:
-        log.error("#%d %s:\n%s", ending.number, ending.outcome, ending.error)
+        log.error("#%d %s after %s:\n%s", ending.number, ending.outcome, took, ending.error)

@@ -123,6 +123,10 @@ class SearchSpace:
         """A few combinations that pass each value of each level at least once, the same ones each time."""
         return map(self.__getitem__, covering(self._tree, self._root))
 
+    def alike(self) -> dict[str, Value]:
+        """Return key -> value for each key that all combinations set to one and the same value."""
+        return {**self._tree.alike(self._root), **self.common}
+
     def levels(self) -> Iterator[tuple[str, str, Sequence[Value]]]:
         """Path, key and values of each distinct node once, after those of `common`."""
         for key, value in self.common.items():

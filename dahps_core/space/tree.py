@@ -69,6 +69,20 @@ class Tree:
         """How many paths lead from a node to leaves; 1 from a leaf itself."""
         return 1 if number is None else self.nodes[number].ends[-1]
 
+    def alike(self, root: int | None) -> dict[str, Value]:
+        """Return key -> value for each key that has one and the same value on every path from a node."""
+        found: list[dict[str, Value]] = []
+        for node in self.nodes:
+            paths = [
+                {node.key: value, **({} if child is None else found[child])}
+                for value, child in node.branches()
+            ]
+            common = {(key, canonical(value)) for key, value in paths[0].items()}
+            for path in paths[1:]:
+                common &= {(key, canonical(value)) for key, value in path.items()}
+            found.append({key: value for key, value in paths[0].items() if (key, canonical(value)) in common})
+        return {} if root is None else found[root]
+
     def walk(self, root: int | None) -> Iterator[tuple[Path, Node]]:
         """Each node that the root leads to once, with the first path to it, parents first."""
         seen = set()

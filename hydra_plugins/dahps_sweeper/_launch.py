@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -63,7 +66,9 @@ class Launch:
     def _run(self, launcher: Launcher, numbers: range, ended: threading.Event) -> None:
         overrides = [[f"worker={number}"] for number in numbers]
         try:
-            for job_return in launcher.launch(overrides, initial_job_idx=numbers.start):
+            with _without_names_of_workers(launcher):
+                job_returns = launcher.launch(overrides, initial_job_idx=numbers.start)
+            for job_return in job_returns:
                 if not isinstance(job_return, JobReturn):  # of rq: the traceback, or nothing
                     known = str(job_return or "what is known of it, rq's worker has logged").strip()
                     raise RuntimeError(f"its job failed; {known.splitlines()[-1]}")
@@ -74,3 +79,26 @@ class Launch:
                 self.error = self.error or error
         finally:
             ended.set()
+
+
+#: The overrides that name a worker to its launcher, as launchers log them.
+_NAME_OF_WORKER = re.compile(r"\s*#\d+ : worker=\d+\s*")
+
+
+@contextmanager
+def _without_names_of_workers(launcher: Launcher) -> Iterator[None]:
+    """Keep a launcher from logging `#0 : worker=0`, which people would take for trial 0."""
+
+    def is_to_be_logged(record: logging.LogRecord) -> bool:
+        return not _NAME_OF_WORKER.fullmatch(record.getMessage())
+
+    module = type(launcher).__module__
+    # Hydra's launchers log there or in this module beside it. Not a filter of handlers: they set up new ones.
+    loggers = [logging.getLogger(name) for name in (module, f"{module.rpartition('.')[0]}._core")]
+    for logger in loggers:
+        logger.addFilter(is_to_be_logged)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_to_be_logged)

@@ -1,15 +1,19 @@
-"""What a person sees while the sweeper waits: a bar on a terminal, lines otherwise."""
+"""What a person sees while the sweeper waits: a line for each trial that ends, and a bar on a terminal."""
 
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dahps_core.ledger import Ledger
-from dahps_core.overrides import shown_overrides
+from dahps_core.ledger.watching import End
+from dahps_core.overrides import printable, shown_overrides
 from dahps_core.pace import per_hour, shown_duration
 from dahps_core.trial import TrialRecord, TrialState
 
@@ -22,12 +26,17 @@ class ProgressDisplay:
     Args:
         ledger: Read only.
         total: How many trials this multirun is to see to its end, together with others.
+        is_shared: Whether the workers log to the same place: they log the ends of their trials there, and
+            would write through a bar.
     """
 
-    def __init__(self, ledger: Ledger, total: int) -> None:
+    def __init__(self, ledger: Ledger, total: int, is_shared: bool = False) -> None:
         self._ledger = ledger
+        self._is_shared = is_shared
         self._total = total
-        self._next = ledger.n_drawn
+        self._alike = ledger.space.alike()
+        self._ended = set(ledger.last_ends())
+        self._best = _identity(ledger.best())
         self._shown = ""
         console = Console()
         self._bar = Progress(
@@ -37,43 +46,90 @@ class ProgressDisplay:
             TimeElapsedColumn(),
             TextColumn("{task.fields[summary]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=is_shared or not console.is_terminal,
         )
         self._task = self._bar.add_task("dahps", total=total, summary="")
+        self._display = ExitStack()
 
     def __enter__(self) -> ProgressDisplay:
-        self._bar.start()
+        before = sys.stdout, sys.stderr
+        self._display.enter_context(self._bar)
+        self._display.enter_context(_logging_to_the_current_streams(before))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._display.close()
 
     def update(self, left: int) -> None:
-        """Show what has changed: each new trial's overrides, and the counts; `left` trials are not over."""
-        for trial in self._ledger.trials(self._next):
-            self.say(f"\t#{trial.number} : {shown_overrides(trial.combination)}")
-            self._next = trial.number + 1
+        """Show what has changed: each trial that has ended, and the counts; `left` trials are not over."""
+        ends, best = self._ledger.last_ends(), self._ledger.best()
+        if not self._is_shared:
+            for line in self._lines([end for end in reversed(ends) if end not in self._ended], best):
+                log.info("%s", line)
+        self._ended, self._best = set(ends), _identity(best)
         counts = self._ledger.counts()
-        summary = summarized(counts, self._ledger.best())
+        summary = summarized(counts, best)
         done = max(0, self._total - left)
-        outlook = self._outlook(left)
+        outlook = _outlook(ends, left)
         self._bar.update(self._task, completed=done, summary=summary + outlook)
         if self._bar.disable and summary != self._shown:
             log.info("%d/%d trials: %s%s", done, self._total, summary, outlook)
             self._shown = summary
 
-    def _outlook(self, left: int) -> str:
-        pace = per_hour(end.ended_at for end in self._ledger.last_ends() if end.error is None)
-        return f", {shown_duration(3600 * left / pace)} left" if pace and left else ""
+    def _lines(self, ends: list[End], best: TrialRecord | None) -> Iterator[str]:
+        """A line for each trial that has ended, in the order of their ends."""
+        trials = {trial.number: trial for trial in self._ledger.trials_among({end.number for end in ends})}
+        is_new = _identity(best) != self._best
+        for end in ends:
+            trial = trials[end.number]
+            is_best = is_new and best is not None and best.combination == trial.combination
+            yield f"#{end.number} {_outcome(end, trial)}{', best so far' * is_best}{self._varying(trial)}"
 
-    def say(self, line: str) -> None:
-        """One line, above the bar where there is one."""
-        if self._bar.disable:
-            log.info(line)
-        else:
-            self._bar.console.print(line, markup=False, emoji=False, highlight=False)
+    def _varying(self, trial: TrialRecord) -> str:
+        """What tells the trial from others, in parentheses."""
+        varying = {key: value for key, value in trial.combination.items() if key not in self._alike}
+        words = [shown_overrides(varying)] if varying else []
+        if self._ledger.space.repetitions > 1:
+            words.append(f"repetition {trial.repetition}")
+        return f" ({', '.join(words)})" if words else ""
+
+
+def _outcome(end: End, trial: TrialRecord) -> str:
+    took = f" after {shown_duration(end.ended_at - trial.started_at)}" if trial.started_at is not None else ""
+    if end.error is not None:
+        return f"failed{took}: {printable(end.error)}"
+    at_level = "" if trial.resource is None else f" at {trial.resource}"
+    return f"finished: {'no metric' if trial.metric is None else format(trial.metric, '.6g')}{at_level}{took}"
+
+
+def _identity(best: TrialRecord | None) -> tuple[object, ...]:
+    return () if best is None else (best.number, best.level, best.value)
+
+
+def _outlook(ends: Iterable[End], left: int) -> str:
+    pace = per_hour(end.ended_at for end in ends if end.error is None)
+    return f", {shown_duration(3600 * left / pace)} left" if pace and left else ""
+
+
+@contextmanager
+def _logging_to_the_current_streams(before: tuple[object, object]) -> Iterator[None]:
+    """Let what is logged to the former standard streams go to the current ones, which know of the bar."""
+    current = dict(zip(map(id, before), (sys.stdout, sys.stderr), strict=True))
+    loggers = [logging.root, *map(logging.getLogger, list(logging.root.manager.loggerDict))]
+    moved = [
+        (handler, handler.stream)
+        for handler in {handler for logger in loggers for handler in logger.handlers}
+        if isinstance(handler, logging.StreamHandler) and id(handler.stream) in current
+    ]
+    for handler, stream in moved:
+        handler.setStream(current[id(stream)])
+    try:
+        yield
+    finally:
+        for handler, stream in moved:
+            handler.setStream(stream)
 
 
 def summarized(counts: dict[TrialState, int], best: TrialRecord | None) -> str:

@@ -283,10 +283,10 @@ class Sweep:
             return False
         launch.start()
         try:
-            with ProgressDisplay(ledger, _total(ledger, task)) as progress:
+            with ProgressDisplay(ledger, _total(ledger, task), self.place.ends_together) as progress:
                 watch = Watch(ledger, self.run_id, task.options)
                 ask = partial(jobs_in_queue, submission.batches) if self.place.is_slurm else None
-                doubt = Doubt(ask, task.options.lease_s, progress.say)
+                doubt = Doubt(ask, task.options.lease_s)
                 return wait_for_workers(launch, watch, doubt, lambda: progress.update(watch.left))
         except KeyboardInterrupt:
             if self.place.is_slurm:

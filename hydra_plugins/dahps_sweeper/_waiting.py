@@ -64,18 +64,15 @@ class Doubt:
             None where it does not know. None without a batch system; then only the launcher knows.
         lease_s: For so long, or until it may be asked, nothing is doubted: jobs take their time to start
             and to end.
-        say: Tells a person one line.
     """
 
     def __init__(
         self,
         jobs_in_queue: Callable[[], Counter[str] | None] | None,
         lease_s: float,
-        say: Callable[[str], None],
     ) -> None:
         self._jobs_in_queue = jobs_in_queue
         self._patience_s = min(lease_s, ASK_EVERY_S)
-        self._say = say
         self._said = ""
         self._since: float | None = None
         self._asked_at = float("-inf")
@@ -112,5 +109,5 @@ class Doubt:
     def _tell(self, left: int, what: str) -> None:
         line = f"No worker is alive, {left} {'trial is' if left == 1 else 'trials are'} left; {what}"
         if line != self._said:
-            self._say(line)
+            log.info("%s", line)
             self._said = line
