@@ -109,10 +109,10 @@ UNION ALL
 SELECT worker FROM trial WHERE state = 'lost' AND charged < :max_attempts;
 
 -- name: watched_workers
--- Whose heart an idle worker listens to: who holds a trial, and who waits.
+-- Whose heartbeats a worker that waits observes: holders of trials that may come back, and workers that wait.
 SELECT worker AS id FROM trial WHERE state = 'running'
 UNION
-SELECT worker FROM trial WHERE state = 'lost'
+SELECT worker FROM trial WHERE state = 'lost' AND charged < :max_attempts
 UNION
 SELECT id FROM worker WHERE state = 'waiting';
 

@@ -65,9 +65,15 @@ class LedgerReader:
             self._notice = notices.notice(self.folder)
         return self._notice
 
-    def watched_workers(self) -> list[str]:
-        """Whose heartbeats an idle worker observes: who holds a running or lost trial, and who waits."""
-        found = self._database.read(lambda transaction: transaction.rows("watched_workers"))
+    def watched_workers(self, max_attempts: int) -> list[str]:
+        """Return whose heartbeats a worker that waits observes: holders of open trials, and waiting workers.
+
+        Args:
+            max_attempts: As of `claim`: a lost trial without attempts left is not open.
+        """
+        found = self._database.read(
+            lambda transaction: transaction.rows("watched_workers", max_attempts=max_attempts)
+        )
         return [row["id"] for row in found]
 
     @property

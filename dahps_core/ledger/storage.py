@@ -146,7 +146,8 @@ def put_in_place(path: Path, text: str = "") -> None:
         half.chmod(0o644)  # whatever the umask: other users look at the search
         os.replace(half, path)
     except BaseException:
-        half.unlink(missing_ok=True)
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
         raise
 
 
