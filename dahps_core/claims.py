@@ -23,6 +23,7 @@ from dahps_core.history import History
 from dahps_core.interruption import Interruption
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.reading import WorkerRecord
+from dahps_core.leftovers import remove_leftovers
 from dahps_core.run_clock import RunClock
 from dahps_core.strategies.stopping import Stopper
 from dahps_core.trial import Claim, Draw, Ending
@@ -147,6 +148,7 @@ class Claims:
 
     def __enter__(self) -> Claims:
         self.heart.__enter__()
+        remove_leftovers(self._ledger, self.heart.path, self._options.lease_s)
         if self._options.max_time_s is not None:
             self._run_clock.start()
         return self

@@ -128,6 +128,20 @@ class TestObserver:
         assert observer.dead() == set()
         assert observer.alive() == {"w"}
 
+    def test_takes_a_file_that_was_removed_and_made_anew_for_life(self, observer, folder, look_for):
+        stamps = iter(range(1, 100))
+        path = folder / "heartbeats" / "w"
+
+        def beat_into_a_new_file():
+            path.unlink(missing_ok=True)
+            observer.look(["w"])
+            beat_at(folder, "w", next(stamps))
+
+        beat_at(folder, "w", next(stamps))
+        observer.look(["w"])
+        look_for(10 * LEASE_S, "w", before=beat_into_a_new_file)
+        assert (observer.alive(), observer.dead()) == ({"w"}, set())
+
     def test_judges_each_worker_for_itself(self, observer, folder, look_for):
         stamps = iter(range(1, 100))
         beat_at(folder, "dead", 1)
