@@ -23,6 +23,7 @@ from dahps_core.history import History
 from dahps_core.interruption import Interruption
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.reading import WorkerRecord
+from dahps_core.leftovers import remove_leftovers
 from dahps_core.run_clock import RunClock
 from dahps_core.strategies.stopping import Stopper
 from dahps_core.trial import Claim, Draw, Ending
@@ -32,6 +33,10 @@ log = logging.getLogger(__name__)
 
 #: The longest pause in seconds between two questions of a worker that waits for a trial; there are few such.
 MAX_IDLE_S = 0.5
+
+#: How many heartbeats a worker that waits opens in each interval. With the default lease of eight intervals,
+#: it knows of 1,024 workers that they live; where more run trials, more workers wait than may be needed.
+OBSERVED_AT_ONCE = 128
 
 #: Of so many other trials a median is taken.
 OTHERS_OF_STOPPER = 100
@@ -93,7 +98,7 @@ class Claims:
         self._ends_at = None if time_left_s is None else time.monotonic() + time_left_s
         self.heart = Heart(ledger.folder, self.worker, options.lease_s)
         self._run_clock = RunClock(ledger.folder, run)
-        self._observer = Observer(ledger.folder, options.lease_s)
+        self._observer = Observer(ledger.folder, options.lease_s, most=OBSERVED_AT_ONCE)
         self._idle_s = 0.0
         self._next_look = 0.0
         self._failing_row: list[int] = []
@@ -143,6 +148,7 @@ class Claims:
 
     def __enter__(self) -> Claims:
         self.heart.__enter__()
+        remove_leftovers(self._ledger, self.heart.path, self._options.lease_s)
         if self._options.max_time_s is not None:
             self._run_clock.start()
         return self
@@ -235,10 +241,10 @@ class Claims:
         return self._failing_row[0] if len(self._failing_row) >= _FAILURES_IN_A_ROW else None
 
     def _idle(self, draw: Claim | Draw) -> None:
-        # Only an idle worker watches the others: while there are new trials, nobody needs the lost ones. And
-        # no more often than they give signs of life: there may be a thousand of them.
-        if time.monotonic() >= self._next_look:
-            self._observer.look(self._ledger.watched_workers())
+        # Only a worker that waits watches the others: while there are new trials, or the search is paused,
+        # nobody needs the lost ones. And no more often than they give signs of life: there may be a thousand.
+        if draw is not Draw.PAUSED and time.monotonic() >= self._next_look:
+            self._observer.look(self._ledger.watched_workers(self._options.max_attempts))
             self._next_look = time.monotonic() + self._options.heartbeat_s
         # While the search is paused, all of them are idle.
         longest_s = self._options.heartbeat_s if draw is Draw.PAUSED else MAX_IDLE_S

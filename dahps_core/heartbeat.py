@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -147,20 +148,45 @@ class Observer:
         folder: The ledger's folder.
         lease_s: So long without a change, and a worker is held for dead.
         clock: A monotonic clock, in seconds.
+        most: How many workers to look at in one look; None: all of them.
     """
 
-    def __init__(self, folder: Path, lease_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lease_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        most: int | None = None,
+    ) -> None:
         self._folder = folder
         self._lease_s = lease_s
         self._clock = clock
+        self._most = most
         self._watched: dict[str, _Watched] = {}
 
     def look(self, workers: Collection[str]) -> None:
-        """Look at these workers, and forget all others. A file that cannot be read now tells nothing."""
+        """Look at these workers, and forget all others. A file that cannot be read now tells nothing.
+
+        Workers beyond `most` are looked at in turn. Those that were silent at their last look come first, in
+        up to half of a look, so that a death is noticed after a lease and three rounds at the latest.
+        """
+        workers = set(workers)
         self._watched = {worker: seen for worker, seen in self._watched.items() if worker in workers}
-        for worker in workers:
+        for worker in self._next(workers):
             with suppress(OSError):
                 self._note(worker, fresh_stamp(_beat_file(self._folder, worker)))
+
+    def _next(self, workers: Collection[str]) -> Collection[str]:
+        if self._most is None or len(workers) <= self._most:
+            return workers
+        # In random order at first, so that many observers do not begin with the same workers.
+        turn = sorted(random.sample(sorted(workers), len(workers)), key=self._looked_at)
+        silent = [worker for worker in turn if worker in self._watched and self._watched[worker].silent_s]
+        return list(dict.fromkeys([*silent[: self._most // 2], *turn]))[: self._most]
+
+    def _looked_at(self, worker: str) -> float:
+        seen = self._watched.get(worker)
+        return seen.looked_at if seen else -math.inf
 
     def dead(self) -> set[str]:
         """Who was seen not to beat for a whole lease; empty unless the last look is fresh."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -48,7 +49,7 @@ def keep_limits(
         options: Of its workers.
         only: The branch that it draws from.
     """
-    path = file_of_run(folder, run).with_suffix(_SUFFIX)
+    path = file_of_limits(folder, run)
     limits = {name: getattr(options, name, None) for name in _NAMES} | {"only": only}
     with suppress(OSError):
         path.parent.mkdir(exist_ok=True)
@@ -58,7 +59,7 @@ def keep_limits(
 
 def limits_of(folder: Path, run: str) -> RunLimits:
     """What bounds a multirun, as far as it is known."""
-    return _read(file_of_run(folder, run).with_suffix(_SUFFIX))[1]
+    return _read(file_of_limits(folder, run))[1]
 
 
 def newest_limits(folder: Path) -> tuple[str, RunLimits] | None:
@@ -69,6 +70,23 @@ def newest_limits(folder: Path) -> tuple[str, RunLimits] | None:
         if newest:
             return _read(Path(newest.path))
     return None
+
+
+def some_limits(folder: Path, most: int) -> Iterator[tuple[str, RunLimits]]:
+    """Return what bounds some multiruns, at random, but not that of the one that was started last."""
+    with suppress(FileNotFoundError), os.scandir(folder / FOLDER_NAME) as entries:
+        kept = [entry for entry in entries if entry.name.endswith(_SUFFIX)]
+        some = random.sample(kept, min(most, len(kept)))
+        some.sort(key=lambda entry: entry.stat().st_mtime_ns)
+        for entry in some[:-1]:
+            run, limits = _read(Path(entry.path))
+            if file_of_limits(folder, run).name == entry.name:
+                yield run, limits
+
+
+def file_of_limits(folder: Path, run: str) -> Path:
+    """Return the file that keeps what bounds a multirun."""
+    return file_of_run(folder, run).with_suffix(_SUFFIX)
 
 
 def _read(path: Path) -> tuple[str, RunLimits]:

@@ -187,6 +187,8 @@ def _left_by(transaction: Transaction, asking: Asking) -> int | None:
 
 def _dead_ones_count_on(transaction: Transaction, asking: Asking) -> bool:
     """Whether a dead worker is still entered as running a trial, or as waiting for one."""
+    if not asking.dead:
+        return False
     waiting = {row["id"] for row in transaction.rows("waiting_workers")}
     return not waiting.isdisjoint(asking.dead) or any(
         transaction.row("running_of_worker", worker=worker) for worker in asking.dead

@@ -76,12 +76,12 @@ def _read(place: Path) -> Configs:
 def _add(place: Path, number: int, configs: Configs) -> bool:
     """Whether this was the first to have the number: a folder that is not empty is never replaced."""
     half = place / f"half-{secrets.token_hex(4)}"
-    half.mkdir(parents=True)
-    (half / _FILE).write_text(json.dumps(configs, indent=1))
     try:
+        half.mkdir(parents=True)
+        (half / _FILE).write_text(json.dumps(configs, indent=1))
         os.rename(half, place / str(number))
     except OSError:
-        shutil.rmtree(half)
+        shutil.rmtree(half, ignore_errors=True)
         if not (place / str(number)).exists():
             raise
         return False

@@ -152,6 +152,7 @@ class Database:
         try:
             with (
                 self._threads,
+                self._translating_errors(begin),  # a takeover calls SQLite as well
                 self._lock_folder.held(Patience(self._patience_s, self._name / "lock")) as hold,
             ):
                 self.path = hold.path

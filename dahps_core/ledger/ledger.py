@@ -174,6 +174,15 @@ class Ledger(LedgerSteering):
 
         self._database.write(leave)
 
+    def dismiss(self, workers: Collection[str]) -> list[str]:
+        """Record that silent workers have left, and return those that run no trial: only these have."""
+        now = time.time()
+        return self._database.write(
+            lambda writing: [
+                one for one in workers if writing.change("dismiss_idle_worker", worker=one, now=now)
+            ]
+        )
+
     def claim(
         self,
         worker: str,

@@ -8,6 +8,9 @@ guess must do no harm. So the database lives in the folder of an epoch. Whoever 
 old epoch's journal impossible (a folder stands in its place), copies the database, rolls back what was half
 done in the copy, and begins the next epoch with it. The old holder can write to the old epoch's file at most,
 and is refused when it confirms that it held the lock to the end.
+
+A takeover that meets an error, or a Ctrl-C, leaves its mark in the lock under the name `abandoned`: the next
+process takes the lock over in its turn, at once, and completes the epoch.
 """
 
 from __future__ import annotations
@@ -21,11 +24,13 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from dahps_core.errors import LedgerUnavailableError
+from dahps_core.ledger import epochs
 from dahps_core.ledger.patience import Patience
 from dahps_core.ledger.storage import fresh_stamp
 
@@ -33,8 +38,13 @@ from dahps_core.ledger.storage import fresh_stamp
 STALE_S = 120.0
 
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
-_FILE_NAME = "ledger.db"
-_EPOCH = "epoch-"
+_PREPARED = "prepared-"
+_ABANDONED = "abandoned"
+
+#: After so many seconds a folder that a process prepared is a dead one's: no process waits that long.
+_LEFT_OVER_S = 86_400.0
+#: How many leftovers one takeover removes at most.
+_MOST_REMOVED = 100
 
 
 class LockTakenOver(LedgerUnavailableError):  # noqa: N818 - an event, as ClaimLost is
@@ -82,6 +92,7 @@ class LockFolder:
         self._lock = root / "lock"
         self._create = create
         self._mark: Path | None = None
+        self._is_heir = False  # from before the mark replaces another's, until the next epoch has begun
 
     @contextmanager
     def held(self, patience: Patience) -> Iterator[Hold]:
@@ -94,7 +105,7 @@ class LockFolder:
         if self._create:
             self._root.mkdir(exist_ok=True)
         token = secrets.token_hex(8)
-        prepared = self._root / f"prepared-{token}"
+        prepared = self._root / f"{_PREPARED}{token}"
         mark = self._mark = self._lock / token
         try:
             prepared.mkdir()
@@ -111,21 +122,26 @@ class LockFolder:
 
     def _let_go(self) -> None:
         with suppress(OSError):  # the next call tries again
-            if self._mark is not None:
+            if self._mark is not None and self._is_heir:
+                # Not removed: the holder before may still write to an epoch that is not fenced.
+                _renamed(self._mark, self._lock / _ABANDONED)
+            elif self._mark is not None:
                 self._mark.unlink(missing_ok=True)
-            self._mark = None
+            self._mark, self._is_heir = None, False
 
     def _acquire(self, prepared: Path, mark: Path, patience: Patience) -> None:
         watch = _Watch()
-        while not _renamed(prepared, self._lock) and not mark.exists():
+        while not _renamed(prepared, self._lock):
+            if mark.exists():  # renamed by an earlier try whose answer was lost
+                return
             holder = self._holder()
-            if holder and watch.is_stale(holder, newest_database(self._root)):
+            if holder and watch.is_stale(holder, epochs.newest_database(self._root)):
+                self._is_heir = True
                 if _renamed(holder, mark):
-                    # Never made anew: another one may have taken it over by now.
+                    # Never made anew: another process may have taken it over by now.
                     with suppress(FileNotFoundError), mark.open("r+") as file:
                         file.truncate()
                         file.write(_identity(mark.name))
-                    self._fence_and_go_on(prepared, mark)
                     return
             elif patience.has_ended():
                 raise LedgerUnavailableError(
@@ -134,6 +150,7 @@ class LockFolder:
                     mend=f"See whether its holder lives: {_read(holder)}",
                 )
             patience.pause()
+        self._is_heir = False
 
     def _holder(self) -> Path | None:
         with suppress(FileNotFoundError):
@@ -141,70 +158,49 @@ class LockFolder:
         return None
 
     def _epoch_path(self, prepared: Path) -> Path:
-        if _newest_epoch(self._root) == 0:
+        number = epochs.newest(self._root)
+        if number == 0:
             if not self._create:
-                raise FileNotFoundError(self._root / f"{_EPOCH}1")
+                raise FileNotFoundError(epochs.folder(self._root, 1))
             self._begin_epoch(1, prepared)
-        return newest_database(self._root)
+        # Older versions let the lock go after an error: the epoch is fenced, and no other has begun.
+        elif self._is_heir or epochs.is_fenced(epochs.folder(self._root, number)):
+            self._fence_and_go_on(number, prepared)
+        self._is_heir = False
+        return epochs.newest_database(self._root)
 
     def _begin_epoch(self, number: int, prepared: Path, old: Path | None = None) -> None:
         """Begin an epoch, unless somebody else has."""
         made = prepared.with_name(f"{prepared.name}-epoch")
         made.mkdir()
         try:
-            _copy(old, made) if old else (made / _FILE_NAME).touch()
-            _renamed(made, self._root / f"{_EPOCH}{number}")
+            epochs.fill(made, old)
+            _renamed(made, epochs.folder(self._root, number))
         finally:
             shutil.rmtree(made, ignore_errors=True)
 
-    def _fence_and_go_on(self, prepared: Path, mark: Path) -> None:
-        number = _newest_epoch(self._root)
-        if number == 0:
-            return
-        old = self._root / f"{_EPOCH}{number}"
-        hold = Hold(mark, old / _FILE_NAME)
+    def _fence_and_go_on(self, number: int, prepared: Path) -> None:
+        assert self._mark
+        old = epochs.folder(self._root, number)
+        hold = Hold(self._mark, old)
         hold.confirm()  # whoever was taken over meanwhile would fence an epoch that is not its own
         try:
-            _fence(old)
+            epochs.fence(old)
             self._begin_epoch(number + 1, prepared, old)
         except (OSError, sqlite3.Error):
-            hold.confirm()  # another one that took the lock over has tidied up
+            hold.confirm()  # another process that took the lock over has tidied up
             raise
         with suppress(OSError):
-            hold.path.unlink()
+            self._tidy(number + 1, self._mark.stat().st_mtime - _LEFT_OVER_S)
 
-
-def newest_database(root: Path) -> Path:
-    """The database that counts, without holding the lock: to be looked at only."""
-    return root / f"{_EPOCH}{_newest_epoch(root)}" / _FILE_NAME
-
-
-def _newest_epoch(root: Path) -> int:
-    return max((int(path.name.removeprefix(_EPOCH)) for path in root.glob(f"{_EPOCH}*")), default=0)
-
-
-def _fence(epoch: Path) -> None:
-    """Make it impossible to begin a transaction in an epoch, or to end one."""
-    journal = epoch / f"{_FILE_NAME}-journal"
-    while not journal.is_dir():
-        with suppress(FileNotFoundError, IsADirectoryError):
-            # Moved, not copied: its writer may go on with it, and can no longer throw it away.
-            os.rename(journal, epoch / "seized")
-        with suppress(FileExistsError):
-            journal.mkdir()
-
-
-def _copy(old: Path, new: Path) -> None:
-    """Copy the database of a fenced epoch, and roll back what was half done in it."""
-    shutil.copyfile(old / _FILE_NAME, new / _FILE_NAME)
-    # After the database: whatever its writer has changed there meanwhile stands in the journal by now.
-    with suppress(FileNotFoundError):
-        shutil.copyfile(old / "seized", new / f"{_FILE_NAME}-journal")
-    with closing(sqlite3.connect(f"{(new / _FILE_NAME).as_uri()}?mode=rw&nolock=1", uri=True)) as copy:
-        copy.execute("SELECT count(*) FROM sqlite_master").fetchall()
-    for path in new.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    def _tidy(self, newest: int, before: float) -> None:
+        """Remove earlier epochs, and what killed processes prepared before a time of the storage's clock."""
+        epochs.remove_earlier(self._root, newest, _MOST_REMOVED)
+        for path in islice(self._root.glob(f"{_PREPARED}*"), _MOST_REMOVED):
+            # Renamed first: under its own name a process that waits after all may make it the lock.
+            trash = path.with_name(f"{_PREPARED}trash-{secrets.token_hex(8)}")
+            if path.stat().st_mtime < before and _renamed(path, trash):
+                shutil.rmtree(trash, ignore_errors=True)
 
 
 class _Watch:
@@ -263,7 +259,9 @@ def _started(pid: object) -> str | None:
 
 
 def _is_gone(holder: Path) -> bool:
-    """Whether the holder is a process of this host that is seen to have ended."""
+    """Whether the holder gave up in a takeover, or is a process of this host that is seen to have ended."""
+    if holder.name == _ABANDONED:
+        return True
     told, here = _read(holder), _kernel()
     # Who has just taken the lock over has not told yet who it is. A host's name others may have as well.
     is_of_here = told.get("mark") == holder.name and here["boot"] is not None and here.items() <= told.items()

@@ -98,6 +98,21 @@ UPDATE worker SET state = 'left', ended_at = :now WHERE id = :worker AND state <
 -- A worker that waited died; if it did not, it will wait again.
 UPDATE worker SET state = 'left', ended_at = :now WHERE id = :worker AND state = 'waiting';
 
+-- name: dismiss_idle_worker
+-- A silent worker that runs nothing has left; if it lives, its next claim enters it again.
+UPDATE worker SET state = 'left', ended_at = :now
+WHERE id = :worker AND state <> 'left' AND NOT EXISTS (SELECT 1 FROM trial WHERE state = 'running' AND worker = :worker);
+
+-- name: idle_workers
+-- Those among some workers that run nothing.
+SELECT id, state FROM worker WHERE id IN (SELECT value FROM json_each(:workers))
+  AND NOT EXISTS (SELECT 1 FROM trial WHERE trial.state = 'running' AND trial.worker = worker.id);
+
+-- name: ended_runs
+-- Those among some multiruns that have had workers, all of which have left.
+SELECT DISTINCT run FROM worker WHERE run IN (SELECT value FROM json_each(:runs))
+  AND NOT EXISTS (SELECT 1 FROM worker AS other WHERE other.run = worker.run AND other.state <> 'left');
+
 -- name: waiting_workers
 -- Who waits for what may come back, and the only space whose trials it takes.
 SELECT id, branch FROM worker WHERE state = 'waiting';
@@ -109,10 +124,10 @@ UNION ALL
 SELECT worker FROM trial WHERE state = 'lost' AND charged < :max_attempts;
 
 -- name: watched_workers
--- Whose heart an idle worker listens to: who holds a trial, and who waits.
+-- Whose heartbeats a worker that waits observes: holders of trials that may come back, and workers that wait.
 SELECT worker AS id FROM trial WHERE state = 'running'
 UNION
-SELECT worker FROM trial WHERE state = 'lost'
+SELECT worker FROM trial WHERE state = 'lost' AND charged < :max_attempts
 UNION
 SELECT id FROM worker WHERE state = 'waiting';
 

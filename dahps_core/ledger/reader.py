@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -65,10 +66,28 @@ class LedgerReader:
             self._notice = notices.notice(self.folder)
         return self._notice
 
-    def watched_workers(self) -> list[str]:
-        """Whose heartbeats an idle worker observes: who holds a running or lost trial, and who waits."""
-        found = self._database.read(lambda transaction: transaction.rows("watched_workers"))
+    def watched_workers(self, max_attempts: int) -> list[str]:
+        """Return whose heartbeats a worker that waits observes: holders of open trials, and waiting workers.
+
+        Args:
+            max_attempts: As of `claim`: a lost trial without attempts left is not open.
+        """
+        found = self._database.read(
+            lambda transaction: transaction.rows("watched_workers", max_attempts=max_attempts)
+        )
         return [row["id"] for row in found]
+
+    def idle_workers(self, workers: Collection[str]) -> dict[str, str]:
+        """Return the states of those among some workers that run no trial."""
+        among = json.dumps(list(workers))
+        found = self._database.read(lambda transaction: transaction.rows("idle_workers", workers=among))
+        return {row["id"]: row["state"] for row in found}
+
+    def ended_runs(self, runs: Collection[str]) -> list[str]:
+        """Return those among some multiruns that have had workers, all of which have left."""
+        among = json.dumps(list(runs))
+        found = self._database.read(lambda transaction: transaction.rows("ended_runs", runs=among))
+        return [row["run"] for row in found]
 
     @property
     def n_drawn(self) -> int:

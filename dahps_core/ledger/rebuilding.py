@@ -14,9 +14,9 @@ from pathlib import Path
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger.checking import attempts_at_levels
 from dahps_core.ledger.connection import Transaction
+from dahps_core.ledger.epochs import journal_of, newest_database
 from dahps_core.ledger.folder import FILE_NAME, locking_of
 from dahps_core.ledger.ledger import Ledger
-from dahps_core.ledger.lock_folder import newest_database
 from dahps_core.ledger.patience import Patience
 from dahps_core.ledger.rungs import ends_at_levels
 from dahps_core.ledger.salvaging import WITHOUT_ATTEMPT, Row, Salvage, salvage, undrawn_from
@@ -59,8 +59,7 @@ def _database_of(folder: Path) -> Path:
 
 def _copied(source: Path, folder: Path) -> Path:
     """A copy to read: what was half written is rolled back in it, and not in the original."""
-    for suffix in ("", "-journal"):
-        path = source.with_name(f"{source.name}{suffix}")
+    for path, suffix in ((source, ""), (journal_of(source), "-journal")):
         if path.is_file():
             shutil.copyfile(path, folder / f"{FILE_NAME}{suffix}")
     return folder / FILE_NAME

@@ -141,9 +141,14 @@ def put_in_place(path: Path, text: str = "") -> None:
         OSError: The storage refused.
     """
     half = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    half.write_text(text)
-    half.chmod(0o644)  # whatever the umask: other users look at the search
-    os.replace(half, path)
+    try:
+        half.write_text(text)
+        half.chmod(0o644)  # whatever the umask: other users look at the search
+        os.replace(half, path)
+    except BaseException:
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise
 
 
 def storage_time(folder: Path) -> float:

@@ -27,6 +27,7 @@ from dahps_core.interruption import note_signals, noted_signals
 from dahps_core.ledger import Ledger, Locking, Search
 from dahps_core.metric import read_anything, read_result
 from dahps_core.ranks import Leader, follow
+from dahps_core.run_limits import keep_limits
 from dahps_core.trial import TrialRecord
 from dahps_core.worker import Job, Worker, WorkerOptions
 from hydra_plugins.dahps_sweeper._overrides import TrialOverrides
@@ -130,6 +131,7 @@ class WorkerTask:
             create=False,
             patience_s=self.patience_s,
         ) as ledger:
+            keep_limits(ledger.folder, self.run, self.options, self.only)  # removed when all others had left
             worker = Worker(ledger, self.run, self.prepare, self.options, batch, run_folder, leader)
             return worker.work().value
 

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "ledger"))
 from ledger_support import claimed, finish, grid, register
 
 from dahps_core.heartbeat import Heart
-from dahps_core.ledger import Ledger, gate, lock_folder
+from dahps_core.ledger import FILE_NAME, Ledger, gate, lock_folder
+from dahps_core.ledger.connection import Database
 from dahps_core.worker import Job, Worker, WorkerOptions
 
 SEARCH = grid(*range(40))
@@ -36,6 +37,27 @@ def one_trial(folder, locking, worker=None):
     claim = claimed(ledger, worker or register(ledger))
     finish(ledger, claim, metric=99.0)
     say(claim.number)
+
+
+def count_up(folder, locking):
+    """Add one to a number in the ledger; wait for the lock, but not for a storage that refuses."""
+    Database(Path(folder) / FILE_NAME, patience_s=PATIENCE_S, locking=locking).write(one_more)
+    say("counted")
+
+
+def one_more(transaction):
+    transaction.change("count_enqueued", space=1, n=1)
+
+
+def read_the_count(folder, locking):
+    """Read that number in the same way."""
+    database = Database(Path(folder) / FILE_NAME, patience_s=PATIENCE_S, locking=locking)
+    say(database.read(the_count))
+
+
+def the_count(transaction):
+    assert [tuple(row) for row in transaction.execute("PRAGMA integrity_check")] == [("ok",)]
+    return transaction.execute("SELECT n_enqueued FROM space").fetchone()[0]
 
 
 def in_forks(folder, locking, action):

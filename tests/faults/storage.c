@@ -34,9 +34,9 @@ enum kind {
 /* In the order of LOCKS in storage.py. */
 enum locks { HONEST, LYING, REFUSED };
 
-/* A signal at the at-th call of the chosen kinds (a bit each), before the call or after it. */
+/* A signal at the at-th call of the chosen kinds (a bit each), before the call or after it; or an error in place of it. */
 struct strike {
-    cell kinds, at, count, signal, after, torn;
+    cell kinds, at, count, signal, after, torn, error;
 };
 
 /* As _Control in storage.py lays it out. */
@@ -169,9 +169,10 @@ static void judge(struct strike *strike, enum kind kind, struct verdict *verdict
     if (!(strike->kinds >> kind & 1) || ++strike->count != strike->at)
         return;
     verdict->torn = strike->torn;
+    verdict->error = strike->error;
     if (strike->after)
         verdict->signal_after = strike->signal;
-    else
+    else if (strike->signal)
         raise(strike->signal); /* to this very thread, which so does not get any further */
 }
 
@@ -194,7 +195,8 @@ static struct verdict enter(enum kind kind)
     }
     if (control->armed)
         judge(&own, kind, &verdict);
-    verdict.error = control->error[kind];
+    if (control->error[kind])
+        verdict.error = control->error[kind];
     errno = error;
     return verdict;
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import errno
 import functools
 import mmap
 import os
@@ -39,7 +40,7 @@ def _cells(*names: str) -> list[tuple[str, type]]:
 
 
 class _Strike(ctypes.Structure):
-    _fields_ = _cells("kinds", "at", "count", "signal", "after", "torn")
+    _fields_ = _cells("kinds", "at", "count", "signal", "after", "torn", "error")
 
 
 class _Control(ctypes.Structure):
@@ -134,6 +135,14 @@ class FaultyStorage:
         """Stop (not kill) the process that makes the n-th such call from now on, before or after it."""
         self._strike(n, kinds, signal.SIGSTOP, after=after)
 
+    def interrupt_at(self, n: int, *kinds: str) -> None:
+        """Send SIGINT, as Ctrl-C does, to the process that makes the n-th such call from now on, after it."""
+        self._strike(n, kinds, signal.SIGINT, after=True)
+
+    def fail_at(self, n: int, *kinds: str, error: int = errno.EIO) -> None:
+        """Let the n-th such call from now on do nothing, and give this error (of `errno`)."""
+        self._strike(n, kinds, 0, error=error)
+
     def tear_at(self, n: int) -> None:
         """Kill the process that makes the n-th write from now on, when half of that write was done."""
         self._strike(n, ("write",), signal.SIGKILL, after=True, torn=True)
@@ -152,7 +161,7 @@ class FaultyStorage:
 
     @property
     def passed(self) -> int:
-        """How many calls `kill_at`, `stop_at` or `tear_at` has counted since it was called."""
+        """How many calls the last `kill_at`, `stop_at`, `fail_at` and the like has counted since."""
         return self._control.strike.count
 
     def _set(self, values: ctypes.Array[ctypes.c_uint64], value: int, kinds: tuple[str, ...]) -> None:
@@ -160,11 +169,19 @@ class FaultyStorage:
             values[KINDS.index(kind)] = value
 
     def _strike(
-        self, n: int, kinds: tuple[str, ...], signal_number: int, *, after: bool, torn: bool = False
+        self,
+        n: int,
+        kinds: tuple[str, ...],
+        signal_number: int,
+        *,
+        after: bool = False,
+        torn: bool = False,
+        error: int = 0,
     ) -> None:
         strike = self._control.strike
         strike.kinds = 0  # nobody may count before all else is set
-        strike.count, strike.at, strike.signal, strike.after, strike.torn = 0, n, signal_number, after, torn
+        strike.count, strike.at, strike.signal, strike.error = 0, n, signal_number, error
+        strike.after, strike.torn = after, torn
         strike.kinds = _bits(kinds or MUTATING)
 
 

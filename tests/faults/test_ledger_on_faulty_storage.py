@@ -2,7 +2,6 @@
 
 import errno
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -17,10 +16,10 @@ from ledger_support import ask, assert_sound, claimed, finish, register
 from dahps_core import unrecorded
 from dahps_core.ledger import FILE_NAME, Ledger, lock_folder
 from dahps_core.trial import Claim, TrialState
+from tests.faults.forks import WAIT_S, Forks
 from tests.faults.storage import FaultyStorage
 from tests.support import wait_until
 
-WAIT_S = 120
 LOCKINGS = ["fcntl", "folder"]
 
 
@@ -67,52 +66,13 @@ def is_sound(folder, locking):
         return [trial.metric for trial in trials]
 
 
-class Forks:
-    """A process whose forked children each do one trial: an interpreter for each would take far longer.
-
-    Args:
-        storage: That they work on.
-        locking: How they lock.
-    """
-
-    def __init__(self, storage, locking):
-        script = Path(__file__).parent / "ledger_work.py"
-        self._process = subprocess.Popen(
-            [sys.executable, script, storage.folder, locking, "in_forks", "one_trial"],
-            env={**os.environ, **storage.environment()},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self._process.__exit__(*exception)
-
-    def start(self, folder):
-        self._process.stdin.write(f"{folder}\n".encode())
-
-    def told(self):
-        """What a child acknowledged; whether it then "stopped" or "ended"; its id, or its exit status."""
-        acknowledged = []
-        while True:
-            assert select.select([self._process.stdout], [], [], WAIT_S)[0], "it hangs"
-            words = self._process.stdout.readline().decode().split()
-            if len(words) != 1:
-                what, number = words
-                return acknowledged, what, int(number)
-            acknowledged += words
-
-
 def at_each_call(ledger, tmp_path, locking, fault, before=lambda folder: None):
     """One trial on a copy of the ledger, for each call at which something befalls the process."""
     ledger.close()
     copies = tmp_path / "copies"
     copies.mkdir()
     storage = FaultyStorage(copies, tmp_path / "control")
-    with Forks(storage, locking) as forks:
+    with Forks(storage, locking, "one_trial") as forks:
         for at in range(1, 500):
             folder = copies / str(at)
             shutil.copytree(ledger.folder, folder)

@@ -31,7 +31,7 @@ from dahps_core.errors import DahpsError
 from dahps_core.heartbeat import Heart
 from dahps_core.ledger import FILE_NAME, Ledger
 from dahps_core.ledger.checking import breaches
-from dahps_core.ledger.lock_folder import newest_database
+from dahps_core.ledger.epochs import newest_database
 from dahps_core.trial import Claim, Draw, TrialState
 
 N_VALUES = 300

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dahps_core import heartbeat
 from dahps_core.heartbeat import Heart, Observer
@@ -126,6 +128,20 @@ class TestObserver:
         assert observer.dead() == set()
         assert observer.alive() == {"w"}
 
+    def test_takes_a_file_that_was_removed_and_made_anew_for_life(self, observer, folder, look_for):
+        stamps = iter(range(1, 100))
+        path = folder / "heartbeats" / "w"
+
+        def beat_into_a_new_file():
+            path.unlink(missing_ok=True)
+            observer.look(["w"])
+            beat_at(folder, "w", next(stamps))
+
+        beat_at(folder, "w", next(stamps))
+        observer.look(["w"])
+        look_for(10 * LEASE_S, "w", before=beat_into_a_new_file)
+        assert (observer.alive(), observer.dead()) == ({"w"}, set())
+
     def test_judges_each_worker_for_itself(self, observer, folder, look_for):
         stamps = iter(range(1, 100))
         beat_at(folder, "dead", 1)
@@ -176,6 +192,46 @@ class TestObserver:
         assert observer.dead() == set()
         observer.look(["w"])
         assert observer.dead() == set()
+
+
+class TestObserverOfMany:
+    @settings(deadline=None, max_examples=50)
+    @given(
+        n_alive=st.integers(0, 40),
+        n_dead=st.integers(0, 40),
+        most=st.integers(2, 20),
+    )
+    def test_finds_each_death_in_bounded_looks_and_takes_nobody_alive_for_dead(self, n_alive, n_dead, most):
+        alive, dead = (
+            {f"{kind}-{n}" for n in range(count)} for kind, count in (("a", n_alive), ("d", n_dead))
+        )
+        looks, clock, stamps = [], Clock(), iter(range(10**6))
+        files = dict.fromkeys(alive | dead, 0)
+
+        def stamp(path):
+            looks.append(path.name)
+            return files[path.name]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(heartbeat, "fresh_stamp", stamp)
+            observer = Observer(Path("ledger"), LEASE_S, clock, most=most)
+            found = set()
+            a_round = 10 * -(-(n_alive + n_dead) // (most // 2))
+            for _ in range(int((LEASE_S + 3 * a_round) / 10) + 1):
+                clock.now += 10
+                files.update(dict.fromkeys(alive, next(stamps)))
+                observer.look(alive | dead)
+                assert len(looks) <= most
+                looks.clear()
+                found |= observer.dead()
+        assert found == dead
+
+    def test_many_observers_begin_with_different_workers(self, folder, monkeypatch):
+        looks = []
+        monkeypatch.setattr(heartbeat, "fresh_stamp", lambda path: looks.append(path.name))
+        for _ in range(20):
+            Observer(folder, LEASE_S, most=2).look([str(number) for number in range(100)])
+        assert len(set(looks)) > 10
 
 
 class TestHeart:

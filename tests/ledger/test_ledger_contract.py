@@ -331,9 +331,9 @@ class TestWhatAnIdleWorkerIsTold:
             claimed(ledger, busy)
         assert [ask(ledger, silent), ask(ledger, waiting)] == [Draw.WAIT, Draw.WAIT]
         assert ask(ledger, waiting, dead=[silent]) is Draw.WAIT
-        assert set(ledger.watched_workers()) == {busy, waiting}
+        assert set(ledger.watched_workers(max_attempts=2)) == {busy, waiting}
         assert ask(ledger, silent) is Draw.WAIT
-        assert set(ledger.watched_workers()) == {busy, waiting, silent}
+        assert set(ledger.watched_workers(max_attempts=2)) == {busy, waiting, silent}
 
     def test_waiting_again_only_reads_so_it_hinders_no_writer(self, folder):
         with Ledger.join(folder, grid("a"), patience_s=0.01) as ledger:
@@ -351,7 +351,10 @@ class TestWhatAnIdleWorkerIsTold:
         finish(ledger, claimed(ledger, done))
         claim_all(ledger, holder)
         ask(ledger, waiting)
-        assert set(ledger.watched_workers()) == {holder, lost_holder, waiting}
+        assert set(ledger.watched_workers(max_attempts=2)) == {holder, lost_holder, waiting}
+        assert set(ledger.watched_workers(max_attempts=1)) == {holder, waiting}, (
+            "a lost trial is lost for good"
+        )
 
 
 class TestStopping:

@@ -1,5 +1,6 @@
 """The lock folder by itself: one holder at a time, whoever dies, and no harm by a wrong guess."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from ledger_support import claimed, finish, grid, register
+from trap import set_trap
 
 from dahps_core.errors import LedgerUnavailableError, LockingChangedError
-from dahps_core.ledger import FILE_NAME, Ledger, lock_folder
+from dahps_core.ledger import FILE_NAME, Ledger, epochs, lock_folder
 from dahps_core.ledger.lock_folder import LockFolder, LockTakenOver
 from dahps_core.ledger.patience import Patience
 from tests.support import state_of, wait_until
@@ -105,6 +107,84 @@ def test_a_holder_of_another_host_is_given_its_time(root, lock, monkeypatch, tol
     monkeypatch.setattr(lock_folder, "STALE_S", 0.1)
     with held(lock) as hold:
         assert hold.path.parent.name == "epoch-2"
+
+
+def fail(*arguments):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("step", ["fence", "fill"])
+def test_a_takeover_that_meets_an_error_is_completed_at_once_by_the_next(root, lock, monkeypatch, step):
+    be_killed_inside(lock)
+    with monkeypatch.context() as context:
+        context.setattr(epochs, step, fail)
+        with pytest.raises(OSError, match="No space"):
+            held(lock).__enter__()
+    with held(LockFolder(root, create=False), patience_s=1) as hold:
+        assert hold.path.parent.name == "epoch-2"
+    assert sorted(path.name for path in root.iterdir()) == ["epoch-2", "lock"]
+
+
+def test_a_takeover_that_meets_an_error_is_completed_at_once_by_the_same_process(root, lock, monkeypatch):
+    be_killed_inside(lock)
+    with monkeypatch.context() as context:
+        context.setattr(lock_folder, "_identity", lambda token: fail() if lock._is_heir else "{}")
+        with pytest.raises(OSError, match="No space"):
+            held(lock).__enter__()
+    with held(lock, patience_s=1) as hold:
+        assert hold.path.parent.name == "epoch-2"
+
+
+def test_a_takeover_works_with_a_relative_path(root, lock, monkeypatch):
+    be_killed_inside(lock)
+    monkeypatch.chdir(root.parent)
+    with held(LockFolder(Path(root.name), create=False)) as hold:
+        assert hold.path.is_file()
+
+
+def test_a_takeover_removes_what_killed_processes_left_long_ago_and_nothing_that_is_needed(root, lock):
+    for _ in range(2):
+        be_killed_inside(lock)
+    copy = root / "epoch-1" / "ledger-schema3.db"
+    copy.parent.mkdir(exist_ok=True)
+    copy.touch()
+    for name in ("prepared-old", "prepared-new"):
+        (root / name).mkdir()
+        (root / name / "token").touch()
+    os.utime(root / "prepared-old", (0, 0))
+    with held(lock) as hold:
+        assert hold.path.parent.name == "epoch-3"
+    assert not (root / "prepared-old").exists()
+    assert list((root / "prepared-new").iterdir())
+    assert sorted(path.name for path in root.glob("epoch-*")) == ["epoch-1", "epoch-3"]
+    assert list((root / "epoch-1").iterdir()) == [copy]
+
+
+def be_interrupted_in_a_takeover(root, at, told):
+    """Tell whether the interrupt came before the lock was held, and then hold it all the same."""
+    lock = LockFolder(root, create=False)
+    set_trap(at, signal.SIGINT)
+    try:
+        with held(lock, patience_s=1):
+            told.send(False)
+    except KeyboardInterrupt:
+        with held(lock, patience_s=1) as hold:
+            told.send(hold.path.is_file())
+
+
+def test_a_takeover_that_is_interrupted_at_any_step_is_completed_by_the_same_process(root):
+    context = multiprocessing.get_context("fork")
+    for at in range(1, 100):
+        place = root.with_name(str(at))
+        be_killed_inside(LockFolder(place, create=True))
+        heard, told = context.Pipe(duplex=False)
+        heir = context.Process(target=be_interrupted_in_a_takeover, args=(place, at, told))
+        heir.start()
+        heir.join(WAIT_S)
+        assert heir.exitcode == 0, f"at step {at}"
+        if not heard.recv():
+            break
+    assert at > 10, "a trap that never snapped shows nothing"
 
 
 @pytest.fixture
