@@ -1,29 +1,19 @@
-"""What batch systems tell a process by its environment; the one place that knows their variables."""
+"""The job that a process belongs to, by its environment; only this module and `launchers` read that."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
-#: From here on SLURM counts what is no step that `srun` started: batch scripts, interactive shells.
-_FIRST_SPECIAL_STEP = 0xFFFFFFF0
+from dahps_core.errors import ConfigurationError
+from dahps_core.launchers import found, number, starter_of_torchrun
+
 #: From here on a time of SLURM's says that there is none.
 _NO_TIME = 0xFFFFFFFE
-
-
-class _Tasks(NamedTuple):
-    rank: int
-    size: int
-    local_rank: int
-    local_size: int
-    key: str
 
 
 @dataclass(frozen=True)
@@ -36,9 +26,9 @@ class BatchJob:
         rank: Of this process among those that were started together, from 0.
         size: How many were started together.
         local_rank: The same on this machine alone.
-        local_size: The same on this machine alone.
+        local_size: The same on this machine alone; 1 if the launcher does not say.
         key: One name for all that were started together, and for nobody else, also when the job starts anew;
-            can be a file's name. Empty for a process alone.
+            can be a file's name. Empty for a process alone, and for ranks whose launcher gives them none.
         lineage: One name for the processes of rank 0 that a launcher starts in place of each other.
         restarts: How often torchrun has started its processes anew.
         array: One name for all tasks of the job array that the job is one of; None if it is of none.
@@ -63,91 +53,58 @@ class BatchJob:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> BatchJob:
-        """What the variables tell; those that make no sense tell nothing."""
-        tasks = _found(environ)
+        """Read the variables; a batch system's that make no sense are ignored.
+
+        Raises:
+            ConfigurationError: A rank that a person may have set by hand is none of its group.
+        """
+        tasks = found(environ)
         name = _name(environ)
         return cls(
             name=name,
             host=environ.get("SLURMD_NODENAME") or socket.gethostname(),
-            **(tasks._asdict() if tasks else {}),
-            lineage=_lineage(environ) or (tasks.key if tasks else None),
-            restarts=_number(environ, "TORCHELASTIC_RESTART_COUNT") or 0,
+            **tasks._asdict(),
+            lineage=_lineage(environ) or tasks.key or None,
+            restarts=number(environ, "TORCHELASTIC_RESTART_COUNT") or 0,
             array=_array(environ),
             started_at=_time(environ, "SLURM_JOB_START_TIME"),
             ends_at=_time(environ, "SLURM_JOB_END_TIME"),
             log=_log() if name else None,
         )
 
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """Rank, size and key: they differ between any two processes of a job, and between jobs."""
+        return self.rank, self.size, self.key
+
+    def among(self, rank: int, size: int) -> BatchJob:
+        """Return the job with the place that a process group gives; which machines that spans is unknown."""
+        if (rank, size) == (self.rank, self.size):
+            return self
+        return replace(self, rank=rank, size=size, local_rank=0, local_size=1)
+
+    def alone(self) -> BatchJob:
+        """Return the job of a process that works on its own, though others were started with it."""
+        lineage = self.lineage and f"{self.lineage}-{self.rank}"
+        return replace(self, rank=0, size=1, local_rank=0, local_size=1, key="", lineage=lineage)
+
+    def require_key(self) -> None:
+        """Check that the ranks can find each other.
+
+        Raises:
+            ConfigurationError: No variable tells their group from other groups.
+        """
+        if self.size > 1 and not self.key:
+            raise ConfigurationError(
+                f"this is rank {self.rank} of {self.size}, and no variable says where the ranks meet",
+                where="environment",
+                mend="Set MASTER_ADDR and MASTER_PORT, the same on all ranks, or start them by torchrun; in "
+                'a script, ranks="independent" lets each of them search on its own',
+            )
+
     def time_left_s(self) -> float | None:
         """Seconds until the job must have ended; None where nobody tells."""
         return None if self.ends_at is None else self.ends_at - time.time()
-
-
-def _found(environ: Mapping[str, str]) -> _Tasks | None:
-    # The innermost one alone counts: torchrun may run in a job of submitit, and that in a step of SLURM.
-    if "TORCHELASTIC_RUN_ID" in environ:
-        return _of_torchrun(environ)
-    if "SUBMITIT_LOCAL_JOB_ID" in environ:
-        return _of_submitit_local(environ)
-    return _of_slurm_step(environ)
-
-
-def _of_torchrun(environ: Mapping[str, str]) -> _Tasks | None:
-    run = environ["TORCHELASTIC_RUN_ID"]
-    # The id alone may be that of another run: a new one on one machine is called "none".
-    place = (environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT"))
-    rank, size, local_rank, local_size = (
-        _number(environ, name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    )
-    parent = _parent() if size == local_size else ""
-    return _tasks(rank, size, local_rank, local_size, "torchrun", run, *place, parent)
-
-
-def _parent() -> str:
-    """One name for all processes that one torchrun has started on this machine."""
-    return f"{socket.gethostname()}.{os.getppid()}"
-
-
-def _of_submitit_local(environ: Mapping[str, str]) -> _Tasks | None:
-    job = environ["SUBMITIT_LOCAL_JOB_ID"]
-    rank, size = _number(environ, "SUBMITIT_LOCAL_GLOBALID"), _number(environ, "SUBMITIT_LOCAL_NTASKS")
-    return _tasks(rank, size, rank, size, "submitit", socket.gethostname(), job)
-
-
-def _of_slurm_step(environ: Mapping[str, str]) -> _Tasks | None:
-    # A batch script has SLURM_NTASKS and SLURM_PROCID too, but it is started once, for all its tasks.
-    step = _number(environ, "SLURM_STEP_ID")
-    if step is None or step >= _FIRST_SPECIAL_STEP:
-        return None
-    names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_NODEID")
-    rank, size, local_rank, node = (_number(environ, name) for name in names)
-    local_size = None if node is None else _tasks_of_node(environ.get("SLURM_STEP_TASKS_PER_NODE", ""), node)
-    # A job that was requeued has its number still.
-    names = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
-    return _tasks(rank, size, local_rank, local_size, "slurm", *(environ.get(name, "") for name in names))
-
-
-def _tasks(
-    rank: int | None, size: int | None, local_rank: int | None, local_size: int | None, *names: str
-) -> _Tasks | None:
-    """None for a process alone, and for what cannot be."""
-    if rank is None or size is None or local_rank is None or local_size is None:
-        return None
-    if not (rank < size and local_rank < local_size <= size and size > 1):
-        return None
-    text = "-".join(names)
-    readable = re.sub("[^A-Za-z0-9.-]+", "-", text)[:80].strip("-")
-    digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
-    return _Tasks(rank, size, local_rank, local_size, f"{readable}-{digest[:12]}")
-
-
-def _tasks_of_node(text: str, node: int) -> int | None:
-    """How many tasks the step has on its so manieth node; `text` is such as "2(x3),1"."""
-    for tasks, times in re.findall(r"(\d{1,9})(?:\(x(\d{1,9})\))?(?:,|$)", text, re.ASCII):
-        node -= int(times or 1)
-        if node < 0:
-            return int(tasks)
-    return None
 
 
 def _name(environ: Mapping[str, str]) -> str | None:
@@ -162,7 +119,7 @@ def _lineage(environ: Mapping[str, str]) -> str | None:
     if not run:
         return None
     if run == "none":  # an id that nobody has given
-        run = _parent()
+        run = starter_of_torchrun(environ)
     return f"torchrun-{run}-{_name(environ) or ''}"
 
 
@@ -172,13 +129,8 @@ def _array(environ: Mapping[str, str]) -> str | None:
 
 
 def _time(environ: Mapping[str, str], name: str) -> float | None:
-    seconds = _number(environ, name)
+    seconds = number(environ, name)
     return float(seconds) if seconds and seconds < _NO_TIME else None
-
-
-def _number(environ: Mapping[str, str], name: str) -> int | None:
-    text = environ.get(name, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 
 
 def _log() -> str | None:
@@ -187,7 +139,7 @@ def _log() -> str | None:
 
 def _output_files() -> Iterator[str]:
     # Not told by any variable, but SLURM and submitit give a process its log file as its output.
-    for number in (1, 2):
-        path = Path(f"/proc/self/fd/{number}")
+    for descriptor in (1, 2):
+        path = Path(f"/proc/self/fd/{descriptor}")
         if path.is_file():
             yield os.readlink(path)

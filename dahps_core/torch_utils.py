@@ -13,7 +13,6 @@ if dist.is_available():
     # aborts a process whose interpreter has ended before them.
     import torch.distributed.nn.functional  # noqa: F401
 
-from dahps_core.batch import BatchJob
 from dahps_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def sync_parameters(rank: int, agent: Agent, group: dist.ProcessGroup | None = N
         RanksError: The ranks cannot reach each other.
     """
     if not (dist.is_available() and dist.is_initialized()):
-        _refuse_several(BatchJob.from_environment().size)
+        _refuse_several(agent._hand.size)
         agent._hand.share(_from_first, 0, 1)
         return agent
     actual = dist.get_rank(group)
@@ -61,7 +60,8 @@ def _refuse_several(size: int) -> None:
     if size > 1:
         raise ConfigurationError(
             f"this is one of {size} ranks, and they have no process group to agree by",
-            mend="Call torch.distributed.init_process_group() before sync_parameters",
+            mend="Call torch.distributed.init_process_group() before sync_parameters; or, if each process is "
+            'to search on its own, pass ranks="independent" to from_config',
         )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -14,6 +16,8 @@ from dahps_core.errors import ConfigurationError
 from dahps_core.extras import from_extra
 
 LOOPBACK = "127.0.0.1"
+#: Seconds in which a request must have arrived, all of it.
+REQUEST_S = 30.0
 
 #: What a browser calls this machine that has typed one of its own addresses. The page of another site, whose
 #: name was made to mean this address, calls it by that name.
@@ -28,7 +32,21 @@ class _Server(ThreadingMixIn, WSGIServer):
     block_on_close = False
 
 
-class _Quiet(WSGIRequestHandler):
+class _Handler(WSGIRequestHandler):
+    def handle(self) -> None:
+        # Each connection has a thread of its own: silent ones would keep theirs.
+        timer = threading.Timer(REQUEST_S, self._stop_reading)
+        timer.daemon = True
+        timer.start()
+        try:
+            super().handle()
+        finally:
+            timer.cancel()
+
+    def _stop_reading(self) -> None:
+        with suppress(OSError):  # it is closed already
+            self.connection.shutdown(socket.SHUT_RD)
+
     def log_message(self, *_: Any) -> None:
         pass
 
@@ -50,7 +68,7 @@ def make_dashboard(folder: Path | str, port: int) -> WSGIServer:
 
     application = guarded(wsgi(LedgerStorage(folder)))
     try:
-        return make_server(LOOPBACK, port, application, server_class=_Server, handler_class=_Quiet)
+        return make_server(LOOPBACK, port, application, server_class=_Server, handler_class=_Handler)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         mend = "Give another one, or none: then a free one is taken"

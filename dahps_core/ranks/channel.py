@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import secrets
 import socket
 import struct
+import time
 from collections.abc import Sequence
-from contextlib import suppress
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Any
 
 #: The largest message, in bytes: a combination, or a traceback.
 MAX_BYTES = 16 * 2**20
-#: Seconds that the rest of a message may take that has begun, or an answer of the handshake.
-PATIENCE_S = 5.0
+#: The largest message of the handshake, from a process that may be anything.
+MAX_BYTES_OF_HANDSHAKE = 4096
+#: Seconds that a message may take in all once it is due, and so may a handshake.
+PATIENCE_S = 10.0
 #: A host that is gone says nothing: it is asked after so many seconds of silence, so often, and so far apart.
 _SILENCE_S, _ASKED_TIMES, _INTERVAL_S = 30, 6, 5
 #: Seconds for which what was sent may stay without a sign that it arrived.
 _UNSEEN_S = 60.0
+
+#: Bytes that are read at once.
+_AT_ONCE = 2**16
+_LENGTH = struct.Struct("!I")
 
 Message = dict[str, Any]
 
@@ -32,19 +39,25 @@ class Channel:
     """
 
     def __init__(self, connected: socket.socket) -> None:
-        self.here: str = connected.getsockname()[0]
-        self.there: str = connected.getpeername()[0]
-        _set_limits(connected)
-        self._connection = Connection(connected.detach())
+        try:
+            self.here: str = connected.getsockname()[0]
+            self.there: str = connected.getpeername()[0]
+            _set_limits(connected)
+        except OSError as error:  # it is gone again
+            connected.close()
+            raise ConnectionError(str(error)) from error
+        self._socket = connected
+        self._arrived = bytearray()  # of the message that is being received: its length, and itself
 
     def fileno(self) -> int:
         """Can be read when there is a message, or the other one is gone."""
-        return self._connection.fileno()
+        return self._socket.fileno()
 
     def send(self, message: Message) -> None:
         """Send a message of at most MAX_BYTES."""
+        content = json.dumps(message).encode()
         try:
-            self._connection.send_bytes(json.dumps(message).encode())
+            self._socket.sendall(_LENGTH.pack(len(content)) + content)
         except OSError as error:
             raise ConnectionError(str(error)) from error
 
@@ -56,22 +69,46 @@ class Channel:
             return False
         return True
 
-    def receive(self) -> Message:
-        """The next message; waits for it, for a few seconds."""
+    def receive(self, deadline: float | None = None, most_bytes: int = MAX_BYTES) -> Message:
+        """Wait for the next message, all of it, until a time of `time.monotonic`; None: for PATIENCE_S."""
+        if deadline is None:
+            deadline = time.monotonic() + PATIENCE_S
+        while readable([self], max(deadline - time.monotonic(), 0)):
+            if (message := self.take_in(most_bytes)) is not None:
+                return message
+        raise ConnectionError("no whole message arrived in time")
+
+    def take_in(self, most_bytes: int = MAX_BYTES) -> Message | None:
+        """Read what has arrived, without waiting; returns the message once it is whole."""
         try:
-            message = json.loads(self._connection.recv_bytes(MAX_BYTES))
-        except EOFError as error:
-            raise ConnectionError("closed by the other side") from error
+            while missing := self._missing(most_bytes):
+                # Not by the socket, which would wait.
+                arrived = os.read(self._socket.fileno(), min(missing, _AT_ONCE))
+                if not arrived:
+                    raise ConnectionError("closed by the other side")
+                self._arrived += arrived
+            message = json.loads(self._arrived[_LENGTH.size :])
+        except BlockingIOError:
+            return None
         except (OSError, ValueError, RecursionError) as error:
             raise ConnectionError(str(error)) from error
+        self._arrived.clear()
         if not isinstance(message, dict):
             raise ConnectionError("not a message")
         return message
 
+    def _missing(self, most_bytes: int) -> int:
+        """How many bytes the message still lacks; none of the next one may be read, which is waited for."""
+        if len(self._arrived) < _LENGTH.size:
+            return _LENGTH.size - len(self._arrived)
+        (length,) = _LENGTH.unpack_from(self._arrived)
+        if length > most_bytes:
+            raise ConnectionError(f"message length {length} exceeds {most_bytes}")
+        return int(_LENGTH.size + length - len(self._arrived))
+
     def close(self) -> None:
         """Close it; the other side notices."""
-        with suppress(OSError):
-            self._connection.close()
+        self._socket.close()
 
 
 def readable(channels: Sequence[Channel], timeout_s: float | None) -> list[Channel]:
@@ -81,23 +118,42 @@ def readable(channels: Sequence[Channel], timeout_s: float | None) -> list[Chann
     return [channel for channel in channels if channel in ready]
 
 
-def welcome(channel: Channel, secret: bytes) -> Message:
-    """The leader's part of the handshake: each side proves that it knows the secret; returns the greeting."""
-    nonce = secrets.token_hex(16)
-    channel.send({"nonce": nonce})
-    greeting = channel.receive()
-    both = f"{nonce} {greeting.get('nonce')}"
-    _check(greeting.get("proof"), _proof(secret, f"follower {both}"))
-    channel.send({"proof": _proof(secret, f"leader {both}")})
-    return greeting
+class Welcome:
+    """The leader's part of the handshake, in which each side proves that it knows the secret.
+
+    Args:
+        channel: To a process that may be anything.
+        secret: Of the job.
+
+    Attributes:
+        deadline: When the handshake must be over, as a time of `time.monotonic`.
+    """
+
+    def __init__(self, channel: Channel, secret: bytes) -> None:
+        self.deadline = time.monotonic() + PATIENCE_S
+        self._channel = channel
+        self._secret = secret
+        self._nonce = secrets.token_hex(16)
+        channel.send({"nonce": self._nonce})
+
+    def greeting(self) -> Message | None:
+        """Read what has arrived, without waiting; returns the greeting once it is whole and proved."""
+        greeting = self._channel.take_in(MAX_BYTES_OF_HANDSHAKE)
+        if greeting is not None:
+            both = f"{self._nonce} {greeting.get('nonce')}"
+            _check(greeting.get("proof"), _proof(self._secret, f"follower {both}"))
+            self._channel.send({"proof": _proof(self._secret, f"leader {both}")})
+        return greeting
 
 
 def greet(channel: Channel, secret: bytes, greeting: Message) -> None:
     """The follower's part."""
+    deadline = time.monotonic() + PATIENCE_S
     nonce = secrets.token_hex(16)
-    both = f"{channel.receive().get('nonce')} {nonce}"
+    both = f"{channel.receive(deadline, MAX_BYTES_OF_HANDSHAKE).get('nonce')} {nonce}"
     channel.send({**greeting, "nonce": nonce, "proof": _proof(secret, f"follower {both}")})
-    _check(channel.receive().get("proof"), _proof(secret, f"leader {both}"))
+    answer = channel.receive(deadline, MAX_BYTES_OF_HANDSHAKE)
+    _check(answer.get("proof"), _proof(secret, f"leader {both}"))
 
 
 # Not multiprocessing's own handshake: it waits for ever for one who says nothing, and up to Python 3.11 it
@@ -114,9 +170,7 @@ def _check(proof: object, expected: str) -> None:
 
 
 def _set_limits(connected: socket.socket) -> None:
-    patience = struct.pack("ll", int(PATIENCE_S), int(PATIENCE_S % 1 * 1e6))
-    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-        connected.setsockopt(socket.SOL_SOCKET, option, patience)
+    connected.settimeout(PATIENCE_S)  # to send a message, all of it
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for name, value in (

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import socket
-import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dahps_core.batch import BatchJob
 from dahps_core.errors import RanksError
 from dahps_core.ledger.storage import refused
-from dahps_core.ranks.channel import Channel, Message, greet, welcome
+from dahps_core.ranks.addresses import servers
+from dahps_core.ranks.channel import Channel, Message, Welcome, greet
 
 FOLDER_NAME = "ranks"
 #: Seconds for which the ranks of a job wait for each other: all of them import what they need first.
@@ -27,7 +27,8 @@ SHORTEST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 #: Seconds that the attempt to connect to one address may take.
 _CONNECT_S = 3.0
-_SIOCGIFADDR = 0x8915  # of linux/sockios.h
+#: Connections that may wait for their handshake beside those of all ranks.
+_MOST_STRANGERS = 128
 
 
 class Member(NamedTuple):
@@ -66,11 +67,10 @@ class Listener:
     def __init__(self, batch: BatchJob) -> None:
         self._batch = batch
         self._secret = secrets.token_bytes(32)
-        self._server = socket.create_server(("", 0), backlog=batch.size)
+        self._servers = servers(batch)
         self.found: Message = {
             "host": batch.host,
-            "addresses": _addresses(),
-            "port": self._server.getsockname()[1],
+            "addresses": [server.getsockname() for server in self._servers],
             "secret": self._secret.hex(),
         }
 
@@ -78,7 +78,8 @@ class Listener:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._server.close()
+        for server in self._servers:
+            server.close()
 
     def members(self, where: str, limit_s: float) -> list[Member]:
         """Wait for all followers.
@@ -92,14 +93,80 @@ class Listener:
         """
         deadline = time.monotonic() + limit_s
         members: dict[int, Member] = {}
-        try:
+        with _Entrance(self._servers, self._secret, self._batch) as entrance:
             while len(members) < self._batch.size - 1:
-                self._server.settimeout(max(deadline - time.monotonic(), 0.001))
-                if member := _admitted(self._server.accept()[0], self._secret, self._batch):
+                if time.monotonic() > deadline:
+                    raise _incomplete(self._batch, where, members, limit_s)
+                for member in entrance.admitted(deadline):
+                    if member.rank in members:  # which has not received the answer, and came again
+                        members[member.rank].channel.close()
                     members[member.rank] = member
-        except TimeoutError:
-            raise _incomplete(self._batch, where, members, limit_s) from None
         return [members[rank] for rank in sorted(members)]
+
+
+class _Entrance:
+    """Where connections wait until they have proved to be followers: all at once, each for a limited time.
+
+    Args:
+        servers: The sockets at which they arrive.
+        secret: Of the job.
+        batch: The job, as rank 0 sees it.
+    """
+
+    def __init__(self, servers: Sequence[socket.socket], secret: bytes, batch: BatchJob) -> None:
+        self._servers = servers
+        self._secret = secret
+        self._batch = batch
+        self._welcomes: dict[Channel, Welcome] = {}  # the oldest first
+
+    def __enter__(self) -> _Entrance:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._refuse(list(self._welcomes))
+
+    def admitted(self, deadline: float) -> list[Member]:
+        """Wait until something arrives, or until `deadline`; returns the followers that it makes known."""
+        ends = [welcome.deadline for welcome in self._welcomes.values()]
+        waited_for: Sequence[Any] = [*self._servers, *self._welcomes]
+        ready: Sequence[Any] = wait(waited_for, max(min([deadline, *ends]) - time.monotonic(), 0))
+        members = [self._admitted(channel) for channel in list(self._welcomes) if channel in ready]
+        now = time.monotonic()
+        self._refuse([channel for channel, welcome in self._welcomes.items() if welcome.deadline < now])
+        for server in self._servers:
+            if server in ready:
+                self._let_wait(server)
+        return [member for member in members if member]
+
+    def _let_wait(self, server: socket.socket) -> None:
+        if len(self._welcomes) == _MOST_STRANGERS + self._batch.size:
+            self._refuse([next(iter(self._welcomes))])  # which had the longest time
+        with suppress(BlockingIOError, ConnectionError):  # it is gone again
+            channel = Channel(server.accept()[0])
+            try:
+                self._welcomes[channel] = Welcome(channel, self._secret)
+            except ConnectionError:
+                channel.close()
+
+    def _admitted(self, channel: Channel) -> Member | None:
+        """The follower, once its greeting is whole; anything else is refused."""
+        try:
+            greeting = self._welcomes[channel].greeting()
+            if greeting is None:
+                return None
+            member = Member(int(greeting["rank"]), str(greeting["host"]), int(greeting["pid"]), channel)
+            if not 0 < member.rank < self._batch.size:
+                raise ValueError(member)
+        except (ConnectionError, KeyError, ValueError, TypeError):
+            self._refuse([channel])
+            return None
+        del self._welcomes[channel]
+        return member
+
+    def _refuse(self, channels: Sequence[Channel]) -> None:
+        for channel in channels:
+            del self._welcomes[channel]
+            channel.close()
 
 
 def joined(batch: BatchJob, folder: Path, limit_s: float) -> Channel:
@@ -135,12 +202,12 @@ def reached(found: Message, batch: BatchJob) -> Channel:
     """
     secret = bytes.fromhex(found["secret"])
     failures = []
-    for address in found["addresses"]:
-        channel = _greeted(address, int(found["port"]), secret, batch)
+    for address, port in found["addresses"]:
+        channel = _greeted(address, int(port), secret, batch)
         if isinstance(channel, Channel):
             return channel
-        failures.append(f"{address}: {channel}")
-    raise ConnectionError(f"rank 0 on {found['host']}, port {found['port']}: " + "; ".join(failures))
+        failures.append(f"{address}, port {port}: {channel}")
+    raise ConnectionError(f"rank 0 on {found['host']}: " + "; ".join(failures))
 
 
 @contextmanager
@@ -160,20 +227,6 @@ def _published(folder: Path, batch: BatchJob, found: Message) -> Iterator[None]:
     finally:
         with suppress(OSError):
             path.unlink()
-
-
-def _admitted(connected: socket.socket, secret: bytes, batch: BatchJob) -> Member | None:
-    """A follower; None for anything else that found the port."""
-    channel = Channel(connected)
-    try:
-        greeting = welcome(channel, secret)
-        member = Member(int(greeting["rank"]), str(greeting["host"]), int(greeting["pid"]), channel)
-        if 0 < member.rank < batch.size:
-            return member
-    except (ConnectionError, KeyError, ValueError, TypeError):
-        pass
-    channel.close()
-    return None
 
 
 def _greeted(address: str, port: int, secret: bytes, batch: BatchJob) -> Channel | OSError:
@@ -198,20 +251,6 @@ def _see_new_files(folder: Path, batch: BatchJob) -> None:
         trace = folder / f".{batch.key}.rank{batch.rank}"
         trace.touch()
         trace.unlink()
-
-
-def _addresses() -> list[str]:
-    """By which this host may be reached, to be tried in turn: some networks do not join all hosts."""
-    # First that of the machine itself, which is refused at once on any other.
-    return list(dict.fromkeys(["127.0.0.1", socket.gethostname(), *_interface_addresses()]))
-
-
-def _interface_addresses() -> Iterator[str]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        for _, name in socket.if_nameindex():
-            with suppress(OSError):  # an interface without an address
-                request = struct.pack("256s", name.encode()[:15])
-                yield socket.inet_ntoa(fcntl.ioctl(asked.fileno(), _SIOCGIFADDR, request)[20:24])
 
 
 def _incomplete(batch: BatchJob, where: str, members: dict[int, Member], limit_s: float) -> RanksError:

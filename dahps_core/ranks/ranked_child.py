@@ -13,6 +13,7 @@ from dahps_core.batch import BatchJob
 from dahps_core.child import Answer, Child
 from dahps_core.combination import Value
 from dahps_core.current import Trial
+from dahps_core.errors import RanksError
 from dahps_core.history import History
 from dahps_core.ranks.blame import blamed
 from dahps_core.ranks.channel import Message, readable
@@ -155,11 +156,16 @@ class RankedChild:
 
 
 def _free_port() -> int:
-    while True:
-        port = random.choice(_PORTS)
+    why = None
+    for port in random.sample(_PORTS, 1000):
         with socket.socket() as probe:
             try:
                 probe.bind(("", port))
-            except OSError:
-                continue
-            return port
+            except OSError as error:
+                why = error
+            else:
+                return port
+    raise RanksError(
+        f"1000 of the ports from {_PORTS[0]} to {_PORTS[-1]} were tried, and none can be used: {why}",
+        mend="See what listens on this host (ss --listening --tcp)",
+    )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from dahps_core.errors import ConfigurationError, DahpsError
 from dahps_core.ledger import Ledger, Locking, Search
 from dahps_core.ledger.search import expect_one_of
-from dahps_core.script.hand import place
+from dahps_core.script.hand import Ranks, place
 from dahps_core.script.namespace import space_config
 from dahps_core.script.search import ScriptSearch
 from dahps_core.space import SearchSpace
@@ -50,6 +50,7 @@ class DistributedAsynchronousSearch(ScriptSearch):
         levels: Brackets | None = None,
         max_resource_total: float | None = None,
         max_time: float | None = None,
+        ranks: Ranks = "together",
     ) -> S:
         """A search of the space that a config describes.
 
@@ -80,17 +81,21 @@ class DistributedAsynchronousSearch(ScriptSearch):
             max_resource_total: With HyperBand: how much all trials may use in all; None: no limit.
             max_time: Seconds from when this process, or the first task of its job array, began: then no trial
                 is begun any more, and what runs is finished. None: no limit.
+            ranks: Whether processes that torchrun, mpirun or srun started evaluate one trial "together", or
+                each is a worker of its own ("independent").
 
         Raises:
             SearchSpaceError: With every fault of the config.
-            ConfigurationError: An option cannot be meant, or this process holds a trial already.
+            ConfigurationError: An option cannot be meant, or this process holds a trial already, or is a rank
+                whose environment contradicts itself.
             LedgerError: As `Ledger.join` raises.
         """
         if k is not None and not (isinstance(k, int) and k >= 1):
             raise ConfigurationError(f"{k!r} combinations cannot be drawn", where="k", mend="Give 1 or more")
         expect_one_of("on_change", on_change, ("refuse", "extend"))
         expect_one_of("locking", locking, ("fcntl", "folder"))
-        batch = place()
+        expect_one_of("ranks", ranks, ("together", "independent"))
+        batch = place(ranks)
         search = Search(SearchSpace.from_config(config), cls.strategy, direction, metric, seed, levels)
         options = WorkerOptions(
             max_trials=None if k is None else k * search.space.repetitions,

@@ -7,16 +7,15 @@ import secrets
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dahps_core.batch import BatchJob
 from dahps_core.child import Answer
 from dahps_core.claims import Claims
 from dahps_core.combination import Combination
 from dahps_core.current import Trial
-from dahps_core.errors import DahpsError, RanksError, SearchExhausted
+from dahps_core.errors import ConfigurationError, DahpsError, RanksError, SearchExhausted
 from dahps_core.ledger import Ledger
 from dahps_core.ranks.meeting import Listener
 from dahps_core.ranks.records import record_of, trial_of
@@ -36,6 +35,8 @@ UNRECORDED_FOLDER = "dahps-unrecorded"
 #: Seconds that rank 0 waits for a trial between two words to the others: no process group waits for ever.
 ROUND_S = 1.0
 
+#: Whether processes that were started together evaluate one trial, or one each.
+Ranks = Literal["together", "independent"]
 Broadcast = Callable[[dict[str, Any] | None], dict[str, Any]]
 
 
@@ -74,13 +75,23 @@ class Hand:
         """
         if self._is_waiting:
             self._draw(None)
-        if self._combination is None and self.why_none is None:
+        self.expect_known()
+        return self._combination
+
+    def expect_known(self) -> None:
+        """Raise DahpsError on a rank that does not know yet what rank 0 has claimed."""
+        if self.ledger is None and self._combination is None and self.why_none is None:
             raise DahpsError(
                 f"rank {self._batch.rank} of {self._batch.size} does not know yet what rank 0 has claimed",
-                mend="The processes of one torchrun or srun evaluate one combination together: call "
-                "dahps_core.torch_utils.sync_parameters(rank, agent) on all of them first",
+                mend="The processes of one torchrun, mpirun or srun evaluate one combination together: call "
+                "dahps_core.torch_utils.sync_parameters(rank, agent) on all of them first; or, if each is to "
+                'search on its own, pass ranks="independent" to from_config',
             )
-        return self._combination
+
+    @property
+    def size(self) -> int:
+        """How many processes evaluate a trial together, as far as this one knows."""
+        return self._batch.size
 
     @property
     def trial(self) -> Trial | None:
@@ -89,9 +100,10 @@ class Hand:
 
     @property
     def trial_in_hand(self) -> Trial:
-        """The same; raises DahpsError if it has ended."""
+        """The same; raises DahpsError if it has ended, or is not known on this rank yet."""
         trial = self.trial
         if trial is None:
+            self.expect_known()
             raise DahpsError(
                 "no trial is in hand" + (f": {self.why_none}" if self.why_none else ""),
                 mend="After a trial has ended, get_new_combination() claims the next one",
@@ -128,7 +140,7 @@ class Hand:
         Raises:
             SearchExhausted: On every rank: that is nothing.
         """
-        batch = replace(self._batch, rank=rank, size=size)
+        batch = self._batch.among(rank, size)
         if rank == 0 and size > 1:
             self._give(broadcast, batch)
         elif rank > 0:
@@ -234,9 +246,23 @@ def process_group() -> Any | None:
     return group if group and group.is_available() and group.is_initialized() else None
 
 
-def place() -> BatchJob:
-    """Of this process among those that evaluate a trial together."""
+def place(ranks: Ranks) -> BatchJob:
+    """Find the place of this process among those that evaluate a trial together.
+
+    Raises:
+        ConfigurationError: The environment contradicts itself or `ranks`, or does not say where ranks meet.
+    """
     batch = BatchJob.from_environment()
-    if group := process_group():  # knows best
-        return replace(batch, rank=group.get_rank(), size=group.get_world_size())
+    group = process_group()
+    if ranks == "independent":
+        if group and group.get_world_size() > 1:
+            raise ConfigurationError(
+                f"this is one of {group.get_world_size()} ranks of a process group, which train together",
+                where='ranks="independent"',
+                mend="Leave the option out, or do not call init_process_group()",
+            )
+        return batch.alone()
+    if group:  # it may be made otherwise than the environment says
+        return batch.among(group.get_rank(), group.get_world_size())
+    batch.require_key()
     return batch

@@ -65,6 +65,7 @@ class ScriptSearch:
             SearchExhausted: The combination is None.
         """
         if combination is None:
+            self._hand.expect_known()
             raise SearchExhausted(self._hand.why_none or "there is no combination")
         return to_namespace(combination, self._args if args is None else args)
 

@@ -196,7 +196,7 @@ class Sweep:
             patience_s=self.options.patience,
             only=only,
             overrides=overrides,
-            sweepers_key=BatchJob.from_environment().key,
+            sweepers_place=BatchJob.from_environment().place,
             ends_together=self.place.ends_together,
             returned={} if self.is_plain else None,
         )

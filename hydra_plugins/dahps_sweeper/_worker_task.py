@@ -78,7 +78,7 @@ class WorkerTask:
         patience_s: How long to wait for a ledger that is locked, or that the storage does not give.
         only: The branch to draw from; None for the whole space.
         overrides: How those of a trial are written.
-        sweepers_key: Of the processes that the sweeper's own was started together with, if it was.
+        sweepers_place: Of the sweeper's own process among those that it was started with.
         ends_together: Whether a worker that leaves by what it raises takes all others along.
         returned: Number -> what came of it, of a plain sweep's trials that ran in this process; None in a
             search, which can have more of them than a process should remember.
@@ -95,7 +95,7 @@ class WorkerTask:
     patience_s: float
     only: dict[str, Any] | None
     overrides: TrialOverrides
-    sweepers_key: str
+    sweepers_place: tuple[int, int, str]
     ends_together: bool
     returned: dict[int, JobReturn] | None
 
@@ -179,9 +179,10 @@ class WorkerTask:
 
     def _batch_of_ranks(self) -> BatchJob:
         batch = _batch_job(self.config.hydra.launcher)
-        if batch.key == self.sweepers_key:
+        if batch.place == self.sweepers_place:
             # The launcher runs its jobs where it runs itself: what was started together are sweepers.
-            return replace(batch, rank=0, size=1, local_rank=0, local_size=1)
+            return batch.alone()
+        batch.require_key()
         if batch.size > 1 and not self.options.isolate:
             raise ConfigurationError(
                 f"{batch.size} ranks of one job cannot evaluate a trial without processes of its own",

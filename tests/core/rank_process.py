@@ -148,7 +148,9 @@ def run(leader, trial):
 def main():
     if "all_reduce" in BEHAVIOURS:
         import torch.distributed  # noqa: F401 - the children start warm
-    batch = BatchJob(host=f"n{RANK}", rank=RANK, size=SIZE, local_rank=RANK, local_size=SIZE, key="17.0.0")
+    local_rank, local_size = (0, 1) if "HOST_EACH" in os.environ else (RANK, SIZE)
+    local = {"local_rank": local_rank, "local_size": local_size}
+    batch = BatchJob(host=f"n{RANK}", rank=RANK, size=SIZE, key="17.0.0", **local)
     try:
         reason = lead(batch) if RANK == 0 else follow(batch, FOLDER, lambda trial: evaluate, LIMIT_S)
     except RanksError as error:

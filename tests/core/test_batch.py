@@ -1,7 +1,9 @@
 """What a batch system tells a process: by table, and by a real SLURM."""
 
+import itertools
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dahps_core.batch import BatchJob
+from dahps_core.errors import ConfigurationError
+from tests.mpi import MPIRUN, mpirun
 from tests.support import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +45,47 @@ TORCHRUN = {
     "LOCAL_RANK": "1",
     "LOCAL_WORLD_SIZE": "4",
 }
+OPENMPI = {  # recorded under Open MPI 4.1.4, as what follows
+    "OMPI_COMM_WORLD_RANK": "1",
+    "OMPI_COMM_WORLD_SIZE": "2",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+    "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
+    "OMPI_COMM_WORLD_NODE_RANK": "1",
+    "OMPI_MCA_orte_precondition_transports": "37d112319cfe109e-95f0dbc80c6ec378",
+    "PMIX_NAMESPACE": "1105592321",
+    "PMIX_RANK": "1",
+}
+MPICH = {  # MPICH 4.0.2
+    "PMI_RANK": "1",
+    "PMI_SIZE": "2",
+    "PMI_FD": "8",
+    "MPI_LOCALRANKID": "1",
+    "MPI_LOCALNRANKS": "2",
+}
+DEEPSPEED = {  # as deepspeed/launcher/launch.py sets them on the second of two nodes
+    "RANK": "2",
+    "LOCAL_RANK": "0",
+    "WORLD_SIZE": "4",
+    "LOCAL_SIZE": "2",
+    "CROSS_RANK": "1",
+    "CROSS_SIZE": "2",
+    "MASTER_ADDR": "n1",
+    "MASTER_PORT": "29500",
+}
+ENV = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "n1", "MASTER_PORT": "29500"}
+LIGHTNING = {  # what Lightning leaves in rank 0, which it did not start
+    "LOCAL_RANK": "0",
+    "NODE_RANK": "0",
+    "WORLD_SIZE": "2",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "41234",
+}
+#: Variables that name no meeting point, with which the ranks of one group could find each other.
+NO_KEY = [
+    {"RANK": "1", "WORLD_SIZE": "2"},
+    {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "n1"},
+    MPICH | {"PMI_SIZE": "4"},
+]
 
 
 def place(environ):
@@ -64,7 +109,21 @@ def place(environ):
         (STEP | LOCAL, "4711", (1, 2, 1, 2)),
         (STEP | LOCAL | {"SUBMITIT_LOCAL_NTASKS": "1", "SUBMITIT_LOCAL_GLOBALID": "0"}, "4711", (0, 1, 0, 1)),
         (STEP | TORCHRUN, "17", (5, 8, 1, 4)),
-        ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, None, (0, 1, 0, 1)),
+        (OPENMPI, None, (1, 2, 1, 2)),
+        (OPENMPI | {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}, None, (0, 1, 0, 1)),
+        (MPICH, None, (1, 2, 1, 2)),
+        (MPICH | {"MPI_LOCALRANKID": "0", "MPI_LOCALNRANKS": "1"} | ENV, None, (1, 2, 0, 1)),
+        (DEEPSPEED, None, (2, 4, 0, 2)),
+        (ENV, None, (1, 2, 0, 1)),
+        (ENV | {"LOCAL_RANK": "0"}, None, (1, 2, 0, 1)),
+        (ENV | {"MASTER_ADDR": "localhost"}, None, (1, 2, 1, 2)),
+        (ENV | {"LOCAL_RANK": "7", "LOCAL_WORLD_SIZE": "2"}, None, (1, 2, 0, 1)),
+        (ENV | {"RANK": "0", "WORLD_SIZE": "1"}, None, (0, 1, 0, 1)),
+        (NO_KEY[0], None, (1, 2, 0, 1)),
+        (LIGHTNING, None, (0, 1, 0, 1)),
+        ({"RANK": "8"}, None, (0, 1, 0, 1)),  # of a matrix, for example
+        (STEP | NO_KEY[0] | {"RANK": "3", "WORLD_SIZE": "4"}, "17", (3, 4, 0, 1)),
+        (STEP | {"PMI_RANK": "3", "PMI_SIZE": "4"}, "17", (3, 4, 0, 1)),  # srun --mpi=pmi2
     ],
 )
 def test_who_a_process_is_among_those_started_with_it(environ, name, expected):
@@ -83,6 +142,12 @@ def test_who_a_process_is_among_those_started_with_it(environ, name, expected):
         (TORCHRUN, TORCHRUN | {"TORCHELASTIC_RESTART_COUNT": "1"}),
         (TORCHRUN, TORCHRUN | {"MASTER_PORT": "29501"}),
         (TORCHRUN | {"TORCHELASTIC_RUN_ID": "a/b"}, TORCHRUN | {"TORCHELASTIC_RUN_ID": "a-b"}),
+        (OPENMPI, OPENMPI | {"PMIX_NAMESPACE": "1105592322"}),
+        (OPENMPI, OPENMPI | {"OMPI_MCA_orte_precondition_transports": "0-1"}),
+        (OPENMPI, MPICH),
+        (ENV, ENV | {"MASTER_PORT": "29501"}),
+        (ENV, ENV | {"MASTER_ADDR": "n2"}),
+        (ENV | {"SLURM_JOB_ID": "17"}, ENV | {"SLURM_JOB_ID": "17", "SLURM_RESTART_COUNT": "1"}),
     ],
 )
 def test_each_start_has_a_key_of_its_own(environ, other):
@@ -95,6 +160,10 @@ def test_each_start_has_a_key_of_its_own(environ, other):
         (STEP, STEP | {"SLURM_PROCID": "0", "SLURM_NODEID": "0", "SLURMD_NODENAME": "n1"}),
         (LOCAL, LOCAL | {"SUBMITIT_LOCAL_GLOBALID": "0"}),
         (TORCHRUN, TORCHRUN | {"RANK": "2", "LOCAL_RANK": "2"}),
+        (OPENMPI, OPENMPI | {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_LOCAL_RANK": "0"}),
+        (MPICH, MPICH | {"PMI_RANK": "0", "PMI_FD": "6", "MPI_LOCALRANKID": "0"}),
+        (DEEPSPEED, DEEPSPEED | {"RANK": "1", "LOCAL_RANK": "1", "CROSS_RANK": "0"}),
+        (ENV | {"LOCAL_RANK": "1"}, ENV | {"RANK": "0", "LOCAL_RANK": "0"}),
     ],
 )
 def test_all_that_were_started_together_have_one_key(environ, other):
@@ -132,8 +201,38 @@ def test_the_tasks_of_a_job_array_know_that_they_are_of_one():
     assert job.array != BatchJob.from_environment(array | {"SLURM_ARRAY_JOB_ID": "15"}).array
 
 
+@pytest.mark.parametrize("environ", NO_KEY)
+def test_ranks_that_cannot_find_each_other_are_refused_where_they_have_to(environ):
+    job = BatchJob.from_environment(environ)
+    assert (job.rank, job.key) == (1, "")
+    with pytest.raises(ConfigurationError, match=r"rank 1 of \d.*MASTER_ADDR and MASTER_PORT.*torchrun"):
+        job.require_key()
+    BatchJob.from_environment(environ | {"MASTER_ADDR": "n1", "MASTER_PORT": "1"}).require_key()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        ENV | {"RANK": "2"},
+        ENV | {"RANK": "-1"},
+        ENV | {"WORLD_SIZE": "two"},
+        MPICH | {"PMI_RANK": "2"},
+        OPENMPI | {"OMPI_COMM_WORLD_SIZE": "0"},
+    ],
+)
+def test_a_rank_that_cannot_be_is_an_error_since_each_process_would_work_alone(environ):
+    with pytest.raises(ConfigurationError, match=r"(RANK|SIZE).* contradict each other\. Set .*RANK"):
+        BatchJob.from_environment(environ)
+
+
+def test_a_process_that_is_to_work_alone_is_of_a_lineage_of_its_own():
+    one, other = (BatchJob.from_environment(TORCHRUN | {"RANK": rank}).alone() for rank in "45")
+    assert (one.rank, one.size, one.local_size, one.key) == (0, 1, 1, "")
+    assert one.lineage != other.lineage
+
+
 NAMES = sorted(
-    {*STEP, *LOCAL, *TORCHRUN, "SLURM_JOB_END_TIME", "SLURM_JOB_START_TIME", "SLURM_RESTART_COUNT"}
+    {*STEP, *LOCAL, *TORCHRUN, *OPENMPI, *MPICH, *DEEPSPEED, "SLURM_JOB_END_TIME", "SLURM_JOB_START_TIME"}
 )
 NONSENSE = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"])) | st.sampled_from(
     ["", "-1", "1e3", "٣", "9" * 5000, "2(x2)", "1(x0)", "../../etc", "0", "1", "4"]
@@ -142,10 +241,13 @@ NONSENSE = st.text(st.characters(blacklist_characters="\0", blacklist_categories
 
 @given(st.dictionaries(st.sampled_from(NAMES), NONSENSE))
 def test_nonsense_is_no_harm(environ):
-    job = BatchJob.from_environment(environ)
+    try:
+        job = BatchJob.from_environment(environ)
+    except ConfigurationError:
+        return
     assert 0 <= job.rank < job.size
     assert 0 <= job.local_rank < job.local_size <= job.size
-    assert (job.size > 1) == (job.key != "")
+    assert job.size > 1 or job.key == ""
     assert "/" not in job.key
     assert len(job.key) < 200
     assert job.time_left_s() is None or job.ends_at >= 1
@@ -167,7 +269,7 @@ PRINT = "import dataclasses, json; from dahps_core.batch import BatchJob; " + (
 
 
 @pytest.fixture
-def python(slurm, monkeypatch):
+def python(monkeypatch):
     path = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path).rstrip(os.pathsep))
     return [sys.executable, "-c", PRINT]
@@ -176,6 +278,44 @@ def python(slurm, monkeypatch):
 def told(text):
     jobs = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return sorted(jobs, key=lambda job: (job["key"], job["rank"]))
+
+
+def run(command, **environ):
+    """What the processes tell that a command starts, as (rank, size) of each group, by key."""
+    # Each writes its line at its end, as one piece: mpirun mixes others.
+    environ = os.environ | {"PYTHONUNBUFFERED": ""} | environ
+    jobs = told(subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60).stdout)
+    return {
+        key: [(job["rank"], job["size"]) for job in jobs]
+        for key, jobs in itertools.groupby(jobs, lambda job: job["key"])
+    }
+
+
+PAIR = [(0, 2), (1, 2)]
+
+
+@pytest.mark.parametrize("implementation", MPIRUN)
+def test_the_processes_of_mpirun_are_one_group_by_whatever_they_are_started(implementation, python):
+    command = mpirun(implementation, 2)
+    shell = ["sh", "-c", '"$0" "$@"; true', *python]
+    groups = [run([*command, *python]), run([*command, *python]), run([*command, *shell])]
+    assert [list(group.values()) for group in groups] == [[PAIR]] * 3
+    assert len(groups[0] | groups[1] | groups[2]) == 3, "each start has a key of its own"
+
+
+@pytest.mark.parametrize(("outer", "inner"), [("openmpi", "mpich"), ("mpich", "openmpi")])
+def test_the_innermost_launcher_counts(outer, inner, python):
+    groups = run([*mpirun(outer, 2), *mpirun(inner, 2), *python])
+    assert list(groups.values()) == [PAIR, PAIR]
+
+
+@pytest.mark.parametrize("implementation", MPIRUN)
+def test_variables_from_outside_a_launcher_do_not_count_and_those_set_within_do(implementation, python):
+    command = mpirun(implementation, 2)
+    other = ENV | {"RANK": "3", "WORLD_SIZE": "5"}
+    assert list(run([*command, *python], **other).values()) == [PAIR]
+    within = [*command, "env", *(f"{name}={value}" for name, value in other.items()), *python]
+    assert list(run(within).values()) == [[(3, 5), (3, 5)]]
 
 
 @pytest.mark.slurm

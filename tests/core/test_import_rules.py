@@ -20,6 +20,8 @@ ORDER = [
     "strategies",
     "ledger",
     "doctor",
+    "ancestors",
+    "launchers",
     "batch",
     "ranks",
     "claims",

@@ -16,7 +16,7 @@ import pytest
 from dahps_core.batch import BatchJob
 from dahps_core.errors import LedgerUnavailableError, RanksError
 from dahps_core.ranks import Leader, follow
-from dahps_core.ranks.channel import MAX_BYTES, Channel
+from dahps_core.ranks.channel import MAX_BYTES, MAX_BYTES_OF_HANDSHAKE, Channel
 from tests.support import state_of, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -268,7 +268,7 @@ def test_a_leader_with_another_secret_is_not_followed(ranks):
     with socket.create_server(("127.0.0.1", 0)) as server:
         folder = ranks.folder / "ranks"
         folder.mkdir()
-        found = {"host": "x", "addresses": ["127.0.0.1"], "port": server.getsockname()[1], "secret": "00"}
+        found = {"host": "x", "addresses": [server.getsockname()], "secret": "00"}
         (folder / "17.0.0").write_text(json.dumps(found))
         ranks.start("nothing", ranks=[1], limit_s=3)
         connected = server.accept()[0]
@@ -289,10 +289,14 @@ def hello(connected, **greeting):
     send(connected, json.dumps({"nonce": "0", "proof": "0" * 64, "rank": 1, **greeting}).encode())
 
 
+def connection_to(ranks):
+    return socket.create_connection(published(ranks.folder)["addresses"][0])
+
+
 GARBAGE = {
     "HTTP": lambda connected: connected.sendall(b"GET / HTTP/1.0\r\n\r\n"),
     "nothing": lambda connected: connected.shutdown(socket.SHUT_WR),
-    "too much": lambda connected: connected.sendall((MAX_BYTES + 1).to_bytes(4, "big")),
+    "too much": lambda connected: connected.sendall((MAX_BYTES_OF_HANDSHAKE + 1).to_bytes(4, "big")),
     "a part": lambda connected: connected.sendall((100).to_bytes(4, "big") + b"{"),
     "no JSON": lambda connected: send(connected, b"\xff\xfe"),
     "no object": lambda connected: send(connected, b"[1, 2]"),
@@ -307,20 +311,21 @@ GARBAGE = {
 @pytest.mark.parametrize("garbage", GARBAGE)
 def test_garbage_on_the_port_keeps_nobody_out(ranks, garbage):
     ranks.start("nothing", ranks=[0])
-    port = published(ranks.folder)["port"]
-    with socket.create_connection(("127.0.0.1", port)) as connected:
+    with connection_to(ranks) as connected:
         GARBAGE[garbage](connected)
         ranks.start("nothing", ranks=[1, 2])
         assert ranks.answers()[0][0]["outcome"] == "finished"
     assert ranks.codes() == dict.fromkeys(range(3), 0)
 
 
-@pytest.mark.parametrize("left", ["", "{", "[]", '{"port": 1}', '{"host": "x", "secret": "0"}', "a leader's"])
+@pytest.mark.parametrize(
+    "left", ["", "{", "[]", '{"addresses": 1}', '{"host": "x", "secret": "0"}', "a leader's"]
+)
 def test_what_an_earlier_start_left_is_passed_over(ranks, left):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]  # nobody listens there from now on
+        address = server.getsockname()  # nobody listens there from now on
     if left == "a leader's":
-        left = json.dumps({"host": "x", "addresses": ["127.0.0.1"], "port": port, "secret": "00"})
+        left = json.dumps({"host": "x", "addresses": [address], "secret": "00"})
     (ranks.folder / "ranks").mkdir()
     (ranks.folder / "ranks" / "17.0.0").write_text(left)
     ranks.start("nothing", ranks=[1, 2])
@@ -334,7 +339,7 @@ def test_an_address_that_leads_nowhere_is_one_of_several(ranks):
     ranks.start("nothing", ranks=[0, 1])
     found = published(ranks.folder)
     path = ranks.folder / "ranks" / "17.0.0"
-    path.write_text(json.dumps({**found, "addresses": ["no such host.invalid", *found["addresses"][::-1]]}))
+    path.write_text(json.dumps({**found, "addresses": [["no such host.invalid", 1], *found["addresses"]]}))
     ranks.start("nothing", ranks=[2])
     assert ranks.answers()[0][0]["outcome"] == "finished"
 
@@ -377,8 +382,8 @@ def other_network():
 
 
 def test_a_leader_is_found_by_the_address_of_one_of_its_interfaces(ranks, other_network):
-    ranks.start("place", ranks=[0], size=2, prefix=other_network)
-    ranks.start("place", ranks=[1], size=2)
+    ranks.start("place", ranks=[0], size=2, prefix=other_network, HOST_EACH="1")
+    ranks.start("place", ranks=[1], size=2, HOST_EACH="1")
     assert ranks.answers()[0][0]["outcome"] == "finished"
     for rank in (0, 1):
         environment, _, _ = json.loads(ranks.await_file(f"place-0.{rank}"))

@@ -1,17 +1,22 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
+from contextlib import nullcontext, suppress
 from urllib.parse import urlsplit
 
 import pytest
 
 from dahps_core import Ledger
+from dahps_core.dashboard import serving
 from tests import synthetic
 from tests.browser import browser, need_browser
+from tests.core.test_ranks_strangers import Dripper
 from tests.ledger.ledger_support import claimed, finish, register
 
 
@@ -41,6 +46,24 @@ def test_it_says_where_it_is_and_how_to_get_there_and_ends_quietly(dashboard, tm
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert (process.returncode, told) == (130, "")
+
+
+@pytest.mark.parametrize("speaks", [Dripper, nullcontext], ids=["drips", "silent"])
+def test_a_connection_that_sends_no_whole_request_is_closed(tmp_path, monkeypatch, speaks):
+    monkeypatch.setattr(serving, "REQUEST_S", 1.5)
+    synthetic.fill(tmp_path, synthetic.search_of(synthetic.seeds_space()), 5)
+    with serving.make_dashboard(tmp_path, 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with socket.create_connection(server.server_address) as connected, speaks(connected):
+                connected.settimeout(60)
+                with suppress(ConnectionResetError):  # a byte was on its way
+                    while connected.recv(4096):
+                        pass
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize(

@@ -52,12 +52,31 @@ def test_a_rank_that_raises_fails_the_trial(ranked):
     assert all(f"ValueError: x is {trial['combination']['x']}" in trial["error"] for trial in ranked.trials())
 
 
-def test_sweepers_that_were_started_together_are_no_ranks(app, monkeypatch):
-    for name, value in {"JOB_ID": "1", "STEP_ID": "0", "PROCID": "1", "LOCALID": "1", "NODEID": "0"}.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
-    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "2")
-    assert app.sweep("x=1,2").code == 0
+RANK_1 = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {
+            "SLURM_JOB_ID": "1",
+            "SLURM_STEP_ID": "0",
+            "SLURM_PROCID": "1",
+            "SLURM_LOCALID": "1",
+            "SLURM_NODEID": "0",
+            "SLURM_STEP_NUM_TASKS": "2",
+            "SLURM_STEP_TASKS_PER_NODE": "2",
+        },
+        {"TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500", **RANK_1},
+        {"PMI_RANK": "1", "PMI_SIZE": "2", "MPI_LOCALRANKID": "1", "MPI_LOCALNRANKS": "2"},
+        {"RANK": "1", "WORLD_SIZE": "2"},
+    ],
+    ids=["srun", "torchrun", "mpirun", "no meeting point"],
+)
+def test_sweepers_that_were_started_together_are_no_ranks(app, environ, launcher):
+    outcome = app.sweep("x=1,2", f"hydra/launcher={launcher}", env=environ)
+    assert outcome.code == 0, outcome.output
     assert app.runs() == {(0, 1): 1, (1, 1): 1}
 
 
