@@ -6,16 +6,25 @@ import hashlib
 import os
 import re
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 #: From here on SLURM counts what is no step that `srun` started: batch scripts, interactive shells.
 _FIRST_SPECIAL_STEP = 0xFFFFFFF0
 #: From here on a time of SLURM's says that there is none.
 _NO_TIME = 0xFFFFFFFE
+
+#: By these, launchers number the processes that they start, over all hosts or on one.
+_RANKS = (
+    *("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK"),
+    *("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"),
+)
+#: What else they give them.
+_MEETING = ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class _Tasks(NamedTuple):
@@ -191,3 +200,32 @@ def _output_files() -> Iterator[str]:
         path = Path(f"/proc/self/fd/{number}")
         if path.is_file():
             yield os.readlink(path)
+
+
+def process_group() -> Any | None:
+    """Return torch.distributed, if this process has a process group."""
+    group = sys.modules.get("torch.distributed")
+    return group if group and group.is_available() and group.is_initialized() else None
+
+
+def rank_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables by which launchers number processes."""
+    return {name: environ[name] for name in _RANKS if name in environ}
+
+
+def rank_in_trial(owner: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> int:
+    """Return the rank of this process among those that a trial started; 0 if nothing numbered them.
+
+    Args:
+        owner: The `rank_variables` of the trial's own process: equal ones were only inherited.
+        environ: Of this process.
+    """
+    if group := process_group():
+        return int(group.get_rank())
+    numbers = [_number(environ, name) for name in _RANKS if environ.get(name) != owner.get(name)]
+    return next(filter(None, numbers), 0)
+
+
+def launch_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str | None]:
+    """Return all that a launcher which runs in a process sets there, as it is now; None: not set."""
+    return {name: environ.get(name) for name in (*_RANKS, *_MEETING)}

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
+from dahps_core.batch import BatchJob
 from dahps_core.errors import ConfigurationError, DahpsError
 from dahps_core.ledger import Ledger, Locking, Search
 from dahps_core.ledger.search import expect_one_of
 from dahps_core.script.hand import place
+from dahps_core.script.joining import joined
 from dahps_core.script.namespace import space_config
 from dahps_core.script.search import ScriptSearch
 from dahps_core.space import SearchSpace
@@ -83,14 +85,15 @@ class DistributedAsynchronousSearch(ScriptSearch):
 
         Raises:
             SearchSpaceError: With every fault of the config.
-            ConfigurationError: An option cannot be meant, or this process holds a trial already.
+            ConfigurationError: An option cannot be meant, or this process holds a trial already, or was
+                started in a trial of another program.
+            AttemptOver: This process was started in an attempt that has ended.
             LedgerError: As `Ledger.join` raises.
         """
         if k is not None and not (isinstance(k, int) and k >= 1):
             raise ConfigurationError(f"{k!r} combinations cannot be drawn", where="k", mend="Give 1 or more")
         expect_one_of("on_change", on_change, ("refuse", "extend"))
         expect_one_of("locking", locking, ("fcntl", "folder"))
-        batch = place()
         search = Search(SearchSpace.from_config(config), cls.strategy, direction, metric, seed, levels)
         options = WorkerOptions(
             max_trials=None if k is None else k * search.space.repetitions,
@@ -107,7 +110,9 @@ class DistributedAsynchronousSearch(ScriptSearch):
             stop=stop,
             stop_after=stop_after,
         )
-        ledger = None
+        if trial := joined(search.space):
+            return cls(None, BatchJob(), options, trial)
+        batch, ledger = place(), None
         if batch.rank == 0:
             try:
                 ledger = Ledger.join(path, search, on_change=on_change, locking=locking, patience_s=patience)
