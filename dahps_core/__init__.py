@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dahps_core.resolver import register_when_imported
+
 if TYPE_CHECKING:
     from dahps_core.combination import Combination
     from dahps_core.current import Trial, current_trial
@@ -29,6 +31,8 @@ __all__ = [
     "Trial",
     "current_trial",
 ]
+
+register_when_imported()
 
 _HOMES = {
     "Combination": "combination",

@@ -123,7 +123,7 @@ class Claims:
 
     def begun(self, claim: Claim) -> tuple[Trial, History]:
         """A claimed trial as the code that evaluates it sees it, and what it tells of itself."""
-        history = History(partial(self._ledger.record_history, claim))
+        history = History(partial(self._ledger.record_history, claim), self._stopper(claim))
         trial = Trial(
             number=claim.number,
             attempt=claim.attempt,
@@ -133,7 +133,6 @@ class Claims:
             level=claim.level,
             resource=claim.resource,
             _history=history,
-            _stopper=self._stopper(claim),
         )
         return trial, history
 

@@ -16,24 +16,48 @@ from dahps_core import checkpoints
 from dahps_core.batch import BatchJob
 from dahps_core.combination import Combination
 from dahps_core.errors import ConfigurationError
-from dahps_core.history import History, HistoryFile
+from dahps_core.history import History, HistoryFile, RemoteHistory
+from dahps_core.membership import Attempt
 from dahps_core.metric import read_number
-from dahps_core.strategies.stopping import Stopper
 from dahps_core.trial import Report
 
 
-class Flag:
-    """A yes or no that a process shares with those that it forks; no at first."""
+class Flags:
+    """What all processes of an attempt see at once: whether it is preempted, and whether it should stop.
 
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 1)
+    Forked processes share it; others too, from when it is kept in a file.
+    """
 
-    def set(self) -> None:
-        """From now on it is yes, for all of them."""
-        self._memory[0] = 1
+    def __init__(self, path: Path | None = None) -> None:
+        self._memory = mmap.mmap(-1, 2) if path is None else _mapped(path)
 
-    def __bool__(self) -> bool:
+    def keep_in(self, path: Path) -> None:
+        """Share it by a new file."""
+        path.write_bytes(self._memory[:])
+        self._memory = _mapped(path)
+
+    @property
+    def preempted(self) -> bool:
+        """Whether the trial is to leave."""
         return bool(self._memory[0])
+
+    @preempted.setter
+    def preempted(self, value: bool) -> None:
+        self._memory[0] = value
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the trial's reports say that it should stop."""
+        return bool(self._memory[1])
+
+    @should_stop.setter
+    def should_stop(self, value: bool) -> None:
+        self._memory[1] = value
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("r+b") as file:
+        return mmap.mmap(file.fileno(), 2)
 
 
 @dataclass(frozen=True)
@@ -57,9 +81,8 @@ class Trial:
     level: int = 0
     resource: int | float | None = None
     #: None on a rank that records nothing: another one does.
-    _history: History | HistoryFile | None = field(default=None, repr=False, compare=False)
-    _stopper: Stopper | None = field(default=None, repr=False, compare=False)
-    _is_preempted: Flag = field(default_factory=Flag, repr=False, compare=False)
+    _history: History | RemoteHistory | HistoryFile | None = field(default=None, repr=False, compare=False)
+    _flags: Flags = field(default_factory=Flags, repr=False, compare=False)
 
     @property
     def preempted(self) -> bool:
@@ -69,11 +92,11 @@ class Trial:
         SystemExit or any other exception, and is killed afterwards. The attempt is released in each case,
         and the next one finds the checkpoint. A result that is returned counts.
         """
-        return bool(self._is_preempted)
+        return self._flags.preempted
 
     def preempt(self) -> None:
-        """Tell the code that evaluates this trial, here or in a forked process, to leave."""
-        self._is_preempted.set()
+        """Let the code that evaluates this trial, in whatever process, see that it is to leave."""
+        self._flags.preempted = True
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -99,21 +122,20 @@ class Trial:
             MetricError: The metric is no number.
             ConfigurationError: The step is none.
         """
-        if self._history is not None:
+        if self._history is not None and self._history.is_recorded:
             number = read_number(metric, "the reported metric", "Report a number")
-            told = Report(_read_step(step), number)
-            self._history.report(told)
-            if self._stopper:
-                self._stopper.take(*told)
+            self._history.report(Report(_read_step(step), number))
+            if (should_stop := self._history.should_stop) is not None:
+                self._flags.should_stop = should_stop
 
     @property
     def should_stop(self) -> bool:
         """Whether what was reported so far is not worth going on with, by the rule of `strategy.stop`.
 
         Never, unless one was chosen. Training code that asks after each report ends as usual, and returns the
-        metric that it has come to. Only rank 0 knows: the others report nothing.
+        metric that it has come to. All processes that rank 0 starts see it; other ranks of the job do not.
         """
-        return self._stopper is not None and self._stopper.should_stop
+        return self._flags.should_stop
 
     def save_checkpoint(self, states: Any) -> None:
         """Save what the next attempt goes on from, in place of what was saved before; rank 0's alone.
@@ -128,7 +150,7 @@ class Trial:
             ClaimLost: Another worker holds the trial by now; its checkpoint is not touched.
             LedgerError: What was reported could not be recorded; the checkpoint before stays.
         """
-        if self._history is not None:
+        if self._history is not None and self._history.is_recorded:
             checkpoints.save(states, self.checkpoint_dir / checkpoints.FILE_NAME, self._history.flush)
 
     def load_checkpoint(self, *, map_location: Any = None, weights_only: bool = True) -> Any | None:
@@ -146,15 +168,63 @@ class Trial:
 
 
 _current: Trial | None = None
+_joined: dict[Attempt, Trial] = {}
 
 
 def current_trial() -> Trial:
-    """The trial that this process evaluates.
+    """The trial that this process evaluates, or was started in, by whatever means.
 
     Outside of a search it is a stand-in with number None, whose checkpoints and `history.jsonl` lie in the
     run's own folder: Hydra's output folder, or else the current one.
+
+    Raises:
+        AttemptOver: This process was started in an attempt that has ended.
     """
-    return _current or _stand_in(_run_folder())
+    return _current or joined_trial() or _stand_in(_run_folder())
+
+
+def is_evaluating() -> bool:
+    """Return whether this process, or one that it was forked from, was given a trial to evaluate."""
+    return _current is not None
+
+
+def joined_trial() -> Trial | None:
+    """Return the trial of the attempt that this process was started in; None outside of one."""
+    if (attempt := Attempt.of_this_process()) is None:
+        return None
+    record = attempt.request("trial")  # each time: this process may outlive the attempt
+    if attempt not in _joined:
+        history = RemoteHistory(attempt, record["ranks"]) if record["is_recorded"] else None
+        trial = trial_of(record, _history=history, _flags=Flags(Path(record["flags"])))
+        _joined[attempt] = trial
+    return _joined[attempt]
+
+
+def record_of(trial: Trial) -> dict[str, Any]:
+    """Return what another process needs to take part in a trial, as JSON's values."""
+    return {
+        "number": trial.number,
+        "attempt": trial.attempt,
+        "repetition": trial.repetition,
+        "combination": dict(trial.combination),
+        "checkpoint_dir": str(trial._checkpoint_dir),
+        "level": trial.level,
+        "resource": trial.resource,
+    }
+
+
+def trial_of(record: dict[str, Any], **shared: Any) -> Trial:
+    """Return the trial in another process, where it records nothing unless `shared` has a history."""
+    return Trial(
+        number=record["number"],
+        attempt=record["attempt"],
+        repetition=record["repetition"],
+        combination=Combination(record["combination"].items()),
+        _checkpoint_dir=Path(record["checkpoint_dir"]),
+        level=record["level"],
+        resource=record["resource"],
+        **shared,
+    )
 
 
 @cache

@@ -91,6 +91,10 @@ class RanksError(DahpsError):
     """The ranks of a job did not find each other, or have lost one of them."""
 
 
+class AttemptOver(DahpsError):  # noqa: N818 - an event, as StopIteration is
+    """This process was started in an attempt of a trial that has ended since."""
+
+
 class SearchExhausted(DahpsError):  # noqa: N818 - an event, as StopIteration is
     """There is no combination to evaluate; the message says why."""
 
@@ -125,3 +129,15 @@ class LockingChangedError(LedgerError):
 
 class ClaimLost(LedgerError):  # noqa: N818 - an event of a distributed system, named as the literature does
     """A write in the name of a claim that is held no longer: the trial was claimed by another worker."""
+
+
+def described(error: DahpsError) -> list[str | None]:
+    """Describe an error by JSON's values, for another process."""
+    return [type(error).__name__, error.what, error.where, error.mend]
+
+
+def rebuilt(description: Sequence[str]) -> DahpsError:
+    """Return the error that `described` describes; one of an unknown kind is the storage's."""
+    kind, what, where, mend = description
+    known = {error.__name__: error for error in (ClaimLost, ConfigurationError, MetricError, AttemptOver)}
+    return known.get(kind, LedgerUnavailableError)(what, where=where, mend=mend)

@@ -14,6 +14,7 @@ from dahps_core.claims import Claims
 from dahps_core.combination import Value
 from dahps_core.current import Trial, evaluating
 from dahps_core.history import History
+from dahps_core.host import Host
 from dahps_core.interruption import Interruption, Terminated
 from dahps_core.ledger import Ledger
 from dahps_core.metric import read_result
@@ -33,11 +34,13 @@ class Job:
         evaluate: Runs the user's function and returns what it returned.
         output_dir: The folder for what the trial writes.
         read: Makes of what was returned, and the objective's name, what the ledger keeps, and the objective.
+        program: Describes it, as JSON's values, for a program that the trial starts.
     """
 
     evaluate: Callable[[], Any]
     output_dir: str
     read: Callable[[Any, str | None], tuple[Value, float | None]] = read_result
+    program: Callable[[], Any] = lambda: None
 
 
 class Evaluation:
@@ -75,22 +78,22 @@ class Evaluation:
         """Evaluate the trial that was claimed; tells how that ended."""
         log.info("#%d : %s%s", claim.number, shown_overrides(claim.combination), _again(claim))
         trial, history = self._claims.begun(claim)
-        with evaluating(trial):
-            ending = self._evaluated(claim, trial, history)
+        with Host(trial, history) as host, evaluating(trial):
+            ending = self._evaluated(claim, trial, history, host)
         return replace(ending, reports=history.rest)
 
-    def _evaluated(self, claim: Claim, trial: Trial, history: History) -> Ending:
+    def _evaluated(self, claim: Claim, trial: Trial, history: History, host: Host) -> Ending:
         output_dir = None
         try:
             job = self._prepare(trial)
         except Exception as error:
             answer = Answer("failed", error=reason(error))
         else:
-            output_dir = job.output_dir
+            output_dir, host.program = job.output_dir, job.program
             if self._options.isolate:
-                answer = self._isolated(claim, trial, history, job)
+                answer = self._isolated(claim, trial, history, job, host)
             else:
-                answer = self._in_process(job)
+                answer = self._in_process(job, host)
         answer = self._in_the_end(answer)
         return Ending(claim.number, claim.attempt, claim.token, output_dir=output_dir, **vars(answer))
 
@@ -102,36 +105,36 @@ class Evaluation:
             return replace(answer, error=f"{answer.error}; log: {', '.join(self._log.splitlines())}")
         return answer
 
-    def _in_process(self, job: Job) -> Answer:
-        with self._claims.heart.beating(self._options.heartbeat_s):
+    def _in_process(self, job: Job, host: Host) -> Answer:
+        with self._claims.heart.beating(self._options.heartbeat_s), host.serving():
             try:
                 with self._interruption.raising():
                     return answer_of(self._reader(job))
             except Terminated:
                 return Answer("released")
 
-    def _isolated(self, claim: Claim, trial: Trial, history: History, job: Job) -> Answer:
+    def _isolated(self, claim: Claim, trial: Trial, history: History, job: Job, host: Host) -> Answer:
         self._ledger.close()  # a connection must not be carried over a fork
         with (
-            self._leader.start(trial, self._reader(job), history) as child,
+            self._leader.start(trial, host.around(self._reader(job)), history) as child,
             # Only now: a process that is forked beside a thread may inherit a lock that nobody will open.
             self._claims.heart.beating(self._options.heartbeat_s, partial(self._look, claim, child)),
         ):
-            return self._attended(trial, child)
+            return self._attended(trial, child, host)
 
-    def _attended(self, trial: Trial, child: Child | RankedChild) -> Answer:
+    def _attended(self, trial: Trial, child: Child | RankedChild, host: Host) -> Answer:
         limit_s = self._options.trial_timeout_s
         ends_at = None if limit_s is None else time.monotonic() + limit_s
         while not self._interruption.is_told():
             left_s = None if ends_at is None else max(ends_at - time.monotonic(), 0)
-            if child.wait(left_s, [self._interruption]):
+            if host.attend(child, left_s, [self._interruption]):
                 return child.end()
             if left_s == 0:
                 error = f"the trial ran for longer than its time limit of {limit_s:g} s, and was killed"
                 return Answer("failed", error=error)
         log.warning("%s: the trial has %g s to leave.", self._interruption.reason, self._options.grace_s)
         trial.preempt()
-        child.wait(self._options.grace_s)
+        host.attend(child, self._options.grace_s)
         return child.end()
 
     def _look(self, claim: Claim, child: Child | RankedChild, after_a_gap: bool) -> None:

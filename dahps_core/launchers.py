@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import socket
+import sys
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dahps_core.ancestors import Origin, origin
 from dahps_core.errors import ConfigurationError
 
 #: From here on SLURM counts what is no step that `srun` started: batch scripts, interactive shells.
 _FIRST_SPECIAL_STEP = 0xFFFFFFF0
+
+
+#: By these, launchers number the processes that they start, over all hosts or on one.
+_RANKS = (
+    *("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK"),
+    *("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"),
+)
+#: What else they give them.
+_MEETING = ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class Tasks(NamedTuple):
@@ -200,3 +211,32 @@ def number(environ: Mapping[str, str], name: str) -> int | None:
     """Return a variable as a number from 0; None if it is not set, or is none."""
     text = environ.get(name, "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
+
+
+def process_group() -> Any | None:
+    """Return torch.distributed, if this process has a process group."""
+    group = sys.modules.get("torch.distributed")
+    return group if group and group.is_available() and group.is_initialized() else None
+
+
+def rank_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables by which launchers number processes."""
+    return {name: environ[name] for name in _RANKS if name in environ}
+
+
+def rank_in_trial(owner: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> int:
+    """Return the rank of this process among those that a trial started; 0 if nothing numbered them.
+
+    Args:
+        owner: The `rank_variables` of the trial's own process: equal ones were only inherited.
+        environ: Of this process.
+    """
+    if group := process_group():
+        return int(group.get_rank())
+    numbers = [number(environ, name) for name in _RANKS if environ.get(name) != owner.get(name)]
+    return next(filter(None, numbers), 0)
+
+
+def launch_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str | None]:
+    """Return all that a launcher which runs in a process sets there, as it is now; None: not set."""
+    return {name: environ.get(name) for name in (*_RANKS, *_MEETING)}

@@ -8,12 +8,12 @@ from typing import Any
 
 from dahps_core.batch import BatchJob
 from dahps_core.child import Answer, Child, reason
-from dahps_core.current import Trial, evaluating
+from dahps_core.current import Trial, evaluating, trial_of
 from dahps_core.errors import RanksError
+from dahps_core.host import Host
 from dahps_core.ranks.channel import Channel, Message, readable
 from dahps_core.ranks.meeting import LIMIT_S, joined
 from dahps_core.ranks.place import in_place
-from dahps_core.ranks.records import trial_of
 from dahps_core.signals import JOB_SIGNALS, handled, heard
 
 #: Makes a trial ready, and returns what evaluates it.
@@ -80,9 +80,14 @@ class _Follower:
             evaluate()
             return None, None
 
-        placed = in_place(without_result, self._batch, self._channel.there, port, [self._channel])
+        with Host(trial, None) as host:
+            around = host.around(without_result)
+            placed = in_place(around, self._batch, self._channel.there, port, [self._channel])
+            return self._attended(trial, host, placed)
+
+    def _attended(self, trial: Trial, host: Host, placed: Callable[[], tuple[None, None]]) -> Answer:
         with Child(placed) as child:
-            while not child.wait(None, [self._channel]):
+            while not host.attend(child, None, [self._channel]):
                 order = self._channel.receive()
                 if order["do"] == "preempt":
                     trial.preempt()

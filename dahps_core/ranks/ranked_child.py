@@ -12,14 +12,13 @@ from typing import Any
 from dahps_core.batch import BatchJob
 from dahps_core.child import Answer, Child
 from dahps_core.combination import Value
-from dahps_core.current import Trial
+from dahps_core.current import Trial, record_of
 from dahps_core.errors import RanksError
 from dahps_core.history import History
 from dahps_core.ranks.blame import blamed
 from dahps_core.ranks.channel import Message, readable
 from dahps_core.ranks.meeting import Member
 from dahps_core.ranks.place import in_place
-from dahps_core.ranks.records import record_of
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
+from dahps_core.batch import BatchJob
 from dahps_core.errors import ConfigurationError, DahpsError
 from dahps_core.ledger import Ledger, Locking, Search
 from dahps_core.ledger.search import expect_one_of
 from dahps_core.script.hand import Ranks, place
+from dahps_core.script.joining import joined
 from dahps_core.script.namespace import space_config
 from dahps_core.script.search import ScriptSearch
 from dahps_core.space import SearchSpace
@@ -86,8 +88,9 @@ class DistributedAsynchronousSearch(ScriptSearch):
 
         Raises:
             SearchSpaceError: With every fault of the config.
-            ConfigurationError: An option cannot be meant, or this process holds a trial already, or is a rank
-                whose environment contradicts itself.
+            ConfigurationError: An option is invalid, this process holds a trial already, is a rank whose
+                environment contradicts itself, or was started in a trial of another program.
+            AttemptOver: This process was started in an attempt that has ended.
             LedgerError: As `Ledger.join` raises.
         """
         if k is not None and not (isinstance(k, int) and k >= 1):
@@ -95,7 +98,6 @@ class DistributedAsynchronousSearch(ScriptSearch):
         expect_one_of("on_change", on_change, ("refuse", "extend"))
         expect_one_of("locking", locking, ("fcntl", "folder"))
         expect_one_of("ranks", ranks, ("together", "independent"))
-        batch = place(ranks)
         search = Search(SearchSpace.from_config(config), cls.strategy, direction, metric, seed, levels)
         options = WorkerOptions(
             max_trials=None if k is None else k * search.space.repetitions,
@@ -112,7 +114,9 @@ class DistributedAsynchronousSearch(ScriptSearch):
             stop=stop,
             stop_after=stop_after,
         )
-        ledger = None
+        if trial := joined(search.space):
+            return cls(None, BatchJob(), options, trial)
+        batch, ledger = place(ranks), None
         if batch.rank == 0:
             try:
                 ledger = Ledger.join(path, search, on_change=on_change, locking=locking, patience_s=patience)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,14 +13,14 @@ from dahps_core.batch import BatchJob
 from dahps_core.child import Answer
 from dahps_core.claims import Claims
 from dahps_core.combination import Combination
-from dahps_core.current import Trial
+from dahps_core.current import Trial, record_of, trial_of
 from dahps_core.errors import ConfigurationError, DahpsError, RanksError, SearchExhausted
+from dahps_core.launchers import process_group
 from dahps_core.ledger import Ledger
 from dahps_core.ranks.meeting import Listener
-from dahps_core.ranks.records import record_of, trial_of
 from dahps_core.run_limits import keep_limits
 from dahps_core.script.exhaustion import why_exhausted
-from dahps_core.script.holding import Following, Holding
+from dahps_core.script.holding import Following, Holding, Joined
 from dahps_core.script.leaving import Process, this_process
 from dahps_core.script.peers import Peer, Peers
 from dahps_core.trial import Claim, Draw
@@ -56,7 +55,7 @@ class Hand:
 
     def __init__(self, ledger: Ledger | None, batch: BatchJob, options: WorkerOptions) -> None:
         self.ledger = ledger
-        self.holding: Holding | Following | None = None
+        self.holding: Holding | Joined | None = None
         self.why_none: str | None = None
         self._batch = batch
         self._options = options
@@ -110,6 +109,16 @@ class Hand:
             )
         return trial
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether this process takes part in the trial that it was started in, and claims none."""
+        return isinstance(self.holding, Joined) and not isinstance(self.holding, Following)
+
+    def join(self, trial: Trial) -> None:
+        """Hold the trial that this process was started in."""
+        self._hold(Joined(trial))
+        self.why_none = f"this process was started in trial {trial.number}, and takes part in no other"
+
     def draw(self) -> Combination | None:
         """Claim the next combination; waits for one, unless other ranks wait for this one.
 
@@ -123,7 +132,10 @@ class Hand:
                 f"this process still holds trial {process.holding.trial.number}, and evaluates one at a time",
                 mend="Call finish_combination or release first",
             )
-        self._combination = self.why_none = None
+        self._combination = None
+        if self.is_joined:
+            return None
+        self.why_none = None
         if self.ledger:
             self.holding = None
             self._draw(0.0 if self._batch.size > 1 else None)
@@ -227,7 +239,7 @@ class Hand:
             log.warning("There is no combination for this process: %s.", self.why_none)
             process.leave()
 
-    def _hold(self, holding: Holding | Following) -> None:
+    def _hold(self, holding: Holding | Joined) -> None:
         self.holding = holding
         self._combination = holding.trial.combination
         this_process().hold(holding)
@@ -238,12 +250,6 @@ class Hand:
         keep_limits(ledger.folder, self._run, self._options)
         folder = str(Path.cwd() / UNRECORDED_FOLDER)
         return Claims(ledger, self._run, self._options, process, self._batch, folder, resume=predecessor)
-
-
-def process_group() -> Any | None:
-    """torch.distributed, if this process has a process group."""
-    group = sys.modules.get("torch.distributed")
-    return group if group and group.is_available() and group.is_initialized() else None
 
 
 def place(ranks: Ranks) -> BatchJob:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from contextlib import ExitStack
 
 from dahps_core.child import Answer
 from dahps_core.claims import Claims
 from dahps_core.current import Trial, evaluating
+from dahps_core.host import Host
 from dahps_core.script.peers import Peer, Peers
 from dahps_core.trial import Claim, Ending
 
 log = logging.getLogger(__name__)
+
+
+def program() -> dict[str, str]:
+    """Identify the program of this process: the file that was started."""
+    return {"script": os.path.realpath(sys.argv[0])}
 
 
 class Holding:
@@ -41,6 +49,8 @@ class Holding:
         self._ends = threading.Lock()
         self._work = ExitStack()
         self._work.enter_context(evaluating(self.trial))
+        self._host = self._work.enter_context(Host(self.trial, self._history, program))
+        self._work.enter_context(self._host.serving())
         self._work.enter_context(claims.heart.beating(heartbeat_s, self._look))
 
     @property
@@ -75,6 +85,7 @@ class Holding:
                 ending = Ending(claim.number, claim.attempt, claim.token, **vars(answer), reports=reports)
                 self._claims.record(ending)
             finally:
+                self._host.is_relaunched &= not self.peers  # else they train the next trial, too
                 self._work.close()
         log.info("#%d %s", self._claim.number, answer.outcome)
 
@@ -87,24 +98,21 @@ class Holding:
             self.preempt()
 
 
-class Following:
-    """A trial that rank 0 holds, on another rank; with what a `Holding` has.
+class Joined:
+    """The trial that this process was started in, which another one holds; with what a `Holding` has.
 
     Args:
         trial: As the script sees it.
-        peer: By which rank 0 is told what becomes of it here.
     """
 
     left_open = Answer("finished")
     last_metric = None
 
-    def __init__(self, trial: Trial, peer: Peer) -> None:
+    def __init__(self, trial: Trial) -> None:
         self.trial = trial
         self.is_over = False
-        self._peer = peer
         self._work = ExitStack()
         self._work.enter_context(evaluating(trial))
-        peer.follow(trial)
 
     def judged(self, own: Answer) -> Answer:
         """The answer: rank 0 judges."""
@@ -115,9 +123,27 @@ class Following:
         self.trial.preempt()
 
     def end(self, answer: Answer) -> None:
+        """The attempt has ended here."""
+        self.is_over = True
+        self._work.close()
+
+
+class Following(Joined):
+    """A trial that rank 0 holds, on another rank.
+
+    Args:
+        trial: As the script sees it.
+        peer: By which rank 0 is told what becomes of it here.
+    """
+
+    def __init__(self, trial: Trial, peer: Peer) -> None:
+        super().__init__(trial)
+        self._peer = peer
+        self._work.enter_context(self._work.enter_context(Host(trial, None, program)).serving())
+        peer.follow(trial)
+
+    def end(self, answer: Answer) -> None:
         """The attempt has ended here; rank 0 is told if that is its end for all."""
-        if not self.is_over:
-            self.is_over = True
-            if answer.outcome != "finished":
-                self._peer.tell(answer)
-            self._work.close()
+        if not self.is_over and answer.outcome != "finished":
+            self._peer.tell(answer)
+        super().end(answer)

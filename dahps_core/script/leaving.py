@@ -24,7 +24,7 @@ from dahps_core import kernel
 from dahps_core.child import Answer, reason
 from dahps_core.errors import LedgerError
 from dahps_core.interruption import Interruption
-from dahps_core.script.holding import Following, Holding
+from dahps_core.script.holding import Holding, Joined
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Process(Interruption):
     def __init__(self) -> None:
         super().__init__()
         self.worker: AbstractContextManager[object] | None = None
-        self.holding: Holding | Following | None = None
+        self.holding: Holding | Joined | None = None
         self._grace_s = 0.0
         self._told: Answer | None = None
         self._judging = threading.Lock()
@@ -64,7 +64,7 @@ class Process(Interruption):
         worker.__enter__()
         self.worker = worker
 
-    def hold(self, holding: Holding | Following) -> None:
+    def hold(self, holding: Holding | Joined) -> None:
         """Take a trial into the hand."""
         self.holding = holding
         if self.reason:

@@ -12,9 +12,10 @@ from dahps_core.child import Answer
 from dahps_core.combination import Combination
 from dahps_core.current import Trial
 from dahps_core.errors import DahpsError, SearchExhausted
+from dahps_core.launchers import process_group
 from dahps_core.ledger import Ledger
 from dahps_core.metric import read_result
-from dahps_core.script.hand import Hand, process_group
+from dahps_core.script.hand import Hand
 from dahps_core.script.leaving import this_process
 from dahps_core.script.namespace import to_namespace
 from dahps_core.worker_options import WorkerOptions
@@ -27,15 +28,23 @@ class ScriptSearch:
     the ranks of one trial: rank 0 claims and records, the others hold the same combination after
     `dahps_core.torch_utils.sync_parameters`, and what records does nothing there.
 
+    A script that its own trial starts again, as Lightning's launcher does for further ranks, holds the same
+    trial, and nothing else: its loop ends after that, and it records nothing.
+
     If the script raises, the attempt has failed. If it is told to end (SIGTERM, SIGHUP, `dahps stop --now`),
     `current.preempted` turns true, and it has `grace` seconds to finish or to leave; then the trial is given
     back, and the process ends. If it is killed, the trial is claimed again after the lease.
     """
 
-    def __init__(self, ledger: Ledger | None, batch: BatchJob, options: WorkerOptions) -> None:
+    def __init__(
+        self, ledger: Ledger | None, batch: BatchJob, options: WorkerOptions, joined: Trial | None = None
+    ) -> None:
         self._args: Namespace | None = None
         self._hand = Hand(ledger, batch, options)
-        self.get_new_combination()
+        if joined:
+            self._hand.join(joined)
+        else:
+            self.get_new_combination()
 
     @property
     def combination(self) -> Combination | None:
@@ -158,6 +167,8 @@ class ScriptSearch:
                 )
 
     def _in_hand_or_next(self) -> Trial | None:
+        if self._hand.is_joined:
+            return self.current
         if self._hand.ledger and self.current is None and self._hand.why_none is None:
             self.get_new_combination()
         with suppress(SearchExhausted):

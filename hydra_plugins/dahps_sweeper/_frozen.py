@@ -48,6 +48,16 @@ class _FrozenRepository(ConfigRepository):
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         """What `hydra.searchpath` adds is among the sources already."""
 
+    def answers(self) -> list[Any]:
+        """Return what was answered so far, as JSON's values."""
+        return [one.answers() for one in self.sources if isinstance(one, _FrozenSource)]
+
+    def take(self, answers: list[Any]) -> None:
+        """Answer from now on as in another process that runs the same program."""
+        sources = [one for one in self.sources if isinstance(one, _FrozenSource)]
+        for source, taken in zip(sources, answers, strict=True):
+            source.take(taken)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> _FrozenRepository:
         return self  # Hydra takes a copy to compose each config with: this one is the same afterwards
 
@@ -78,10 +88,40 @@ class _FrozenSource(ConfigSource):
         return bool(self._first_answer("available"))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
-        return [*self._first_answer("list", config_path, results_filter)]
+        # Its name: what was asked is sent to other processes as JSON.
+        return [*self._first_answer("list", config_path, results_filter and results_filter.name)]
+
+    def answers(self) -> list[Any]:
+        """Return what was answered so far, as JSON's values."""
+        return [[*key, _as_json(answer)] for key, answer in self._answers.items()]
+
+    def take(self, answers: list[Any]) -> None:
+        """Answer so from now on."""
+        for *key, answer in answers:
+            self._answers[tuple(key)] = _from_json(answer)
 
     def _first_answer(self, question: str, *about: Any) -> Any:
         key = (question, *about)
         if key not in self._answers:
+            if question == "list":
+                about = about[0], about[1] and ObjectType[about[1]]
             self._answers[key] = getattr(self._source, question)(*about)
         return self._answers[key]
+
+
+def _as_json(answer: Any) -> Any:
+    if not isinstance(answer, ConfigResult):
+        return answer
+    return {
+        "provider": answer.provider,
+        "path": answer.path,
+        "config": OmegaConf.to_yaml(answer.config),
+        "header": answer.header,
+        "is_schema_source": answer.is_schema_source,
+    }
+
+
+def _from_json(answer: Any) -> Any:
+    if not isinstance(answer, dict):
+        return answer
+    return ConfigResult(**{**answer, "config": OmegaConf.create(answer["config"])})

@@ -48,6 +48,7 @@ from hydra_plugins.dahps_sweeper._letting_go import (
 )
 from hydra_plugins.dahps_sweeper._options import is_plain_sweep, read_only, worker_options
 from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, put_aside_hydras, read_arguments
+from hydra_plugins.dahps_sweeper._program import Program
 from hydra_plugins.dahps_sweeper._progress import ProgressDisplay
 from hydra_plugins.dahps_sweeper._reached import keys_without_value, reached_configs
 from hydra_plugins.dahps_sweeper._results import conclude, save
@@ -97,6 +98,7 @@ class Sweep:
             Exception: Of a plain sweep: what the first trial has raised that failed.
         """
         try:
+            self.program = Program.of_this_process(self.task_function, self.config, arguments)
             arguments = put_aside_hydras(self.config, arguments, self.context)
             returns = self._run(read_arguments(self.options, arguments, self.context))
             if self.failure:
@@ -199,6 +201,7 @@ class Sweep:
             sweepers_place=BatchJob.from_environment().place,
             ends_together=self.place.ends_together,
             returned={} if self.is_plain else None,
+            program=self.program,
         )
 
     def _parts(self, task: WorkerTask, ledger: Ledger) -> Iterator[WorkerTask]:

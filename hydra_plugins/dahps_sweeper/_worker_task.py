@@ -31,6 +31,7 @@ from dahps_core.run_limits import keep_limits
 from dahps_core.trial import TrialRecord
 from dahps_core.worker import Job, Worker, WorkerOptions
 from hydra_plugins.dahps_sweeper._overrides import TrialOverrides
+from hydra_plugins.dahps_sweeper._program import Program
 
 #: Bytes of a file's name.
 NAME_MAX = 255
@@ -82,6 +83,7 @@ class WorkerTask:
         ends_together: Whether a worker that leaves by what it raises takes all others along.
         returned: Number -> what came of it, of a plain sweep's trials that ran in this process; None in a
             search, which can have more of them than a process should remember.
+        program: The user's, for the trials to start again.
     """
 
     context: HydraContext
@@ -98,6 +100,7 @@ class WorkerTask:
     sweepers_place: tuple[int, int, str]
     ends_together: bool
     returned: dict[int, JobReturn] | None
+    program: Program
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Unpickled in its job: submitit ignores SIGTERM from now on, and the worker does not hear it yet.
@@ -143,6 +146,7 @@ class WorkerTask:
             evaluate=lambda: self._evaluate(config, self.context),
             output_dir=output_dir(config),
             read=read_result if self.returned is None else read_anything,
+            program=partial(self.program.described, config, self.context.config_loader),
         )
 
     def _prepare_to_follow(self, rank: int, trial: Trial) -> Callable[[], Any]:
@@ -150,7 +154,7 @@ class WorkerTask:
         config = self.composed(trial, HydraConfig.get().job.id)
         with open_dict(config.hydra):
             config.hydra.output_subdir = None
-            _log_beside(config.hydra.job_logging, rank)
+            log_beside(config.hydra.job_logging, f"rank{rank}")
         context = replace(self.context, callbacks=Callbacks())
         return lambda: self._evaluate(config, context)
 
@@ -164,13 +168,14 @@ class WorkerTask:
         return config
 
     def _evaluate(self, config: DictConfig, context: HydraContext) -> Any:
-        job_return = run_job(
-            hydra_context=context,
-            task_function=self.task_function,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
+        with self.program.entered():
+            job_return = run_job(
+                hydra_context=context,
+                task_function=self.task_function,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
         # The trial has pointed the log at its own folder.
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         if self.returned is not None:
@@ -202,11 +207,12 @@ def _batch_job(launcher: DictConfig) -> BatchJob:
     return replace(batch, ends_at=None if ends_at is None else ends_at - (delay_s or 0))
 
 
-def _log_beside(job_logging: DictConfig, rank: int) -> None:
+def log_beside(job_logging: DictConfig, name: str) -> None:
+    """Let a process log to files of its own, beside the trial's."""
     for handler in (OmegaConf.select(job_logging, "handlers") or {}).values():
         raw = OmegaConf.to_container(handler)  # its name may be known only in the job
         if isinstance(raw, dict) and "filename" in raw:
-            handler.filename = re.sub(r"(\.\w+)?$", rf".rank{rank}\1", str(raw["filename"]), count=1)
+            handler.filename = re.sub(r"(\.\w+)?$", rf".{name}\1", str(raw["filename"]), count=1)
 
 
 def output_dir(config: DictConfig) -> str:

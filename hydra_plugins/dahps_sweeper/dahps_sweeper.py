@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-import omegaconf
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+
+import dahps_core  # noqa: F401 - registers `${dahps:...}`
 
 
 class Direction(Enum):
@@ -212,33 +213,6 @@ for _name in ("hyperband", "asha"):
     _store(group="hydra/sweeper/strategy", name=_name, node=_levels, provider="dahps")
 
 
-def _of_trial(name: str, *default: Any) -> Any:
-    from dahps_core.current import current_trial
-
-    trial = current_trial()
-    values = {
-        "number": lambda: trial.number,
-        "attempt": lambda: trial.attempt,
-        "repetition": lambda: trial.repetition,
-        "level": lambda: trial.level,
-        "resource": lambda: trial.resource,
-        "checkpoint_dir": lambda: str(trial.checkpoint_dir),
-    }
-    if name not in values:
-        raise ValueError(f"${{dahps:{name}}}: a trial has no {name!r}, it has {', '.join(values)}")
-    # A default may be null, so none is something else: and no mark of ours, which launchers pickle a copy of.
-    if default and trial.number is None:
-        return default[0]
-    value = values[name]()
-    return default[0] if default and value is None else value
-
-
-# The one function's name was another function's until OmegaConf 2.4, which warns of the older name.
-_is_new = tuple(map(int, omegaconf.__version__.split(".")[:2])) >= (2, 4)
-_register = OmegaConf.register_resolver if _is_new else OmegaConf.register_new_resolver
-_register("dahps", _of_trial, replace=True)
-
-
 class DahpsSweeper(Sweeper):
     """Searches a nested conditional space with workers that share one ledger.
 
@@ -260,14 +234,17 @@ class DahpsSweeper(Sweeper):
         self.config = config
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the search.
+        """Run the search; in a process that a trial has started, evaluate that trial and record nothing.
 
         Args:
             arguments: The command line's overrides of the app's config.
         """
+        from hydra_plugins.dahps_sweeper._relaunched import evaluate_again, is_started_by_a_trial
         from hydra_plugins.dahps_sweeper._sweep import Sweep
 
         assert self.hydra_context is not None
         assert self.task_function is not None
         assert self.config is not None
+        if is_started_by_a_trial():
+            return evaluate_again(self.hydra_context, self.config, self.task_function, arguments)
         return Sweep(self.hydra_context, self.config, self.task_function).run(arguments)

@@ -37,7 +37,7 @@ NEVER = [
     (
         "**/*.py",
         {"hydra", "omegaconf", "hydra_plugins"},
-        "the core serves scripts that use none of them",
+        "the core serves scripts that use none of them (`resolver` waits for their import of it)",
     ),
     ("[!l]*.py", {"sqlite3"}, "only the ledger knows SQL"),
     ("report/*.py", {"sqlite3", "optuna"}, "the report asks the ledger, and needs Plotly alone"),

@@ -3,15 +3,18 @@
 import subprocess
 import sys
 
-HEAVY = ["torch", "sqlite3", "rich", "submitit", "multiprocessing", "dahps_core"]
+HEAVY = ["torch", "sqlite3", "rich", "submitit", "multiprocessing"]
+#: The core registers its resolver, and loads the rest when it is used.
+LIGHT = ["dahps_core", "dahps_core.resolver"]
 
 DISCOVER = f"""
 import sys
 import hydra.plugins.sweeper, hydra.plugins.launcher, hydra.core.config_store, omegaconf
 before = set(sys.modules)
 import hydra_plugins.dahps_sweeper.dahps_sweeper
-brought = {{name.partition(".")[0] for name in set(sys.modules) - before}}
-print(*sorted(brought & set({HEAVY!r})))
+brought = set(sys.modules) - before
+core = {{name for name in brought if name.partition(".")[0] == "dahps_core"}}
+print(*sorted({{name.partition(".")[0] for name in brought}} & set({HEAVY!r}) | core - set({LIGHT!r})))
 """
 
 REGISTERED = """

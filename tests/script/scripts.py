@@ -80,7 +80,7 @@ class Scripts:
         return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
 
     def end(self, process):
-        return Outcome(process.wait(90), process.output.read_text())
+        return Outcome(process.wait(180), process.output.read_text())
 
     def run(self, code, *arguments, **environ):
         return self.end(self.start(code, *arguments, **environ))
