@@ -24,9 +24,9 @@ MOST_REMOVED = 50
 _BUDGET_S = 1.0
 #: Of how many workers one question to the ledger asks.
 _MOST_ASKED = 1000
-#: A worker without a trial has left if it was silent for so many leases.
+#: Number of leases of silence after which a worker without a trial has left.
 _SILENT_LEASES = 10
-#: No process takes so many seconds to write a small file, or to wait for the ranks of its job.
+#: Age in seconds at which half a file, or the address of a job's leader, is of no use to any process.
 _LEFT_OVER_S = 3600.0
 #: Where files with such names are there for a moment, or for the start of a job.
 _MOMENTARY = (

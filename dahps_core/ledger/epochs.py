@@ -72,7 +72,7 @@ def fill(new: Path, old: Path | None) -> None:
 
 
 def remove_earlier(root: Path, number: int, most: int) -> None:
-    """Remove epochs before a number, at most so many; one that holds copies for people keeps these."""
+    """Remove up to `most` epochs before a number; one that holds copies for people keeps these."""
     for epoch in islice(root.glob(f"{_PREFIX}*"), most):
         if _number(epoch) < number:
             database, seized = epoch / _DATABASE, epoch / _SEIZED

@@ -41,7 +41,7 @@ _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 _PREPARED = "prepared-"
 _ABANDONED = "abandoned"
 
-#: After so many seconds a folder that a process prepared is a dead one's: no process waits that long.
+#: Age in seconds at which a prepared folder belongs to a dead process: no process waits that long.
 _LEFT_OVER_S = 86_400.0
 #: How many leftovers one takeover removes at most.
 _MOST_REMOVED = 100
