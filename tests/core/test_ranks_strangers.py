@@ -43,8 +43,10 @@ class Dripper:
                 self._connected.send(b" ")
 
     def _read(self):
+        # Else the kernel tells the other side only once half of some megabytes is free.
+        self._connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
         while not self._is_over.wait(1):
-            self._connected.recv(1000)
+            self._connected.recv(200_000)
 
 
 def test_silent_connections_and_one_that_drips_keep_nobody_out(ranks):  # noqa: F811
