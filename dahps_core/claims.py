@@ -103,21 +103,27 @@ class Claims:
         self._next_look = 0.0
         self._failing_row: list[int] = []
         self._notice: int | None = None
+        self._lost_token: str | None = None
 
-    def has_lost(self, claim: Claim, after_a_gap: bool) -> bool:
+    def has_lost(self, claim: Claim, in_doubt: bool) -> bool:
         """Whether a trial was taken from this worker, or cancelled; to be asked at each beat of the heart.
 
-        The ledger is asked only if a person has said something, or `after_a_gap`. A worker that is to end at
-        once is interrupted.
+        True once for each claim that is lost.
+
+        The ledger is read only if a person has said something, or if the claim is `in_doubt`, as `Heart.beat`
+        has it. A worker that is to end at once is interrupted.
         """
         with suppress(LedgerError):  # a storage that is gone tells nothing: the next beat asks again
             notice = self._ledger.notice()
-            if notice == self._notice and not after_a_gap:
+            is_to_ask = notice != self._notice or (in_doubt and self._ledger.is_reachable())
+            if not is_to_ask or claim.token == self._lost_token:
                 return False
             is_held = self._ledger.is_held(claim)
             if is_held and not self._interruption.reason and self._ledger.is_to_release(self.worker):
                 self._interruption.tell("dahps stop --now: its worker was told to end")
             self._notice = notice
+            if not is_held:
+                self._lost_token = claim.token
             return not is_held
         return False
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -93,7 +95,7 @@ class Evaluation:
             if self._options.isolate:
                 answer = self._isolated(claim, trial, history, job, host)
             else:
-                answer = self._in_process(job, host)
+                answer = self._in_process(claim, trial, job, host)
         answer = self._in_the_end(answer)
         return Ending(claim.number, claim.attempt, claim.token, output_dir=output_dir, **vars(answer))
 
@@ -105,8 +107,10 @@ class Evaluation:
             return replace(answer, error=f"{answer.error}; log: {', '.join(self._log.splitlines())}")
         return answer
 
-    def _in_process(self, job: Job, host: Host) -> Answer:
-        with self._claims.heart.beating(self._options.heartbeat_s), host.serving():
+    def _in_process(self, claim: Claim, trial: Trial, job: Job, host: Host) -> Answer:
+        look = partial(self._look, claim, trial.preempt)
+        beating = self._claims.heart.beating(self._options.heartbeat_s, look)
+        with _same_directory(), beating, host.serving():
             try:
                 with self._interruption.raising():
                     return answer_of(self._reader(job))
@@ -118,7 +122,7 @@ class Evaluation:
         with (
             self._leader.start(trial, host.around(self._reader(job)), history) as child,
             # Only now: a process that is forked beside a thread may inherit a lock that nobody will open.
-            self._claims.heart.beating(self._options.heartbeat_s, partial(self._look, claim, child)),
+            self._claims.heart.beating(self._options.heartbeat_s, partial(self._look, claim, child.kill)),
         ):
             return self._attended(trial, child, host)
 
@@ -137,14 +141,24 @@ class Evaluation:
         host.attend(child, self._options.grace_s)
         return child.end()
 
-    def _look(self, claim: Claim, child: Child | RankedChild, after_a_gap: bool) -> None:
-        if self._claims.has_lost(claim, after_a_gap):
+    def _look(self, claim: Claim, end: Callable[[], None], in_doubt: bool) -> None:
+        if self._claims.has_lost(claim, in_doubt):
             # Two processes would write into one checkpoint, and the result of this one is refused.
             log.warning("Trial %d was taken from this worker: it ends here.", claim.number)
-            child.kill()
+            end()
 
     def _reader(self, job: Job) -> Callable[[], tuple[Value, float | None]]:
         return lambda: job.read(job.evaluate(), self._ledger.search.metric)
+
+
+@contextmanager
+def _same_directory() -> Iterator[None]:
+    """Return to the current directory: what one trial changes here is not for the next one."""
+    before = os.getcwd()
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _again(claim: Claim) -> str:

@@ -6,6 +6,7 @@ stamp is another one than before, over its own monotonic clock.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import random
@@ -18,6 +19,8 @@ from multiprocessing import Pipe
 from pathlib import Path
 
 from dahps_core.ledger.storage import fresh_stamp, refused
+
+log = logging.getLogger(__name__)
 
 FOLDER_NAME = "heartbeats"
 
@@ -58,18 +61,38 @@ class Heart:
         self.path = _beat_file(folder, worker)
         self._lease_s = lease_s
         self._last = _now()
+        self._has_warned = False
 
     def beat(self) -> bool:
-        """Give a sign of life. If the storage refuses, the work goes on, and the next beat tries again.
+        """Touch the file. If the storage refuses, the work goes on, and the next beat tries again.
 
         Returns:
-            Whether the last one was so long ago that others may hold the worker for dead.
+            Whether the worker's claim is in doubt: the heartbeat has failed for half a lease, or this is the
+            first beat after a full lease, in which others may have taken the trial.
         """
-        with suppress(OSError):
+        try:
             self._touch()
-            last, self._last = self._last, _now()
-            return self._last - last > self._lease_s
-        return False
+        except OSError as error:
+            return self._has_failed_for_long(error)
+        last, self._last = self._last, _now()
+        self._has_warned = False
+        return self._last - last > self._lease_s
+
+    def _has_failed_for_long(self, error: OSError) -> bool:
+        silent_s = _now() - self._last
+        if silent_s < self._lease_s / 2:
+            return False
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "%s: no heartbeat could be written for %.0f s (%s). After %g s other workers may rerun this "
+                "worker's trial: check that the folder is reachable and writable.",
+                self.path.parent,
+                silent_s,
+                error.strerror or error,
+                self._lease_s,
+            )
+        return True
 
     def stop(self) -> None:
         """Remove the sign of life; observers notice after their lease."""
@@ -77,21 +100,26 @@ class Heart:
             self.path.unlink(missing_ok=True)
 
     @contextmanager
-    def beating(self, every_s: float, look: Callable[[bool], None] = lambda gap: None) -> Iterator[None]:
+    def beating(self, every_s: float, look: Callable[[bool], None] = lambda in_doubt: None) -> Iterator[None]:
         """Beat now and every so many seconds, in a thread that has ended when the block has.
 
         Args:
             every_s: Seconds between two beats.
-            look: Called by that thread after each beat; told whether it was the first one after more than a
-                lease: the process was stopped, or the storage gone.
+            look: Called by that thread after each beat, with what `beat` has returned. What it raises is
+                logged, and the heart goes on.
         """
         # Not an Event: where the C library is old, its wait lasts as long as the wall clock says.
         ended, end = Pipe(duplex=False)
 
         def beat_until_ended() -> None:
-            look(self.beat())
-            while not ended.poll(every_s):
-                look(self.beat())
+            is_over = False
+            while not is_over:
+                in_doubt = self.beat()
+                try:
+                    look(in_doubt)
+                except Exception:
+                    log.exception("The claim could not be checked. The heartbeat goes on.")
+                is_over = ended.poll(every_s)
 
         thread = threading.Thread(target=beat_until_ended, name="heartbeat", daemon=True)
         thread.start()

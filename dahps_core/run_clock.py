@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -34,6 +35,7 @@ class RunClock:
 
     def __init__(self, folder: Path, run: str) -> None:
         self._beginning = file_of_run(folder, run)
+        self._here_since = time.monotonic()
 
     def start(self) -> None:
         """Let the clock go, unless it does.
@@ -50,7 +52,7 @@ class RunClock:
             raise refused(self._beginning, error) from error
 
     def elapsed_s(self, touched: Path) -> float:
-        """Seconds from the beginning until a file was touched; 0 where the storage refuses.
+        """Seconds from the beginning until a file was touched; if the storage refuses, since this was made.
 
         Args:
             touched: On the same storage, which has stamped both.
@@ -59,4 +61,4 @@ class RunClock:
             began, now = fresh_stamp(self._beginning), fresh_stamp(touched)
             if began is not None and now is not None:
                 return (now - began) / 1e9
-        return 0.0
+        return time.monotonic() - self._here_since

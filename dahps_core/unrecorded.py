@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,20 +12,26 @@ from dahps_core.errors import DahpsError
 from dahps_core.trial import Ending, Report
 
 FILE_NAME = "dahps-unrecorded.json"
-#: The file's name once the ledger has taken it.
-RECORDED_NAME = "dahps-recorded.json"
+#: How later attempts write beside it; an attempt may be unable to record its end while another one's is kept.
+PATTERN = "dahps-unrecorded*.json"
 
 
 def write(folder: str | Path, ending: Ending, ledger: Path) -> Path:
     """Write the end of an attempt into a folder, as a whole or not at all; `ledger` is for people to read."""
-    path = Path(folder) / FILE_NAME
-    half = path.with_suffix(".half")
+    suffix = f"-{ending.attempt}" if ending.attempt > 1 else ""
+    path = Path(folder) / FILE_NAME.replace(".", f"{suffix}.")
+    half = path.with_name(f"{path.name}.{secrets.token_hex(4)}.half")
     with half.open("w", encoding="utf-8") as file:
         json.dump({**asdict(ending), "ledger": str(ledger)}, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
     half.replace(path)
     return path
+
+
+def recorded(path: Path) -> Path:
+    """Return the name of a file that `write` has written, once the ledger has taken it."""
+    return path.with_name(path.name.replace("-unrecorded", "-recorded"))
 
 
 def read(path: Path) -> Ending:

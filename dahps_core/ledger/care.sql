@@ -105,6 +105,10 @@ SELECT * FROM report ORDER BY trial, attempt, step;
 -- name: salvage_reports_from_the_end
 SELECT * FROM report ORDER BY trial DESC, attempt DESC, step DESC;
 
+-- name: put_created_at
+-- A rebuilt ledger has the identity of the damaged one: its folders are its own.
+UPDATE meta SET created_at = :created_at;
+
 -- name: put_space
 UPDATE space SET cursor = :cursor, is_branch = :is_branch WHERE id = :id;
 

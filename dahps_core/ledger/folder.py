@@ -17,12 +17,20 @@ Locking: TypeAlias = Literal["fcntl", "folder"]
 
 
 def possible(folder: Path | str) -> Path:
-    """The path, if a folder can have it."""
+    """Return the absolute path, if a folder can have it: whoever uses the ledger may change its directory."""
     if "\0" in str(folder):
         raise ConfigurationError("no path has a NUL in it", where=repr(str(folder)))
-    if os.path.isfile(folder):
-        raise not_a_ledger(Path(folder), "it is a file, and a ledger is a folder")
-    return Path(folder)
+    try:
+        absolute = Path(folder).absolute()
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "the path is relative, and the current directory has been removed",
+            where=str(folder),
+            mend="Give an absolute path, or change to a directory that exists",
+        ) from error
+    if absolute.is_file():
+        raise not_a_ledger(absolute, "it is a file, and a ledger is a folder")
+    return absolute
 
 
 def make_folder(folder: Path) -> None:

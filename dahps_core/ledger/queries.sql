@@ -52,6 +52,10 @@ VALUES (1, :now, :strategy, :direction, :metric, :seed, :locking, :brackets);
 -- What the ledger is a ledger of.
 SELECT strategy, direction, metric, seed, locking, brackets FROM meta;
 
+-- name: identity
+-- What no two ledgers have in common, and a moved, upgraded or rebuilt one keeps.
+SELECT created_at, seed FROM meta;
+
 -- name: insert_space
 -- A space to be searched.
 INSERT INTO space (digest, definition, added_at, is_branch) VALUES (:digest, :definition, :now, :is_branch);

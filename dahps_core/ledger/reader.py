@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from dahps_core.combination import Value
 from dahps_core.ledger import claiming, notices, reading, repetitions, surveying, watching
 from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Database, Parameter, Transaction
+from dahps_core.ledger.folder import FILE_NAME
 from dahps_core.ledger.opening import bind_to_branch
 from dahps_core.ledger.rows import TrialTable
 from dahps_core.ledger.search import Search
@@ -45,9 +47,21 @@ class LedgerReader:
         """Give the connection back."""
         self._database.close()
 
+    def identity(self) -> str:
+        """Return what no other ledger has, and this one keeps when it is moved, upgraded or rebuilt."""
+        row = self._database.read(lambda transaction: transaction.row("identity"))
+        return sha256(repr(tuple(row or ())).encode()).hexdigest()[:16]
+
     def checkpoint_dir(self, number: int) -> Path:
         """The folder of a trial's checkpoints, the same for all its attempts; made by who needs it."""
         return self.folder / "checkpoints" / str(number)
+
+    def is_reachable(self) -> bool:
+        """Whether the storage shows the database now: where it does not, every other method waits for it."""
+        try:
+            return (self.folder / FILE_NAME).exists()
+        except OSError:
+            return False
 
     def is_held(self, claim: Claim) -> bool:
         """Whether a write in the claim's name would be accepted now."""

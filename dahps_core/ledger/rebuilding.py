@@ -72,6 +72,7 @@ def _fill(found: Salvage, path: Path) -> list[str]:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_CARE["put_created_at"], {"created_at": found.created_at})
         known = {worker["id"] for worker in found.workers}
         folders = {one["id"]: one["folder"] for one in found.runs}
         for worker in [*found.workers, unknown]:

@@ -27,12 +27,14 @@ class Salvage:
     """What could be read of a damaged ledger.
 
     Attributes:
+        created_at: When the ledger was created, as it was recorded.
         searches: The search of each space, oldest first.
         spaces: The rows of the spaces, and what their order is.
         trials: Those that could be read and verified, by number.
         n_trials: How many there have been.
     """
 
+    created_at: float
     searches: list[Search]
     spaces: list[tuple[Row, BoundSpace]]
     runs: list[Row]
@@ -53,7 +55,7 @@ def salvage(path: Path) -> Salvage:
         connection.row_factory = sqlite3.Row
         # A text that is no text is a damaged one, and is found by its shape.
         connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
-        searches, spaces = _searches(connection, path)
+        created_at, searches, spaces = _searches(connection, path)
         by_id = {row["id"]: (row, order) for row, order in spaces}
         drawn = {key for _, key in undrawn_from(spaces, set())}
         most = min(len(drawn) + sum(row["n_enqueued"] for row, _ in spaces), path.stat().st_size // _SMALLEST)
@@ -64,6 +66,7 @@ def salvage(path: Path) -> Salvage:
         }
         drawn.update((row["digest"], row["repetition"]) for row in trials.values())
         return Salvage(
+            created_at,
             searches,
             spaces,
             _both_ways(connection, "salvage_runs", shapes.RUN),
@@ -115,7 +118,7 @@ def undrawn_from(
 
 def _searches(
     connection: sqlite3.Connection, path: Path
-) -> tuple[list[Search], list[tuple[Row, BoundSpace]]]:
+) -> tuple[float, list[Search], list[tuple[Row, BoundSpace]]]:
     try:
         meta = [dict(row) for row in connection.execute(_CARE["salvage_meta"])]
         spaces = [dict(row) for row in connection.execute(_CARE["salvage_spaces"])]
@@ -131,7 +134,7 @@ def _searches(
             mend="Put a copy of ledger.db back, or start anew in another folder",
         ) from error
     bounds = [bound(search, space["id"]) for search, space in zip(searches, spaces, strict=True)]
-    return searches, list(zip(spaces, bounds, strict=True))
+    return meta[0]["created_at"], searches, list(zip(spaces, bounds, strict=True))
 
 
 def _trials(connection: sqlite3.Connection, n_trials: int) -> Iterator[Row]:

@@ -89,8 +89,8 @@ class Holding:
                 self._work.close()
         log.info("#%d %s", self._claim.number, answer.outcome)
 
-    def _look(self, after_a_gap: bool) -> None:
-        if self._claims.has_lost(self._claim, after_a_gap) and not self.is_over:
+    def _look(self, in_doubt: bool) -> None:
+        if self._claims.has_lost(self._claim, in_doubt) and not self.is_over:
             log.warning(
                 "Trial %d was taken from this script, or cancelled: no result or checkpoint of it counts.",
                 self._claim.number,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import os
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -16,7 +17,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 
 class FrozenConfigLoader(ConfigLoaderImpl):
@@ -30,6 +31,7 @@ class FrozenConfigLoader(ConfigLoaderImpl):
 
     Attributes:
         repository: Of the kept configs.
+        sweep_dir: What `hydra.sweep.dir` is replaced with; absolute, as far as that is known before a trial.
     """
 
     def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
@@ -38,6 +40,38 @@ class FrozenConfigLoader(ConfigLoaderImpl):
         name = config.hydra.job.config_name
         _, repository = self._parse_overrides_and_create_caching_repo(name, overrides)
         self.repository = _FrozenRepository(repository.get_sources())
+        self._given_dir = _raw_sweep_dir(config)
+        is_relative = not self._given_dir.startswith(("/", "${"))
+        here = os.path.join(os.getcwd(), "").replace("${", "\\${")
+        self.sweep_dir = f"{here}{self._given_dir}" if is_relative else self._given_dir
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Compose a trial's config, with the sweep's folder, unless the trial names another one."""
+        config = super().load_sweep_config(master_config, sweep_overrides)
+        if _raw_sweep_dir(config) == self._given_dir:
+            put_sweep_dir(config, self.sweep_dir)
+        return config
+
+
+def put_sweep_dir(config: DictConfig, text: str) -> None:
+    """Set `hydra.sweep.dir`, whose text may have interpolations."""
+    with read_write(config.hydra.sweep):
+        config.hydra.sweep.dir = text
+
+
+def has_clock_in_sweep_dir(config: DictConfig) -> bool:
+    """Whether the name of the sweep's folder was made by `${now:...}`, and so was not chosen by a person."""
+    folder = config.hydra.sweep.dir
+    probe = copy.deepcopy(config)
+    answers = copy.deepcopy(OmegaConf.get_cache(config))
+    answers["now"] = dict.fromkeys(answers["now"], "another time")
+    OmegaConf.set_cache(probe, answers)
+    return bool(probe.hydra.sweep.dir != folder)
+
+
+def _raw_sweep_dir(config: DictConfig) -> str:
+    raw: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    return str(raw["dir"])
 
 
 class _FrozenRepository(ConfigRepository):

@@ -9,10 +9,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger, Search
 from dahps_core.overrides import to_overrides
 from dahps_core.trial import TrialRecord
+from hydra_plugins.dahps_sweeper._owners import unwritable
 from hydra_plugins.dahps_sweeper._progress import summarized
 
 log = logging.getLogger(__name__)
@@ -30,11 +30,7 @@ def save(text: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise DahpsError(
-            f"it cannot be written ({error.strerror})",
-            where=str(path),
-            mend="Mend that, or give another folder (hydra.sweep.dir=FOLDER), and run the same command again",
-        ) from error
+        raise unwritable(path, error) from error
 
 
 def conclude(ledger: Ledger, folder: Path) -> None:

@@ -6,10 +6,9 @@ import logging
 import os
 import secrets
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,9 @@ from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from dahps_core.batch import BatchJob
-from dahps_core.combination import Value
 from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.configs import Configs, keep_configs
@@ -31,7 +29,11 @@ from dahps_core.run_limits import keep_limits
 from dahps_core.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._alone import command_alone
 from hydra_plugins.dahps_sweeper._dry_run import dry_run
-from hydra_plugins.dahps_sweeper._frozen import FrozenConfigLoader
+from hydra_plugins.dahps_sweeper._frozen import (
+    FrozenConfigLoader,
+    has_clock_in_sweep_dir,
+    put_sweep_dir,
+)
 from hydra_plugins.dahps_sweeper._judging import (
     judge,
     none_started,
@@ -48,9 +50,10 @@ from hydra_plugins.dahps_sweeper._letting_go import (
 )
 from hydra_plugins.dahps_sweeper._options import is_plain_sweep, read_only, worker_options
 from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, put_aside_hydras, read_arguments
+from hydra_plugins.dahps_sweeper._owners import Owner, claim_sweep, plain_ledger
 from hydra_plugins.dahps_sweeper._program import Program
 from hydra_plugins.dahps_sweeper._progress import ProgressDisplay
-from hydra_plugins.dahps_sweeper._reached import keys_without_value, reached_configs
+from hydra_plugins.dahps_sweeper._reached import reached_configs
 from hydra_plugins.dahps_sweeper._results import conclude, save
 from hydra_plugins.dahps_sweeper._returns import Returns, batches, first_failure, records
 from hydra_plugins.dahps_sweeper._scheduler import jobs_in_queue
@@ -58,9 +61,10 @@ from hydra_plugins.dahps_sweeper._search import read_search
 from hydra_plugins.dahps_sweeper._strategy import read_resource_key
 from hydra_plugins.dahps_sweeper._submission import Submission
 from hydra_plugins.dahps_sweeper._travel import as_yaml, refuse_what_cannot_travel
+from hydra_plugins.dahps_sweeper._trial_configs import TrialConfigs
 from hydra_plugins.dahps_sweeper._waiting import Doubt, wait_for_workers
 from hydra_plugins.dahps_sweeper._watch import Watch
-from hydra_plugins.dahps_sweeper._worker_task import WorkerTask, output_dir, worker_context
+from hydra_plugins.dahps_sweeper._worker_task import WorkerTask, worker_context
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +89,7 @@ class Sweep:
         self.place = place_of_workers(config)
         self.is_plain = is_plain_sweep(self.options)
         self.run_id = secrets.token_hex(4)
-        self.folder = Path(config.hydra.sweep.dir)
+        self.folder = Path(config.hydra.sweep.dir).absolute()
         self.failure: Exception | None = None
 
     def run(self, arguments: list[str]) -> Returns:
@@ -116,15 +120,17 @@ class Sweep:
         only = read_only(self.options)
         overrides = TrialOverrides.like(arguments, read_resource_key(self.options, search))
         configs = self._freeze_configs(search)
-        config_text = as_yaml(self.config)
+        as_yaml(self.config)  # raises if it cannot be written
+        composed = TrialConfigs(self.loader, self.config, search, overrides)
         if not self.place.is_here:
             refuse_what_cannot_travel(self.context, self.config, self.task_function)
         if self.options.dry_run:
-            compose = partial(self._composed, search, overrides)
-            dry_run(search, only, compose, self.place, self.config, Path(self._ledger_folder()))
+            dry_run(search, only, composed.of, self.place, self.config, Path(self._ledger_folder()))
+            composed.check(only, is_plain=self.is_plain)
             return []
-        self._compose(search, overrides, only)
-        save(config_text, self.folder / "multirun.yaml")
+        composed.check(only, is_plain=self.is_plain)
+        if self.is_plain:  # its ledger is in the folder
+            self._claim_folder(plain_ledger(self.run_id), None)
         with Ledger.join(
             self._ledger_folder(),
             search,
@@ -133,6 +139,9 @@ class Sweep:
             patience_s=self.options.patience,
             only=only,
         ) as ledger:
+            if not self.is_plain:
+                self._claim_folder(str(ledger.folder), ledger.identity())
+            save(as_yaml(self.config), self.folder / "multirun.yaml")
             self._keep(configs, ledger)
             keep_limits(ledger.folder, self.run_id, options, only)
             task = self._worker_task(ledger, options, only, overrides)
@@ -147,41 +156,28 @@ class Sweep:
 
     def _ledger_folder(self) -> str:
         if self.is_plain:  # of this multirun alone: a sweep that is typed again is run again
-            return str(self.folder / f"ledger-{self.run_id}")
+            return str(self.folder / plain_ledger(self.run_id))
         hydra = self.config.hydra
         return str(self.options.ledger or Path(hydra.runtime.cwd, "dahps", hydra.job.name))
 
     def _freeze_configs(self, search: Search) -> Configs:
         """From now on the configs are what they are now; what the trials may be composed of."""
-        loader = FrozenConfigLoader(self.context.config_loader, self.config)
-        self.context = replace(self.context, config_loader=loader)
-        return reached_configs(loader.repository, self.config, search.space)
+        self.loader = FrozenConfigLoader(self.context.config_loader, self.config)
+        self.context = replace(self.context, config_loader=self.loader)
+        return reached_configs(self.loader.repository, self.config, search.space)
+
+    def _claim_folder(self, ledger: str, identity: str | None) -> None:
+        """Make the sweep's folder the ledger's; if it is taken, and the clock has named it, use another."""
+        owner = Owner.of_sweep(self.run_id, ledger, identity)
+        folder = claim_sweep(self.folder, owner, is_chosen=not has_clock_in_sweep_dir(self.config))
+        self.loader.sweep_dir += folder.name.removeprefix(self.folder.name)
+        put_sweep_dir(self.config, self.loader.sweep_dir)
+        self.folder, self.place = folder, place_of_workers(self.config)
 
     def _keep(self, configs: Configs, ledger: Ledger) -> None:
         if changes := keep_configs(ledger.folder, configs, extend=self.options.on_change.value == "extend"):
             lines = "\n  ".join(changes)
             log.warning("New trials are made of other configs than those before in this ledger:\n  %s", lines)
-
-    def _compose(self, search: Search, overrides: TrialOverrides, only: dict[str, Any] | None) -> None:
-        # A mistake that all trials share would be found by the jobs too, after hours in the queue.
-        space = search.space if only is None else search.space.only(only)
-        for number, combination in enumerate(islice(space, self.options.max_trials if self.is_plain else 1)):
-            config = self._composed(search, overrides, combination)
-            with open_dict(config.hydra.job):
-                config.hydra.job.num, config.hydra.job.id = number, str(number)
-            output_dir(config)
-            if not self.is_plain and (keys := keys_without_value(config)):
-                log.warning(
-                    "%s: ??? in the first combination. What reads it fails: set it in the search space "
-                    "or its `common`, or on the command line",
-                    ", ".join(keys),
-                )
-
-    def _composed(
-        self, search: Search, overrides: TrialOverrides, combination: Mapping[str, Value]
-    ) -> DictConfig:
-        resource = search.brackets.levels[0] if search.brackets else None
-        return self.context.config_loader.load_sweep_config(self.config, overrides.of(combination, resource))
 
     def _worker_task(
         self, ledger: Ledger, options: WorkerOptions, only: dict[str, Any] | None, overrides: TrialOverrides
@@ -190,7 +186,8 @@ class Sweep:
             context=self.context,
             config=self.config,
             task_function=self.task_function,
-            ledger=str(ledger.folder.absolute()),
+            ledger=str(ledger.folder),
+            identity=ledger.identity(),
             search=ledger.search,
             options=options,
             run=self.run_id,
@@ -228,7 +225,7 @@ class Sweep:
             return True
         log.info("Search of %s, ledger %s", counted(_total(ledger, task), "trial"), ledger.folder)
         # Before a worker has started, so that jobs that are still queued can be stopped.
-        ledger.enter_run(self.run_id, os.path.abspath(self.folder))
+        ledger.enter_run(self.run_id, str(self.folder))
         command = RunCommand(command_alone(), os.getcwd(), task.overrides.resource_key)
         keep_command(ledger.folder, self.run_id, command)
         submission = Submission(self.place.submitit_folder)
@@ -248,7 +245,7 @@ class Sweep:
         """The command that goes on with this multirun's trials, in words."""
         if not self.is_plain:
             return "the same command again"
-        folder = to_overrides({"hydra.sweeper.ledger": str(ledger.folder.absolute())})
+        folder = to_overrides({"hydra.sweeper.ledger": str(ledger.folder)})
         return f"the same command with hydra.sweeper.strategy.name=grid {shlex.join(folder)}"
 
     def _returns(self, task: WorkerTask, ledger: Ledger) -> Returns:

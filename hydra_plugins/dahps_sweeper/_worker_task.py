@@ -17,7 +17,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, configure_log, run_job
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from dahps_core.batch import BatchJob
@@ -31,6 +31,7 @@ from dahps_core.run_limits import keep_limits
 from dahps_core.trial import TrialRecord
 from dahps_core.worker import Job, Worker, WorkerOptions
 from hydra_plugins.dahps_sweeper._overrides import TrialOverrides
+from hydra_plugins.dahps_sweeper._owners import Owner, claim_trial
 from hydra_plugins.dahps_sweeper._program import Program
 
 #: Bytes of a file's name.
@@ -75,6 +76,7 @@ class WorkerTask:
         config: The sweep's config.
         task_function: The user's.
         ledger: The ledger's folder.
+        identity: The ledger's.
         locking: As the ledger was made with.
         patience_s: How long to wait for a ledger that is locked, or that the storage does not give.
         only: The branch to draw from; None for the whole space.
@@ -90,6 +92,7 @@ class WorkerTask:
     config: DictConfig
     task_function: TaskFunction
     ledger: str
+    identity: str
     search: Search
     options: WorkerOptions
     run: str
@@ -142,9 +145,14 @@ class WorkerTask:
         """Compose the trial's config, as Hydra's launchers do for a job."""
         is_one_of_many = self.returned is None or self.options.isolate
         config = self.composed(trial, HydraConfig.get().job.id if is_one_of_many else str(trial.number))
+        folder = output_dir(config)
+        # In the sweep's folder, which is the ledger's, no other trial has this one's number.
+        is_inside = folder.startswith(os.path.join(os.path.abspath(self.config.hydra.sweep.dir), ""))
+        if not (is_inside and is_named_by_number(config)):
+            claim_trial(folder, Owner(self.ledger, self.identity, trial.number))
         return Job(
             evaluate=lambda: self._evaluate(config, self.context),
-            output_dir=output_dir(config),
+            output_dir=folder,
             read=read_result if self.returned is None else read_anything,
             program=partial(self.program.described, config, self.context.config_loader),
         )
@@ -213,6 +221,18 @@ def log_beside(job_logging: DictConfig, name: str) -> None:
         raw = OmegaConf.to_container(handler)  # its name may be known only in the job
         if isinstance(raw, dict) and "filename" in raw:
             handler.filename = re.sub(r"(\.\w+)?$", rf".{name}\1", str(raw["filename"]), count=1)
+
+
+def is_named_by_number(config: DictConfig) -> bool:
+    """Whether the name of a trial's folder is the trial's number, so that no two trials have the same."""
+    job = config.hydra.job
+    number = job.num
+    name = os.path.basename(output_dir(config))
+    with read_write(job):
+        job.num = number + 1
+        next_name = os.path.basename(output_dir(config))
+        job.num = number
+    return [name, next_name] == [str(number), str(number + 1)]
 
 
 def output_dir(config: DictConfig) -> str:

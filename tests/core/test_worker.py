@@ -35,8 +35,8 @@ def work(folder, prepare, run="run", **options):
     return Worker(ledger, run, prepare, WorkerOptions(**{**OPTIONS, **options})).work()
 
 
-def spawn(folder, prepare):
-    process = multiprocessing.get_context("fork").Process(target=work, args=(folder, prepare))
+def spawn(folder, prepare, **options):
+    process = multiprocessing.get_context("fork").Process(target=work, args=(folder, prepare), kwargs=options)
     process.start()
     return process
 

@@ -32,6 +32,7 @@ from dahps_core.heartbeat import Heart
 from dahps_core.ledger import FILE_NAME, Ledger
 from dahps_core.ledger.checking import breaches
 from dahps_core.ledger.epochs import newest_database
+from dahps_core.ledger.rebuilding import rebuild
 from dahps_core.trial import Claim, Draw, TrialState
 
 N_VALUES = 300
@@ -204,13 +205,29 @@ class TestTakingIn:
         assert list(breaches(folder)) == []
 
     def test_a_file_that_cannot_be_renamed_may_be_taken_in_again(self, tmp_path, capsys):
-        (tmp_path / unrecorded.RECORDED_NAME / "in the way").mkdir(parents=True)
+        (tmp_path / "dahps-recorded.json" / "in the way").mkdir(parents=True)
         with Ledger.join(tmp_path / "ledger", grid("a")) as ledger:
             path = unrecorded.write(tmp_path, ending_of(claimed(ledger, register(ledger))), ledger.folder)
             for _ in range(2):
                 assert main(["recover", str(ledger.folder), str(path)]) == 0
                 assert "trial #0 finished, recorded" in capsys.readouterr().out
             assert ledger.best().metric == 0.5
+
+    def test_two_attempts_that_could_not_record_their_ends_are_both_kept(self, tmp_path, capsys):
+        with Ledger.join(tmp_path / "ledger", grid("a")) as ledger:
+            silent, other = register(ledger), register(ledger)
+            first = ending_of(claimed(ledger, silent))
+            second = ending_of(claimed(ledger, other, dead=[silent]), "failed")
+            paths = [unrecorded.write(tmp_path, ending, ledger.folder) for ending in (second, first)]
+            assert [unrecorded.read(path) for path in paths] == [second, first]
+            assert main(["recover", str(ledger.folder), str(tmp_path)]) == 0
+            told = capsys.readouterr().out
+            assert "claimed again" in told
+            assert "trial #0 failed, recorded" in told
+        assert sorted(path.name for path in tmp_path.glob("dahps-*")) == [
+            "dahps-recorded-2.json",
+            "dahps-unrecorded.json",
+        ]
 
     def test_the_word_of_who_lost_its_claim_does_not_count(self, tmp_path, capsys):
         with Ledger.join(tmp_path / "ledger", grid("a")) as ledger:
@@ -244,6 +261,16 @@ class TestTakingIn:
         assert main(["recover", str(tmp_path / "ledger"), str(tmp_path)]) == 0
         assert "is not what a worker writes" in capsys.readouterr().out
         assert (tmp_path / "dahps-unrecorded.json").read_bytes() == content
+
+
+def test_a_rebuilt_ledger_has_the_identity_of_the_damaged_one(tmp_path):
+    search = grid("a", "b")
+    with Ledger.join(tmp_path / "ledger", search) as ledger, Ledger.join(tmp_path / "other", search) as other:
+        identity = ledger.identity()
+        assert other.identity() != identity
+    rebuild(tmp_path / "ledger", tmp_path / "rebuilt")
+    with Ledger.open(tmp_path / "rebuilt") as rebuilt:
+        assert rebuilt.identity() == identity
 
 
 def damage_page(folder, page, content):

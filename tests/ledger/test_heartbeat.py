@@ -299,3 +299,35 @@ class TestHeart:
                 assert time.monotonic() < deadline, (observer.dead(), observer.alive())
                 observer.look(["silent", "beating"])
                 threading.Event().wait(0.02)
+
+    def test_warns_once_when_it_has_failed_for_half_a_lease(self, folder, monkeypatch, caplog):
+        clock = Clock()
+        monkeypatch.setattr(heartbeat, "_now", clock)
+        heart = Heart(folder, "w", lease_s=10)
+        for _ in range(2):  # each outage is an episode of its own
+            caplog.clear()
+            (folder / "heartbeats").write_text("a file where the folder should be")
+            clock.now += 4
+            assert not heart.beat()
+            assert not caplog.records
+            for _ in range(3):
+                clock.now += 1
+                assert heart.beat(), "the claim is in doubt"
+            (warning,) = caplog.records
+            assert "no heartbeat could be written for 5 s" in warning.getMessage()
+            (folder / "heartbeats").unlink()
+            assert not heart.beat()
+            (folder / "heartbeats" / "w").unlink()
+            (folder / "heartbeats").rmdir()
+
+    def test_goes_on_when_the_check_of_the_claim_raises(self, folder, caplog):
+        looks = threading.Semaphore(0)
+
+        def look(in_doubt):
+            looks.release()
+            raise RuntimeError("a defect")
+
+        with Heart(folder, "w") as heart, heart.beating(0.001, look):
+            for _ in range(3):
+                assert looks.acquire(timeout=30)
+        assert "a defect" in caplog.text

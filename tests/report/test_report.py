@@ -247,3 +247,15 @@ def test_without_plotly_one_sentence_says_what_to_install(tmp_path):
     command = [sys.executable, "-c", code, tmp_path / "ledger"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "pip install 'dahps[report]'" in told
+
+
+def test_the_pages_of_two_ledgers_do_not_overwrite_each_other(tmp_path):
+    told = []
+    for name in ("one", "two", "one", "two"):
+        Ledger.join(tmp_path / name, grid(1)).close()
+        command = [sys.executable, "-m", "dahps_core", "report", name]
+        told.append(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+    names = ["report.html", "report-2.html"]
+    assert told == [f"{tmp_path / name}\n" for name in [*names, *names]]
+    for page, name in zip(names, ("one", "two"), strict=True):
+        assert str(tmp_path / name) in (tmp_path / page).read_text(encoding="utf-8")

@@ -103,9 +103,13 @@ def told(job, folder):
     }
 
 
+#: What the basic sweeper does not write.
+OURS = r"ledger-|workers/|optimization_results|(.*/)?\.dahps/"
+
+
 def files(folder):
     found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
-    return {path for path in found if not re.match(r"ledger-|workers/|optimization_results", str(path))}
+    return {path for path in found if not re.match(OURS, str(path))}
 
 
 def alike(swept, *overrides, **task):
