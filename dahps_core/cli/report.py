@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dahps_core.cli.on_ledger import on_ledger
+from dahps_core.cli.text import say
 from dahps_core.ledger import Ledger
 
 
@@ -24,4 +25,4 @@ def report(ledger: Ledger, output: Path) -> None:
     from dahps_core.report import write_report
 
     write_report(ledger, output)
-    print(output.resolve())
+    say(str(output.resolve()))
