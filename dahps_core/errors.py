@@ -32,7 +32,7 @@ class DahpsError(Exception):
         place = f"{printable(where)}: " if where else ""
         advice = f". {mend}" if mend else ""
         end = "" if advice.endswith("?") else "."
-        # Whoever shows it, paths and values in it do nothing to a terminal.
+        # Paths and values in it do nothing to a terminal, however it is shown.
         super().__init__(place + printable_lines(f"{what}{advice}{end}"))
 
     def __reduce__(self) -> tuple[object, ...]:

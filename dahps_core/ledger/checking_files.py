@@ -32,6 +32,6 @@ def _listed(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except FileNotFoundError:
-        return []  # nobody has needed it yet, or whoever does makes it anew
+        return []  # it has not been needed yet, or is being made anew
     except OSError as error:
         raise LedgerDamagedError(f"cannot be read ({error.strerror})", where=str(folder)) from error

@@ -46,7 +46,7 @@ def locking_of(folder: Path) -> Locking | None:
         return None
     if stat.S_ISDIR(mode):
         return "folder"
-    if not stat.S_ISREG(mode):  # SQLite would wait for whoever writes to a FIFO
+    if not stat.S_ISREG(mode):  # SQLite would wait for a writer of a FIFO
         raise not_a_ledger(folder / FILE_NAME, "it is no file")
     return "fcntl"
 

@@ -57,7 +57,7 @@ def _marks(transaction: Transaction, first: int) -> list[tuple[int, int, str]]:
 
 
 def attempts(database: Database, n_trials: int, top: int) -> Iterator[AttemptSpan]:
-    """The attempts of so many first trials, by trial and attempt; each page is consistent in itself.
+    """Yield the attempts of the first trials, by trial and attempt; each page is consistent in itself.
 
     Raises:
         LedgerDamagedError: One is above the top level.
