@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from dahps_core.interruption import Interruption
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.reading import WorkerRecord
 from dahps_core.leftovers import remove_leftovers
+from dahps_core.printing import pasted
 from dahps_core.run_clock import RunClock
 from dahps_core.strategies.stopping import Stopper
 from dahps_core.trial import Claim, Draw, Ending
@@ -298,5 +298,5 @@ class Claims:
         except OSError as error:
             log.error("#%d could not be recorded anywhere (%s): %s", ending.number, error, ending)
             return
-        command = shlex.join(["dahps", "recover", str(self._ledger.folder), str(kept)])
+        command = pasted(["dahps", "recover", str(self._ledger.folder), str(kept)])
         log.error("#%d could not be recorded. When the storage is back: %s", ending.number, command)

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+from dahps_core.json_text import UnreadableJSON, parse_json
+
 #: What a level may take: JSON's values, and no others (a value must survive the ledger unchanged).
 Value: TypeAlias = "str | int | float | bool | list[Any] | dict[str, Any] | None"
 
@@ -60,8 +62,11 @@ class Combination(Mapping[str, Value]):
 
     @classmethod
     def from_json(cls, text: str) -> Combination:
-        """The combination that `to_json` wrote."""
-        return cls(json.loads(text).items())
+        """Return the combination that `to_json` wrote; raise UnreadableJSON if it wrote none."""
+        items = parse_json(text)
+        if not isinstance(items, dict):
+            raise UnreadableJSON("a combination is a mapping")
+        return cls(items.items())
 
 
 def canonical(value: Value) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dahps_core.plural import counted
+from dahps_core.printing import printable, printable_lines
 
 #: A generated tree can have a fault on each of its levels; what leads to it stands among the first.
 FAULTS_SHOWN = 100
@@ -28,10 +29,11 @@ class DahpsError(Exception):
         self.what = what
         self.where = where
         self.mend = mend
-        place = f"{where}: " if where else ""
+        place = f"{printable(where)}: " if where else ""
         advice = f". {mend}" if mend else ""
         end = "" if advice.endswith("?") else "."
-        super().__init__(f"{place}{what}{advice}{end}")
+        # Paths and values in it do nothing to a terminal, however it is shown.
+        super().__init__(place + printable_lines(f"{what}{advice}{end}"))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions are rebuilt from `args` when they cross a process; ours take keywords.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -87,7 +88,7 @@ def _objective(result: Mapping[str, Value], metric: str | None) -> str:
 
 
 def read_number(value: Any, what: str, mend: str = _MEND) -> float:
-    """A number of whatever class as a float; NaN and infinities are kept.
+    """Return a number of whatever class as a float; NaN and infinities are kept.
 
     Args:
         value: Also a scalar of NumPy or PyTorch.
@@ -98,15 +99,30 @@ def read_number(value: Any, what: str, mend: str = _MEND) -> float:
         MetricError: It is no number.
     """
     with _readable(what, value, mend):
-        if not isinstance(value, Real):
+        is_missing = _is_masked(value)
+        if not isinstance(value, Real) and not is_missing and not _is_time(value):
             item = getattr(value, "item", None)  # NumPy's and PyTorch's way out of an array of one element
             with suppress(RuntimeError, ValueError):  # an array of several: refused below, as what it is
                 value = item() if callable(item) else value
-        if isinstance(value, Real):
+        if isinstance(value, Real) and not _is_time(value):
             return _as_float(value)
+    if is_missing:
+        raise MetricError(f"{what} is masked: its value is missing", mend=mend)
     raise MetricError(
         f"{what} is {_shortened(value)} of type {type(value).__name__}, not a number", mend=mend
     )
+
+
+def _is_masked(value: object) -> bool:
+    """Return whether NumPy says that there is no value; below its mask stands any number."""
+    # Looked up, not imported: where no array was made, none is masked.
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and isinstance(value, masked.MaskedArray) and bool(masked.is_masked(value))
+
+
+def _is_time(value: object) -> bool:
+    """Return whether a value is a date or a duration of NumPy, which may convert to a count of ticks."""
+    return getattr(getattr(value, "dtype", None), "kind", None) in ("M", "m")
 
 
 def _as_float(value: Real) -> float:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from dahps_core.combination import Value
 from dahps_core.errors import Fault, OverrideError
+from dahps_core.printing import printable
 from dahps_core.space import SearchSpace
 from dahps_core.space.path import shown
 
@@ -63,11 +64,6 @@ def shown_value(value: Value) -> str:
         return printable(_text(value))
     except OverrideError:
         return json.dumps(value)
-
-
-def printable(text: str) -> str:
-    """A text that does nothing to a terminal: line ends and control characters are escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def override_faults(space: SearchSpace) -> list[Fault]:

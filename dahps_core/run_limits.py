@@ -13,6 +13,7 @@ from typing import Any
 
 from dahps_core.ledger.storage import put_in_place
 from dahps_core.run_clock import FOLDER_NAME, file_of_run
+from dahps_core.small_files import read_json
 from dahps_core.worker_options import WorkerOptions
 
 _SUFFIX = ".json"
@@ -91,7 +92,7 @@ def file_of_limits(folder: Path, run: str) -> Path:
 
 def _read(path: Path) -> tuple[str, RunLimits]:
     with suppress(OSError, ValueError, AttributeError, KeyError):
-        kept = json.loads(path.read_text())
+        kept = read_json(path)
         limits: dict[str, Any] = {
             name: value for name, value in kept.items() if name in _NAMES and _is_possible(name, value)
         }

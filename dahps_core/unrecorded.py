@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dahps_core.errors import DahpsError
+from dahps_core.small_files import read_json
 from dahps_core.trial import Ending, Report
 
 FILE_NAME = "dahps-unrecorded.json"
@@ -41,13 +42,13 @@ def read(path: Path) -> Ending:
         DahpsError: It cannot be read, or something else wrote it.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         found.pop("ledger")
         found["reports"] = tuple(Report(*report) for report in found.get("reports", ()))
         ending = Ending(**found)
     except OSError as error:
         raise DahpsError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         ending = None
     if ending is None or not _is_possible(ending):
         raise DahpsError("is not what a worker writes", where=str(path))

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dahps_core.cli.on_ledger import ledger_argument
+from dahps_core.cli.text import say
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.checking import breaches, is_damaged
 from dahps_core.ledger.rebuilding import rebuild
@@ -20,9 +21,9 @@ def check(ledger: str) -> None:
     """Every invariant of a ledger, and each breach; the exit status is 1 if there is one."""
     n_breaches = 0
     for breach in breaches(Path(ledger)):
-        print(breach, flush=True)
+        say(breach)
         n_breaches += 1
-    print(f"{n_breaches} breaches" if n_breaches else f"{ledger}: sound")
+    say(f"{n_breaches} breaches" if n_breaches else f"{ledger}: sound")
     click.get_current_context().exit(1 if n_breaches else 0)
 
 
@@ -43,10 +44,10 @@ def recover(ledger: str, places: tuple[Path, ...], into: Path | None) -> None:
     folder = Path(ledger)
     if is_damaged(folder):
         damaged, folder = folder, into or folder.with_name(f"{folder.name}.recovered")
-        print(*rebuild(damaged, folder), sep="\n", flush=True)
+        say(*rebuild(damaged, folder))
     with Ledger.open(folder) as opened:
         for told in _taken_in(opened, places):
-            print(told, flush=True)
+            say(told)
 
 
 def _taken_in(ledger: Ledger, places: tuple[Path, ...]) -> Iterator[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from dahps_core.errors import DahpsError
+from dahps_core.printing import printable, printable_lines
 
 #: Command -> the module that holds it, and what it does.
 COMMANDS = {
@@ -55,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     except OSError as error:
         _discard_output()
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"dahps: {place}{error.strerror or error}.", file=sys.stderr)
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        print(f"dahps: {printable(f'{place}{error.strerror or error}')}.", file=sys.stderr)
         return 1
     raise AssertionError("click ends by SystemExit")
 
@@ -88,9 +90,14 @@ class _Commands(click.Group):
         options = click.Command.shell_complete(self, ctx, incomplete)
         return [CompletionItem(name, help=does) for name, does in named] + options
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with _usage_errors_escaped():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: click.Context) -> None:
         try:
-            super().invoke(ctx)
+            with _usage_errors_escaped():
+                super().invoke(ctx)
             sys.stdout.flush()
         except DahpsError as error:
             raise _Refusal(str(error)) from error
@@ -98,6 +105,18 @@ class _Commands(click.Group):
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:  # the reader, `head` say, has seen enough
             _discard_output()
+
+
+@contextmanager
+def _usage_errors_escaped() -> Iterator[None]:
+    """Escape what click's own errors quote of the command line."""
+    try:
+        yield
+    except click.UsageError as error:
+        text = error.format_message()
+        if (escaped := printable_lines(text)) == text:
+            raise
+        raise click.UsageError(escaped, error.ctx) from None
 
 
 def _discard_output() -> None:

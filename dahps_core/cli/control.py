@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-
 import click
 
 from dahps_core.cli.combinations import typed_combinations
 from dahps_core.cli.on_ledger import on_ledger
+from dahps_core.cli.text import say
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import Ledger
 from dahps_core.overrides import shown_overrides
+from dahps_core.printing import pasted
 from dahps_core.trial import MAY_BE_RETRIED, TrialState
 
 _SAID = {
@@ -24,8 +24,8 @@ _SAID = {
 def pause(ledger: Ledger) -> None:
     """No worker gets a trial until `resume`; what runs goes on."""
     ledger.pause()
-    print(f"paused: {_workers(ledger)}; what runs goes on to its end, and nothing else begins")
-    print(f"resume with: {_command('resume', ledger)}")
+    say(f"paused: {_workers(ledger)}; what runs goes on to its end, and nothing else begins")
+    say(f"resume with: {_command('resume', ledger)}")
 
 
 @click.command()
@@ -34,7 +34,7 @@ def resume(ledger: Ledger) -> None:
     """Workers get trials again."""
     was_paused = ledger.is_paused()
     ledger.resume()
-    print(f"{'resumed' if was_paused else 'it was not paused'}: {_workers(ledger)}")
+    say(f"{'resumed' if was_paused else 'it was not paused'}: {_workers(ledger)}")
 
 
 @click.command()
@@ -44,8 +44,8 @@ def stop(ledger: Ledger, *, now: bool) -> None:
     """The workers of all multiruns end after their trials."""
     ledger.stop(now=now)
     end = "releases its trial and ends" if now else "ends after its current trial"
-    print(f"stopped: {_workers(ledger)}; each {end}, and one that is still to start ends at once")
-    print("a new multirun on this ledger goes on with the search")
+    say(f"stopped: {_workers(ledger)}; each {end}, and one that is still to start ends at once")
+    say("a new multirun on this ledger goes on with the search")
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # -1 is a number, if a wrong one
@@ -54,8 +54,8 @@ def stop(ledger: Ledger, *, now: bool) -> None:
 def cancel(ledger: Ledger, numbers: tuple[int, ...]) -> None:
     """Trials are not run, or not to their end. N is a trial's number."""
     for number, was in zip(numbers, ledger.cancel(*numbers), strict=True):
-        print(f"trial #{number} is cancelled" + (f"; {_SAID[was]}" if was in _SAID else ""))
-    print(f"run after all with: {_command('retry', ledger, *numbers)}")
+        say(f"trial #{number} is cancelled" + (f"; {_SAID[was]}" if was in _SAID else ""))
+    say(f"run after all with: {_command('retry', ledger, *numbers)}")
 
 
 @click.command()
@@ -72,10 +72,10 @@ def retry(ledger: Ledger, numbers: tuple[int, ...], *, failed: bool) -> None:
         ledger.retry(*numbers)
     if numbers:
         queued = ", ".join(f"#{number}" for number in numbers)
-        print(f"queued before all new trials, with no attempt counted: {queued}")
+        say(f"queued before all new trials, with no attempt counted: {queued}")
         _tell_if_nobody_works(ledger)
     else:
-        print("no trial has failed or was lost")
+        say("no trial has failed or was lost")
 
 
 @click.command()
@@ -91,17 +91,17 @@ def enqueue(ledger: Ledger, words: tuple[str, ...]) -> None:
         is_queued = trial.state is TrialState.QUEUED
         state = "queued" if is_queued else f"{trial.state.value} already, and not run twice"
         which = f" (repetition {trial.repetition})" if ledger.space.repetitions > 1 else ""
-        print(f"trial #{trial.number} is {state}: {shown_overrides(trial.combination)}{which}")
+        say(f"trial #{trial.number} is {state}: {shown_overrides(trial.combination)}{which}")
     if came_to_nothing := [trial.number for trial in trials if trial.state in MAY_BE_RETRIED]:
-        print(f"run again with: {_command('retry', ledger, *came_to_nothing)}")
+        say(f"run again with: {_command('retry', ledger, *came_to_nothing)}")
     _tell_if_nobody_works(ledger)
 
 
 def _tell_if_nobody_works(ledger: Ledger) -> None:
     if ledger.is_paused():
-        print(f"the search is paused; resume with: {_command('resume', ledger)}")
+        say(f"the search is paused; resume with: {_command('resume', ledger)}")
     elif not _n_workers(ledger):
-        print("no worker runs: a new multirun on this ledger runs them")
+        say("no worker runs: a new multirun on this ledger runs them")
 
 
 def _workers(ledger: Ledger) -> str:
@@ -115,4 +115,4 @@ def _n_workers(ledger: Ledger) -> int:
 
 
 def _command(name: str, ledger: Ledger, *words: object) -> str:
-    return shlex.join(["dahps", name, str(ledger.folder), *map(str, words)])
+    return pasted(["dahps", name, str(ledger.folder), *map(str, words)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dahps_core.cli.on_ledger import ledger_argument
+from dahps_core.cli.text import say
 
 
 @click.command()
@@ -21,5 +22,5 @@ def dashboard(ledger: str, port: int) -> None:
     from dahps_core.dashboard.serving import addresses, make_dashboard
 
     with make_dashboard(ledger, port) as server:
-        print(*addresses(server.server_port), "Ctrl-C ends it.", sep="\n", flush=True)
+        say(*addresses(server.server_port), "Ctrl-C ends it.")
         server.serve_forever()

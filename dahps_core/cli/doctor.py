@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from dahps_core.cli.commands import INTERRUPTED
+from dahps_core.cli.text import say
 from dahps_core.doctor import Options, diagnose
 from dahps_core.doctor.telling import as_json, lines
 from dahps_core.errors import ConfigurationError
@@ -41,5 +42,8 @@ def doctor(folder: Path, is_for_programs: bool, together: int | None, wait: floa
         context.exit(INTERRUPTED)
     if diagnosis is None:
         return  # the first one tells
-    print(json.dumps(as_json(diagnosis), indent=2) if is_for_programs else "\n".join(lines(diagnosis)))
+    if is_for_programs:
+        print(json.dumps(as_json(diagnosis), indent=2))
+    else:
+        say(*lines(diagnosis))
     context.exit(int(not diagnosis.is_well))

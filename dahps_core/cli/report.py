@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from dahps_core.cli.on_ledger import on_ledger
+from dahps_core.cli.text import say
 from dahps_core.ledger import Ledger
-from dahps_core.overrides import printable
+from dahps_core.printing import printable
 
 #: Characters of a page within which it names its ledger.
 _HEAD = 10_000
@@ -35,7 +36,7 @@ def report(ledger: Ledger, output: Path | None) -> None:
 
     output = (output or _own_page(ledger)).absolute()
     write_report(ledger, output)
-    print(output.resolve())
+    say(str(output.resolve()))
 
 
 def _own_page(ledger: Ledger) -> Path:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-import shlex
+import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from dahps_core.cli.on_ledger import on_ledger
-from dahps_core.cli.text import drawable, table
+from dahps_core.cli.text import drawable, say, table
+from dahps_core.combination import Value
 from dahps_core.errors import ConfigurationError, OverrideError
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.run_commands import RunCommand, command_of
 from dahps_core.ledger.watching import AttemptRecord
-from dahps_core.overrides import printable, shown_overrides, to_overrides
+from dahps_core.overrides import shown_overrides, to_overrides
 from dahps_core.pace import shown_duration
+from dahps_core.printing import pasted, printable
 from dahps_core.space.keys import bare
 from dahps_core.trial import MAY_BE_RETRIED, TrialRecord
 
@@ -35,15 +38,15 @@ def show(ledger: Ledger, number: int) -> None:
     trial = _trial(ledger, number)
     attempts = ledger.attempts(number)
     for name, text in _rows(ledger, trial):
-        print(f"{name:12}{text}".rstrip())
+        say(f"{name:12}{text}".rstrip())
     if attempts:
         command = command_of(ledger.folder, attempts[-1].run)
-        print(f"{'run alone':12}{_alone(command, trial) if command else _in_the_search(ledger, trial)}")
-    print(*_attempt_lines(attempts), sep="\n")
-    print(*_history_lines(ledger.history(number)), sep="\n", end="")
-    print(*_file_lines(ledger, number, attempts), sep="\n")
+        say(f"{'run alone':12}{_alone(command, trial) if command else _in_the_search(ledger, trial)}")
+    say(*_attempt_lines(attempts))
+    say(*_history_lines(ledger.history(number)))
+    say(*_file_lines(ledger, number, attempts))
     if trial.error is not None:
-        print("", *map(printable, trial.error.splitlines()), sep="\n")
+        say("", *trial.error.splitlines())
 
 
 @click.command()
@@ -61,7 +64,7 @@ def logs(ledger: Ledger, number: int, attempt: int | None) -> None:
     if not files:
         raise ConfigurationError(f"no log of trial {number} is known", where="logs")
     for path in files:
-        print(f"==> {printable(str(path))} <==")
+        say(f"==> {path} <==")
         for line in _lines_of(path):
             print(line)
 
@@ -83,7 +86,7 @@ def _rows(ledger: Ledger, trial: TrialRecord) -> Iterator[tuple[str, str]]:
     if trial.metric is not None:
         yield "metric", str(trial.metric)
     if isinstance(trial.result, dict):
-        yield "result", printable(", ".join(f"{name} {value}" for name, value in trial.result.items()))
+        yield "result", ", ".join(f"{name} {value}" for name, value in trial.result.items())
     for level, metric in trial.metrics.items():
         assert ledger.search.brackets is not None
         yield f"at {ledger.search.brackets.resource(trial.number, level)}", str(metric)
@@ -97,35 +100,34 @@ def _alone(command: RunCommand, trial: TrialRecord) -> str:
     decided = {bare(key) for key in given}
     words = [word for word in command.words if bare(word.partition("=")[0]) not in decided]
     try:
-        words += to_overrides(given)
+        words += _words(given)
     except OverrideError:
         return shown_overrides(given)
-    return f"cd {_quoted(command.cwd)} && {' '.join(map(_quoted, words))}"
+    return f"cd {pasted([command.cwd])} && {pasted(words)}"
 
 
 def _in_the_search(ledger: Ledger, trial: TrialRecord) -> str:
     """What there is to say where no command runs the trial alone: a script draws its trials itself."""
     if trial.state not in MAY_BE_RETRIED:
         return "no command is known: a script draws its trials from the ledger"
-    retry = shlex.join(["dahps", "retry", str(ledger.folder), str(trial.number)])
+    retry = pasted(["dahps", "retry", str(ledger.folder), str(trial.number)])
     return f"no command is known; it runs before all new trials, after: {retry}"
 
 
 def _to_paste(trial: TrialRecord) -> str:
     """The overrides, each quoted for a shell that reads them as one line."""
     try:
-        words = to_overrides(trial.combination)
+        return pasted(_words(trial.combination))
     except OverrideError:
         return shown_overrides(trial.combination)  # Hydra cannot be given it
-    return " ".join(map(_quoted, words))
 
 
-def _quoted(word: str) -> str:
-    # Control characters as bash and zsh read them: none of them reaches the terminal.
-    if word.isprintable():
-        return shlex.quote(word)
-    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
-    return f"$'{printable(escaped)}'"
+def _words(values: Mapping[str, Value]) -> list[str]:
+    """Return the overrides as words of a command line; raise OverrideError if it cannot carry one."""
+    words = to_overrides(values)
+    if any("\0" in word for word in words):
+        raise OverrideError("a command line cannot carry a NUL")
+    return words
 
 
 def _attempt_lines(attempts: Sequence[AttemptRecord]) -> Iterator[str]:
@@ -161,7 +163,6 @@ def _history_lines(history: Sequence[tuple[int, int, float]]) -> Iterator[str]:
     yield f"{'history':12}{_sparkline(metrics, lowest, highest)}"
     first, last = metrics[0], metrics[-1]
     yield f"{'':12}{len(steps)} steps: first {first:.6g}, last {last:.6g}, from {lowest:.6g} to {highest:.6g}"
-    yield ""
 
 
 def _sparkline(metrics: Sequence[float], lowest: float, highest: float) -> str:
@@ -186,14 +187,16 @@ def _file_lines(ledger: Ledger, number: int, attempts: Sequence[AttemptRecord]) 
 
 def _named(name: str, paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
-        yield f"{name:12}{printable(path)}"
+        yield f"{name:12}{path}"
 
 
 def _log_files(attempt: AttemptRecord) -> list[Path]:
     """The logs of an attempt that are there, its own before those of its job."""
-    own = sorted(Path(attempt.output_dir).glob("*.log")) if attempt.output_dir else []
-    of_job = [Path(path) for path in (attempt.log or "").splitlines()]
-    return [path for path in dict.fromkeys([*own, *of_job]) if path.is_file()]
+    found: list[Path] = []
+    with suppress(OSError):  # of a damaged ledger: no folder has such a name
+        found += sorted(Path(attempt.output_dir).glob("*.log")) if attempt.output_dir else []
+    found += [Path(path) for path in (attempt.log or "").splitlines()]
+    return [path for path in dict.fromkeys(found) if os.path.isfile(path)]
 
 
 def _lines_of(path: Path) -> Iterator[str]:

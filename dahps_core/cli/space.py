@@ -12,12 +12,12 @@ from typing import Any
 import click
 
 from dahps_core.cli.combinations import typed
-from dahps_core.cli.text import folded
+from dahps_core.cli.text import folded, say
 from dahps_core.cli.yaml_file import read_yaml
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import FILE_NAME, Ledger
-from dahps_core.overrides import printable
 from dahps_core.plural import counted_combinations
+from dahps_core.printing import printable
 from dahps_core.space import SearchSpace
 from dahps_core.space.place import Place
 
@@ -35,13 +35,14 @@ def space(config: str, depth: int, width: int) -> None:
     subtree that was drawn before is not drawn again.
     """
     found = read_space(config)
-    print(counted_combinations(found.size, found.repetitions))
+    say(counted_combinations(found.size, found.repetitions))
     for key, value in found.common.items():
-        print(f"{printable(key)}={printable(typed(value))} in all of them")
+        say(f"{key}={typed(value)} in all of them")
     for line in _drawn(found.root, width, depth):
         text = line.lstrip()
         indent = " " * (len(line) - len(text))
-        print(indent + f"\n{indent}  ".join(folded(text, len(indent) + 2)))
+        first, *more = folded(text, len(indent) + 2)
+        say(f"{indent}{first}", *(f"{indent}  {one}" for one in more))
 
 
 def read_space(config: str) -> SearchSpace:

@@ -17,9 +17,10 @@ from dahps_core.cli.overview import overview
 from dahps_core.cli.text import drawable, folded, table
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.rows import strict
-from dahps_core.overrides import printable, shown_overrides
+from dahps_core.overrides import shown_overrides
 from dahps_core.pace import shown_duration
 from dahps_core.plural import counted, counted_combinations
+from dahps_core.printing import printable
 from dahps_core.trial import Average
 
 #: So many workers are shown to people at most, and at least where a terminal is low; `--json` tells all.

@@ -8,13 +8,19 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
-from dahps_core.overrides import printable
+from dahps_core.printing import printable
 
 #: So many rows decide how wide the columns are; a wider cell that comes later moves those right of it.
 _MEASURED = 1000
 
 #: No text is folded to less.
 _NARROWEST = 20
+
+
+def say(*lines: str) -> None:
+    """Print lines for people, each on one line of the terminal whatever stands in it."""
+    for line in lines:
+        print(printable(line), flush=True)
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -18,7 +20,7 @@ import click
 from dahps_core.cli.combinations import typed
 from dahps_core.cli.filters import accepts
 from dahps_core.cli.on_ledger import on_ledger
-from dahps_core.cli.text import fits, table
+from dahps_core.cli.text import fits, say, table
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import ConfigurationError
 from dahps_core.extras import from_extra
@@ -36,6 +38,10 @@ _KNOWN_BLANK = {*BEFORE, *AFTER}
 _TIMES = ("started_at", "ended_at")
 
 
+#: How a text begins that a spreadsheet runs as a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?")
+
 #: In place of a value that a trial has not.
 _BLANK: Any = object()
 
@@ -48,6 +54,7 @@ _BLANK: Any = object()
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="no more than so many")
 @click.option("--columns", metavar="A,B,C", help="these, in this order")
 @click.option("--format", "style", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
+@click.option("--spreadsheet", is_flag=True, help="in csv, no text is a formula: ' stands before it")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="written instead")
 def trials(
     ledger: Ledger,
@@ -57,6 +64,7 @@ def trials(
     limit: int | None,
     columns: str | None,
     style: str,
+    spreadsheet: bool,
     output: Path | None,
 ) -> None:
     """Trials, a row each; those alone that have all of these values (KEY=a,b: one of them).
@@ -66,6 +74,8 @@ def trials(
     table writes values as overrides are written; csv and parquet text as it is and the rest as JSON; json has
     the combination in one. Times are seconds since the epoch, but in a table.
     """
+    if spreadsheet and style != "csv":
+        raise ConfigurationError("--spreadsheet is for csv alone", where="trials", mend="Add --format csv")
     spaces = ledger.spaces()
     rows = TrialTable(spaces)
     shown = _chosen_columns(rows, columns, style, has_levels=ledger.search.brackets is not None)
@@ -76,9 +86,13 @@ def trials(
     if style == "parquet":
         _write_parquet(rows, listed, shown, output)
         return
-    write = {"table": _write_table, "csv": _write_csv, "json": _write_json}[style]
+    writers: dict[str, Callable[[_Rows, Sequence[str], TextIO], None]] = {
+        "table": _write_table,
+        "csv": partial(_write_csv, harmless=_no_formula if spreadsheet else str),
+        "json": _write_json,
+    }
     with nullcontext(sys.stdout) if output is None else output.open("w", newline="") as out:
-        write(
+        writers[style](
             ({name: values.get(name, _BLANK) for name in shown} for values in map(rows.row, listed)),
             shown,
             out,
@@ -101,7 +115,7 @@ def best(ledger: Ledger, n_best: int) -> None:
         "output_dir",
         "combination",
     ]
-    print(*table(titles, (_best_cells(trial) for trial in found)), sep="\n")
+    say(*table(titles, (_best_cells(trial) for trial in found)))
 
 
 def _best_trials(ledger: Ledger, n_best: int) -> Iterator[TrialRecord]:
@@ -176,15 +190,22 @@ def _cell(column: str, value: Any) -> str:
     return value if column in _KNOWN_BLANK and isinstance(value, str) else typed(value)
 
 
-def _write_csv(rows: _Rows, columns: Sequence[str], out: TextIO) -> None:
-    writer = csv.DictWriter(out, columns)
-    writer.writeheader()
+def _write_csv(rows: _Rows, columns: Sequence[str], out: TextIO, harmless: Callable[[str], str]) -> None:
+    writer = csv.writer(out)
+    writer.writerow(map(harmless, columns))
     for row in rows:
-        writer.writerow({name: _csv_cell(name, value) for name, value in row.items()})
+        writer.writerow(_csv_cell(name, row[name], harmless) for name in columns)
 
 
-def _csv_cell(column: str, value: Any) -> str:
-    return "" if value is _BLANK or (value is None and column in _KNOWN_BLANK) else _plain(value)
+def _csv_cell(column: str, value: Any, harmless: Callable[[str], str]) -> str:
+    if value is _BLANK or (value is None and column in _KNOWN_BLANK):
+        return ""
+    return harmless(value) if isinstance(value, str) else _plain(value)
+
+
+def _no_formula(text: str) -> str:
+    """Return a text as one that a spreadsheet takes for text; one that is a number stays it."""
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
 def _plain(value: Value) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from dahps_core.ledger.prospects import is_failing
 from dahps_core.ledger.reading import RunRecord
 from dahps_core.ledger.watching import End
+from dahps_core.printing import pasted
 from dahps_core.run_limits import RunLimits
 
 #: So many ends of a host, or of all, can tell of a trouble.
@@ -51,7 +51,7 @@ def troubles(
         is_paused: Whether a person has paused the search.
     """
     if is_paused:
-        yield f"paused; it goes on with: {shlex.join(['dahps', 'resume', str(ledger)])}"
+        yield f"paused; it goes on with: {pasted(['dahps', 'resume', str(ledger)])}"
     n_silent = sum(worker["is_silent"] for worker in present)
     n_stopped = sum(worker["is_stopped"] and not worker["is_silent"] for worker in present)
     if n_stopped:

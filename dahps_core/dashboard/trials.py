@@ -13,6 +13,7 @@ from dahps_core.combination import Value, canonical
 from dahps_core.errors import OverrideError
 from dahps_core.extras import from_extra
 from dahps_core.ledger import Ledger
+from dahps_core.ledger.storage import damaged
 from dahps_core.overrides import shown_value, to_overrides
 from dahps_core.trial import TrialRecord, TrialState
 
@@ -83,6 +84,8 @@ class Trials:
         state = _STATES[record.state]
         if state is OptunaState.COMPLETE and (record.metric is None or math.isnan(record.metric)):
             state = OptunaState.FAIL
+        if foreign := record.combination.keys() - self._choices.keys():
+            raise damaged(f"trial {record.number}: no space has the key {min(foreign)!r}")
         choices = {key: self._choices[key] for key in record.combination}
         return FrozenTrial(
             number=record.number,

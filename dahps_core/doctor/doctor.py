@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import signal
 import time
@@ -25,6 +24,7 @@ from dahps_core.doctor.meeting import Meeting
 from dahps_core.doctor.member import STEP_LIMIT_S, Member
 from dahps_core.doctor.storage import facts, unavailable
 from dahps_core.errors import DahpsError, LedgerError, LedgerUnavailableError
+from dahps_core.printing import pasted
 from dahps_core.signals import handled
 
 PROCESSES_ALONE = 4
@@ -56,7 +56,7 @@ def diagnose(options: Options) -> Diagnosis | None:
         raise LedgerUnavailableError(
             "there is no such folder",
             where=str(options.folder),
-            mend=f"Make it first: mkdir -p {shlex.quote(str(options.folder))}",
+            mend=f"Make it first: mkdir -p {pasted([str(options.folder)])}",
         )
     try:
         with (

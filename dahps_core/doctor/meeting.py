@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dahps_core.errors import LedgerError, LedgerUnavailableError
+from dahps_core.json_text import parse_json
+from dahps_core.small_files import read_text
 
 #: Between two looks, in seconds.
 SHORTEST_PAUSE_S = 0.002
@@ -68,8 +70,8 @@ class Meeting:
 
     def report(self, step: str, number: int = 0) -> Any:
         """What a participant told when it had done a step that all have done; None if nothing."""
-        text = (self._folder / f"{step}.{number}").read_text(encoding="utf-8")
-        return json.loads(text) if text else None
+        text = read_text(self._folder / f"{step}.{number}")
+        return parse_json(text) if text else None
 
     def report_if_any(self, step: str, number: int) -> Any:
         """The same, also before all have done the step; None as long as there is nothing."""

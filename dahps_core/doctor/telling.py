@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
 from dahps_core.doctor.findings import FAILED, SLOW, Examination
 from dahps_core.doctor.judging import Diagnosis
 from dahps_core.plural import counted
+from dahps_core.printing import pasted
 
 
 def verdict(diagnosis: Diagnosis) -> str:
@@ -28,7 +28,7 @@ def verdict(diagnosis: Diagnosis) -> str:
 
 def what_one_host_cannot_tell(examination: Examination) -> str:
     """And how to find it out."""
-    folder = shlex.quote(examination.folder)
+    folder = pasted([examination.folder])
     return (
         "All processes were on one host, which cannot tell whether locks hold between hosts, nor how soon\n"
         "other hosts see what is written. To find out, run on SLURM:\n"
@@ -70,7 +70,7 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield ""
     yield verdict(diagnosis)
     if diagnosis.is_well and examination.is_on_one_host:
-        yield what_one_host_cannot_tell(examination)
+        yield from what_one_host_cannot_tell(examination).split("\n")
 
 
 def _processes(examination: Examination) -> str:

@@ -10,9 +10,10 @@ PRAGMA foreign_key_check;
 
 -- name: spaces
 -- All spaces, with how many trials were drawn from each.
-SELECT id, digest, definition, added_at, cursor, is_branch, n_enqueued,
+SELECT *,
        (SELECT count(*) FROM trial WHERE space = space.id AND position IS NOT NULL) AS n_drawn,
-       (SELECT count(*) FROM trial WHERE space = space.id AND position IS NULL) AS n_asked_for
+       (SELECT count(*) FROM trial WHERE space = space.id AND position IS NULL) AS n_asked_for,
+       (SELECT count(*) FROM trial) AS n_trials
 FROM space ORDER BY id;
 
 -- name: trials
@@ -22,13 +23,11 @@ FROM trial WHERE number >= :first ORDER BY number LIMIT :limit;
 
 -- name: attempts
 -- The earlier attempts of some trials.
-SELECT trial, attempt, outcome, ended_at, level, metric, metric_is_nan, result FROM attempt
-WHERE trial BETWEEN :first AND :last ORDER BY trial, attempt;
+SELECT * FROM attempt WHERE trial BETWEEN :first AND :last ORDER BY trial, attempt;
 
 -- name: standings
 -- How some trials stand in the rungs where they ended.
-SELECT trial, bracket, level, score, is_promoted FROM standing
-WHERE trial BETWEEN :first AND :last ORDER BY trial, level;
+SELECT * FROM standing WHERE trial BETWEEN :first AND :last ORDER BY trial, level;
 
 -- name: rungs
 -- What is kept of each rung, and what there is.
@@ -55,6 +54,23 @@ SELECT DISTINCT trial, attempt FROM report JOIN trial ON trial.number = report.t
 SELECT token FROM (SELECT token FROM trial WHERE token IS NOT NULL UNION ALL SELECT token FROM attempt)
 GROUP BY token HAVING count(*) > 1;
 
+-- name: held_twice
+-- Workers that run several trials: each runs one at a time.
+SELECT worker FROM trial WHERE state = 'running' GROUP BY worker HAVING count(*) > 1;
+
+-- name: held_by_idle
+-- Trials that run though their workers are not at work.
+SELECT number, worker, worker.state FROM trial JOIN worker ON worker.id = trial.worker
+WHERE trial.state = 'running' AND worker.state <> 'working';
+
+-- name: positions
+-- What was drawn from a space.
+SELECT position FROM trial WHERE space = :space AND position IS NOT NULL;
+
+-- name: trial_of
+-- The trial of a combination.
+SELECT number FROM trial WHERE digest = :digest AND repetition = :repetition;
+
 -- name: wrong_runs
 -- Multiruns whose summary does not agree with their attempts.
 WITH outcome AS (
@@ -67,6 +83,16 @@ WITH outcome AS (
 )
 SELECT id FROM run LEFT JOIN summary ON summary.run = run.id
 WHERE run.has_finished <> coalesce(summary.has_finished, 0) OR run.n_failed <> coalesce(summary.n_failed, 0);
+
+-- name: reports
+-- What some trials told of themselves.
+SELECT * FROM report WHERE trial BETWEEN :first AND :last;
+
+-- name: pauses
+SELECT * FROM pause;
+
+-- name: all_rungs
+SELECT * FROM rung;
 
 -- name: workers
 -- All workers that ever were.

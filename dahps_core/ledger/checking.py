@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dahps_core.combination import Combination
 from dahps_core.errors import LedgerDamagedError, LedgerVersionError
 from dahps_core.ledger.bound_space import BoundSpace
+from dahps_core.ledger.care import rows
+from dahps_core.ledger.checking_cells import cells_of_small_tables, cells_of_trial
+from dahps_core.ledger.checking_files import faults_of_files
 from dahps_core.ledger.connection import Database, Transaction
 from dahps_core.ledger.folder import FILE_NAME, locking_of
 from dahps_core.ledger.ledger import PATIENCE_S
-from dahps_core.ledger.making import SCHEMA_VERSION, is_empty, version
+from dahps_core.ledger.making import SCHEMA_VERSION, foreign_of_schema, is_empty, version
 from dahps_core.ledger.opening import bound, search_of
 from dahps_core.ledger.rungs import Rungs, ends_at_levels
-from dahps_core.ledger.statements import statements
 from dahps_core.ledger.storage import not_a_ledger
-from dahps_core.space import SearchSpace
+from dahps_core.ledger.trial_faults import attempts_at_levels, faults_of_combination, faults_of_result
 
-_CARE = statements("care.sql")
 _PAGE = 1000
 
 
@@ -40,7 +40,7 @@ def breaches(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
             is_sound = False
             yield breach
         if is_sound:
-            yield from _telling(_of_files(folder, database))
+            yield from _telling(faults_of_files(folder, database))
 
 
 def is_damaged(folder: Path, patience_s: float = PATIENCE_S) -> bool:
@@ -50,7 +50,8 @@ def is_damaged(folder: Path, patience_s: float = PATIENCE_S) -> bool:
 
 
 def _database(folder: Path, patience_s: float) -> Database:
-    return Database(folder / FILE_NAME, patience_s=patience_s, locking=locking_of(folder) or "fcntl")
+    locking = locking_of(folder) or "fcntl"
+    return Database(folder / FILE_NAME, patience_s=patience_s, locking=locking, takes_any_text=True)
 
 
 def _telling(breaches: Iterator[str]) -> Iterator[str]:
@@ -66,19 +67,18 @@ def _of_database(database: Database) -> Iterator[str]:
 
 
 def _of_tables(database: Database) -> Iterator[str]:
+    spaces: dict[int, BoundSpace] = {}
     damage = database.read(partial(_damage, path=database.folder / FILE_NAME))
     yield from damage
-    if not damage:
+    cells = database.read(cells_of_small_tables)
+    yield from cells
+    if not damage and not cells:
         yield from database.read(partial(_of_the_whole, locking=database.locking))
         spaces = database.read(_bound_spaces)
         for rungs in [space.rungs for space in spaces.values() if space.rungs][:1]:
             yield from database.read(partial(_of_rungs, rungs=rungs))
-        yield from _of_trials(database, spaces)
-
-
-def rows(transaction: Transaction, query: str, **parameters: int) -> list[Any]:
-    """The rows of a statement of `care.sql`."""
-    return transaction.execute(_CARE[query], dict(parameters)).fetchall()
+        yield from _of_gaps(database, spaces)
+    yield from _of_trials(database, spaces)
 
 
 def _damage(transaction: Transaction, path: Path) -> list[str]:
@@ -91,7 +91,8 @@ def _damage(transaction: Transaction, path: Path) -> list[str]:
             mend="Open it with any other command, which upgrades it",
         )
     found = [row[0] for row in rows(transaction, "integrity") if row[0] != "ok"]
-    return [f"{path}: SQLite: {line}" for text in found for line in text.splitlines()]
+    damage = [f"{path}: SQLite: {line}" for text in found for line in text.splitlines()]
+    return damage + [f"{path}: {name} is not of the schema" for name in foreign_of_schema(transaction)]
 
 
 def _of_the_whole(transaction: Transaction, locking: str) -> list[str]:
@@ -115,25 +116,61 @@ def _of_the_whole(transaction: Transaction, locking: str) -> list[str]:
         f"trial {row['trial']}: holds the history of attempt {row['attempt']}, which was never made"
         for row in rows(transaction, "unmade_attempts")
     ]
+    found += [f"worker {row['worker']}: runs several trials" for row in rows(transaction, "held_twice")]
+    found += [
+        f"trial {row['number']}: is running, and its worker {row['worker']} is {row['state']}"
+        for row in rows(transaction, "held_by_idle")
+    ]
     return found + _of_cursors(rows(transaction, "spaces"))
 
 
 def _of_cursors(spaces: list[Any]) -> list[str]:
-    # A space's cursor also passes over what a person asked for, and what another space has drawn.
-    alone = len(spaces) == 1
     found = []
     for space in spaces:
         name, cursor, n_drawn = f"space {space['id']}", space["cursor"], space["n_drawn"]
-        if n_drawn > cursor or (alone and n_drawn + space["n_enqueued"] < cursor):
+        # It has passed over no combination that has no trial.
+        if not n_drawn <= cursor <= space["n_trials"]:
             found.append(f"{name}: its cursor is {cursor}, and {n_drawn} trials were drawn")
         if space["n_asked_for"] != space["n_enqueued"]:
             found.append(f"{name}: of {space['n_enqueued']} enqueued trials {space['n_asked_for']} are there")
     return found
 
 
+def _of_gaps(database: Database, spaces: dict[int, BoundSpace]) -> Iterator[str]:
+    """Yield the positions that were drawn and have no trial, of this space or of another one."""
+    for drawn_from in spaces.values():
+        gaps = iter(database.read(partial(_gaps, drawn_from=drawn_from)))
+        while page := list(islice(gaps, _PAGE)):
+            drawn = [(position, *drawn_from.trial_at(position)) for position in page]
+            for position in database.read(partial(_without_trial, drawn=drawn)):
+                yield f"space {drawn_from.id}: position {position} was drawn, and its trial is not there"
+
+
+def _gaps(transaction: Transaction, drawn_from: BoundSpace) -> list[int]:
+    cursor, n_trials = (
+        int(transaction.value(query, space=drawn_from.id) or 0) for query in ("cursor", "n_drawn")
+    )
+    taken = bytearray(min(cursor, n_trials, drawn_from.space.n_trials))
+    for (position,) in rows(transaction, "positions", space=drawn_from.id):
+        if isinstance(position, int) and 0 <= position < len(taken):
+            taken[position] = True
+    return [position for position, is_taken in enumerate(taken) if not is_taken]
+
+
+def _without_trial(transaction: Transaction, drawn: list[tuple[int, Combination, int]]) -> list[int]:
+    return [
+        position
+        for position, combination, repetition in drawn
+        if not rows(transaction, "trial_of", digest=combination.digest(), repetition=repetition)
+    ]
+
+
 def _of_rungs(transaction: Transaction, rungs: Rungs) -> list[str]:
     found = []
     for row in rows(transaction, "rungs"):
+        if row["level"] > rungs.brackets.top:
+            found.append(f"{_named(row)}: there is no such level")
+            continue
         kept = (row["n_ended"], row["n_top"], row["n_promoted"])
         n_top = min(rungs.brackets.n_top(row["n"], row["level"]), row["n_scores"])
         if kept != (row["n"], n_top, row["n_gone"]) or n_top != row["n_in_top"]:
@@ -159,19 +196,19 @@ def _of_trials(database: Database, spaces: dict[int, BoundSpace]) -> Iterator[st
     """By pages, so that no writer waits for long; what is written meanwhile is no breach."""
     number = 0
     while page := database.read(partial(_page, first=number)):
-        for trial, attempts, standings in page:
+        for trial, attempts, standings, reports in page:
             if trial["number"] != number:
                 yield f"trial {number}: is missing, though trial {trial['number']} is there"
-            for breach in _of_trial(trial, attempts, standings, spaces):
+            cells = [*cells_of_trial(trial, attempts, standings, reports)]
+            for breach in cells or _of_trial(trial, attempts, standings, spaces):
                 yield f"trial {trial['number']}: {breach}"
             number = trial["number"] + 1
 
 
-def _page(transaction: Transaction, first: int) -> list[tuple[Any, list[Any], list[Any]]]:
+def _page(transaction: Transaction, first: int) -> list[tuple[Any, list[Any], list[Any], list[Any]]]:
     trials = rows(transaction, "trials", first=first, limit=_PAGE)
     of_trials: dict[str, dict[int, list[Any]]] = {
-        "attempts": defaultdict(list),
-        "standings": defaultdict(list),
+        query: defaultdict(list) for query in ("attempts", "standings", "reports")
     }
     for query, found in of_trials.items():
         for row in rows(transaction, query, first=first, last=trials[-1]["number"]) if trials else []:
@@ -188,7 +225,8 @@ def _of_trial(
     # The row of a trial that is queued or cancelled holds no attempt of its own.
     last = [] if trial["token"] is None else [(trial["attempts"], trial["state"])]
     attempts = [(row["attempt"], row["outcome"]) for row in earlier] + last
-    if [attempt for attempt, _ in attempts] != list(range(1, trial["attempts"] + 1)):
+    n_attempts = len(attempts)
+    if n_attempts != trial["attempts"] or [one for one, _ in attempts] != [*range(1, n_attempts + 1)]:
         yield f"{trial['attempts']} attempts were made, and those before the last are not all there"
     outcomes = [outcome for _, outcome in attempts]
     if trial["charged"] + trial["pardoned"] != sum(outcome != "released" for outcome in outcomes):
@@ -211,85 +249,3 @@ def _of_levels(trial: Any, earlier: list[Any], standings: list[Any], drawn_from:
         kept = [(row["bracket"], row["level"], row["score"], row["is_promoted"]) for row in standings]
         if kept != expected:
             yield "it does not stand in its rungs as it ended there"
-
-
-def attempts_at_levels(trial: Any, earlier: list[Any]) -> Iterator[tuple[int, str, float | None, float]]:
-    """The attempts of a trial as `ends_at_levels` takes them."""
-    for row in earlier:
-        yield row["level"], row["outcome"], _metric(row), row["ended_at"]
-    yield trial["level"], trial["state"], _metric(trial), trial["ended_at"]
-
-
-def _metric(row: Any) -> float | None:
-    return math.nan if row["metric_is_nan"] else row["metric"]
-
-
-def faults_of_combination(trial: Any, drawn_from: BoundSpace) -> Iterator[str]:
-    """What is wrong with what a trial evaluates."""
-    position = trial["position"]
-    if position is not None and not 0 <= position < min(trial["cursor"], drawn_from.space.n_trials):
-        yield f"position {position} was not drawn from its space yet"
-        return
-    try:
-        found = Combination.from_json(trial["combination"])
-    except (ValueError, AttributeError, RecursionError):
-        yield "its combination cannot be read"
-        return
-    if position is None:
-        if not _has(drawn_from.space, found, trial["repetition"]):
-            yield "its combination is none of its space"
-    elif (found, trial["repetition"]) != drawn_from.trial_at(position):
-        yield "its combination is not the one that its space has there"
-    if found.digest() != trial["digest"]:
-        yield "its digest is another combination's"
-
-
-def _has(space: SearchSpace, combination: Combination, repetition: int) -> bool:
-    try:
-        space.index(Combination(combination.items(), occurrence=repetition // space.repetitions))
-    except ValueError:
-        return False
-    return True
-
-
-def faults_of_result(trial: Any) -> Iterator[str]:
-    """What is wrong with what a finished trial returned."""
-    metric = _metric(trial)
-    try:
-        result = json.loads(trial["result"])
-    except (ValueError, TypeError, RecursionError):
-        yield "its result cannot be read"
-        return
-    numbers = list(result.values()) if isinstance(result, dict) else [result]
-    if metric is None:
-        is_sound = not isinstance(result, float)  # a number would be the metric
-    else:
-        is_sound = metric in numbers or (math.isnan(metric) and any(map(_is_nan, numbers)))
-    if not is_sound:
-        yield "its metric is not in its result"
-
-
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
-def _of_files(folder: Path, database: Database) -> Iterator[str]:
-    # First the files and then who they are of: what comes in between is no breach.
-    checkpoints = _listed(folder / "checkpoints")
-    n_drawn = int(database.read(lambda transaction: transaction.value("n_drawn")) or 0)
-    for path in checkpoints:
-        if path.name.isdecimal() and int(path.name) >= n_drawn:
-            yield f"{path}: the checkpoints of a trial that was never drawn"
-    beating = {path.name for path in _listed(folder / "heartbeats")}
-    known = database.read(lambda transaction: {row["id"] for row in rows(transaction, "workers")})
-    for worker in sorted(beating - known):
-        yield f"{folder / 'heartbeats' / worker}: the heartbeat of a worker that never came"
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except FileNotFoundError:
-        return []  # nobody has needed it yet, or whoever does makes it anew
-    except OSError as error:
-        raise LedgerDamagedError(f"cannot be read ({error.strerror})", where=str(folder)) from error

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from dahps_core.errors import LedgerDamagedError, SearchChangedError
 from dahps_core.ledger.storage import refused
+from dahps_core.small_files import read_json
 
 #: The folder in the ledger's; in it 0, 1, ...: the newest one counts.
 FOLDER = "configs"
@@ -65,7 +66,7 @@ def _newest(place: Path) -> int | None:
 def _read(place: Path) -> Configs:
     path = place / _FILE
     try:
-        configs = json.loads(path.read_text())
+        configs = read_json(path)
         return {str(name): dict(says) for name, says in configs.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise LedgerDamagedError(

@@ -15,9 +15,11 @@ from typing import TypeAlias, TypeVar
 from urllib.parse import quote
 
 from dahps_core.errors import LedgerError, LedgerUnavailableError
+from dahps_core.json_text import UnreadableJSON
 from dahps_core.ledger import gate
 from dahps_core.ledger.lock_folder import LockFolder, LockTakenOver
 from dahps_core.ledger.patience import Patience
+from dahps_core.ledger.shapes import Misfit, any_text, expect_fits
 from dahps_core.ledger.statements import statements
 from dahps_core.ledger.storage import damaged, is_locked, meaning, refused
 
@@ -43,8 +45,10 @@ class Transaction:
         self._patience = patience
 
     def rows(self, query: str, **parameters: Parameter) -> list[sqlite3.Row]:
-        """All rows of a query."""
-        return self.execute(_QUERIES[query], parameters).fetchall()
+        """Return all rows of a query; raise Misfit if a cell holds what nobody writes there."""
+        found = self.execute(_QUERIES[query], parameters).fetchall()
+        expect_fits(query, found)
+        return found
 
     def row(self, query: str, **parameters: Parameter) -> sqlite3.Row | None:
         """The first row of a query."""
@@ -84,6 +88,7 @@ class Database:
         locking: "fcntl" or "folder": the same for all who use it.
         create: Whether a missing file is made.
         was_there: Whether the file is known to be there, so that it is waited for from the start.
+        takes_any_text: Whether text that is no UTF-8 is read as well, as `any_text` does.
 
     Attributes:
         folder: The ledger's folder.
@@ -99,6 +104,7 @@ class Database:
         locking: str = "fcntl",
         create: bool = False,
         was_there: bool = False,
+        takes_any_text: bool = False,
     ) -> None:
         self.folder = name.parent
         self.path = name
@@ -108,6 +114,7 @@ class Database:
         self._patience_s = patience_s
         self._create = create
         self._was_there = was_there
+        self._takes_any_text = takes_any_text
         self._gate = gate.gate_at(name.with_suffix(".gate"))
         self._threads = threading.RLock()
         self._connection: sqlite3.Connection | None = None
@@ -230,6 +237,8 @@ class Database:
 
     def _set_up(self, connection: sqlite3.Connection, patience: Patience) -> None:
         connection.row_factory = sqlite3.Row
+        if self._takes_any_text:
+            connection.text_factory = any_text
         settings = Transaction(connection, patience)
         settings.change("enforce_references")
         if settings.value("journal_mode") == "wal":
@@ -255,7 +264,8 @@ class Database:
             yield
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
             raise  # a defect of ours, not of the storage
-        except UnicodeDecodeError as error:  # Python's, of what SQLite quotes
+        # The last one is Python's, of what SQLite quotes.
+        except (Misfit, UnreadableJSON, UnicodeDecodeError) as error:
             self.close()
             raise damaged(str(error), self.path, self.folder) from error
         except sqlite3.DatabaseError as error:

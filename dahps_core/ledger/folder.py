@@ -52,7 +52,11 @@ def locking_of(folder: Path) -> Locking | None:
         raise refused(_existing(folder), error) from error
     except OSError:
         return None
-    return "folder" if stat.S_ISDIR(mode) else "fcntl"
+    if stat.S_ISDIR(mode):
+        return "folder"
+    if not stat.S_ISREG(mode):  # SQLite would wait for a writer of a FIFO
+        raise not_a_ledger(folder / FILE_NAME, "it is no file")
+    return "fcntl"
 
 
 def refuse_mixing(folder: Path, locking: Locking) -> None:

@@ -33,6 +33,7 @@ from dahps_core.errors import LedgerUnavailableError
 from dahps_core.ledger import epochs
 from dahps_core.ledger.patience import Patience
 from dahps_core.ledger.storage import fresh_stamp
+from dahps_core.small_files import open_at_once, read_json
 
 #: After so many seconds in which neither the lock nor the database changes, the holder is held for dead.
 STALE_S = 120.0
@@ -71,7 +72,7 @@ class Hold:
         """
         try:
             # Opened, since a network file system asks its server then.
-            os.close(os.open(self.mark, os.O_RDONLY))
+            os.close(open_at_once(self.mark))
         except FileNotFoundError:
             raise LockTakenOver(
                 "the lock was held for too long, and taken over by another process",
@@ -270,6 +271,6 @@ def _is_gone(holder: Path) -> bool:
 
 def _read(holder: Path | None) -> dict[str, object]:
     with suppress(OSError, ValueError):
-        told = json.loads(holder.read_text()) if holder else {}
+        told = read_json(holder) if holder else {}
         return told if isinstance(told, dict) else {}
     return {}

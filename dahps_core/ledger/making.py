@@ -74,6 +74,16 @@ def _missing_of_schema(transaction: Transaction) -> list[str]:
     return [name for name, statement in _SCHEMA.items() if statement.rstrip(";") not in kept]
 
 
+def foreign_of_schema(transaction: Transaction) -> list[str]:
+    """Return the tables, indexes and triggers that no version makes; SQLite's own are none."""
+    rows = transaction.rows("schema_objects")
+    return [
+        f"{row['type']} {row['name']}"
+        for row in rows
+        if row["sql"] not in {statement.rstrip(";") for statement in _SCHEMA.values()}
+    ]
+
+
 def is_old(transaction: Transaction) -> bool:
     """Whether an older version of DAHPS wrote the ledger."""
     return 1 <= version(transaction) < SCHEMA_VERSION

@@ -15,6 +15,7 @@ from typing import Any
 
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import ConfigurationError, SearchChangedError
+from dahps_core.json_text import UnreadableJSON, parse_json
 from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Database, Transaction
 from dahps_core.ledger.folder import refuse_if_emptied
@@ -26,6 +27,9 @@ from dahps_core.space import SearchSpace
 from dahps_core.space.pruning import allowed_by
 from dahps_core.strategies import STRATEGIES
 from dahps_core.strategies.brackets import Brackets
+
+#: Of a reason that quotes what stands in a cell.
+_LONGEST_REASON = 200
 
 #: The id of no space.
 _UNKNOWN = -1
@@ -122,15 +126,24 @@ def search_of(meta: Row | Mapping[str, Any], space: Row | Mapping[str, Any]) -> 
         LedgerDamagedError: They hold what nobody wrote there.
     """
     try:
-        definition = json.loads(space["definition"])
-        # Before anything is made of it: what has this digest was written by us.
-        if sha256(canonical(definition).encode()).hexdigest() != space["digest"]:
-            raise ValueError("the space is not the one that its digest tells of")
-        kept = SearchSpace.from_definition(definition)
+        kept = space_of(space)
         brackets = meta["brackets"] and Brackets.from_json(meta["brackets"])
         return Search(kept, meta["strategy"], meta["direction"], meta["metric"], int(meta["seed"]), brackets)
-    except (ValueError, TypeError, KeyError, RecursionError, ConfigurationError) as error:
-        raise damaged(f"its search cannot be read: {error}") from error
+    except (ValueError, TypeError, KeyError, ConfigurationError) as error:
+        raise damaged(f"its search cannot be read: {str(error)[:_LONGEST_REASON]}") from error
+
+
+def space_of(row: Row | Mapping[str, Any]) -> SearchSpace:
+    """Return the space that a row of a ledger describes.
+
+    Raises:
+        UnreadableJSON: It holds what nobody wrote there.
+    """
+    definition = parse_json(row["definition"])
+    # Before anything is made of it: what has this digest was written by us.
+    if sha256(canonical(definition).encode()).hexdigest() != row["digest"]:
+        raise UnreadableJSON("the space is not the one that its digest says")
+    return SearchSpace.from_definition(definition)
 
 
 def bound(search: Search, space_id: int, only: Mapping[str, Value] | None = None) -> BoundSpace:

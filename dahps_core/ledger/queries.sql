@@ -43,6 +43,10 @@ SELECT count(*) FROM sqlite_master;
 -- The tables, indexes and triggers as they were made.
 SELECT sql FROM sqlite_master WHERE sql IS NOT NULL;
 
+-- name: schema_objects
+-- The same with their types and names; SQLite's own are left out.
+SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^';
+
 -- name: insert_meta
 -- What the ledger is a ledger of.
 INSERT INTO meta (id, created_at, strategy, direction, metric, seed, locking, brackets)
@@ -279,7 +283,7 @@ WHERE id = (SELECT run FROM worker JOIN trial ON trial.worker = worker.id WHERE 
 
 -- name: next_charge_of_failed
 -- The next higher number of charged attempts among failed trials.
-SELECT min(charged) FROM trial WHERE state IN ('failed', 'died') AND charged > :charged;
+SELECT min(charged) AS charged FROM trial WHERE state IN ('failed', 'died') AND charged > :charged;
 
 -- name: oldest_failed
 -- The first failed trial with so many charged attempts.
@@ -287,7 +291,7 @@ SELECT min(number) FROM trial WHERE state IN ('failed', 'died') AND charged = :c
 
 -- name: next_charge_of_lost
 -- The next higher number of charged attempts among lost trials.
-SELECT min(charged) FROM trial WHERE state = 'lost' AND charged > :charged;
+SELECT min(charged) AS charged FROM trial WHERE state = 'lost' AND charged > :charged;
 
 -- name: oldest_lost
 -- The first lost trial with so many charged attempts whose holder is known to be dead.
@@ -543,7 +547,7 @@ ORDER BY attempt;
 
 -- name: spaces
 -- What was ever searched; a branch is part of one.
-SELECT definition FROM space WHERE NOT is_branch ORDER BY id;
+SELECT digest, definition FROM space WHERE NOT is_branch ORDER BY id;
 
 -- name: lowest_metrics
 -- The best trials of a search that minimizes.

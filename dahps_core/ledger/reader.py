@@ -159,7 +159,8 @@ class LedgerReader:
 
     def all_attempts(self) -> Iterator[surveying.AttemptSpan]:
         """All attempts of all trials, by trial and attempt; read by pages, so that no writer waits."""
-        return surveying.attempts(self._database, self.n_drawn)
+        top = self.search.brackets.top if self.search.brackets else 0
+        return surveying.attempts(self._database, self.n_drawn, top)
 
     def n_spaces(self) -> int:
         """How many spaces are searched."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from dahps_core.combination import Combination
+from dahps_core.json_text import UnreadableJSON, parse_json
 from dahps_core.ledger.connection import Database, Transaction
 from dahps_core.ledger.search import Search
-from dahps_core.ledger.shapes import LISTED_TRIAL, REPORT, WORKER, Shape, misfits
+from dahps_core.ledger.shapes import Misfit
 from dahps_core.ledger.storage import damaged
 from dahps_core.strategies.brackets import Brackets, Resource
 from dahps_core.trial import TrialRecord, TrialState
@@ -115,6 +116,10 @@ def _records(
     if not brackets:
         return records
     metrics: dict[int, dict[int, float | None]] = defaultdict(dict)
+    levels = [(row["trial"], row["level"]) for row in results] + [(one.number, one.level) for one in records]
+    for number, level in levels:
+        if level > brackets.top:
+            raise damaged(f"trial {number}: it is at level {level}, and the highest is {brackets.top}")
     for row in results:
         metrics[row["trial"]][row["level"]] = _metric(row)
     for one in records:
@@ -136,7 +141,10 @@ def best(transaction: Transaction, search: Search) -> TrialRecord | None:
 
 def trial(transaction: Transaction, number: int) -> TrialRecord:
     """One trial that there is, of a strategy without levels."""
-    return _records(*_rows(transaction, [number], None), None)[0]
+    found = _records(*_rows(transaction, [number], None), None)
+    if not found:
+        raise Misfit(f"trial {number} is not there")
+    return found[0]
 
 
 def _best_of_levels(transaction: Transaction, brackets: Brackets) -> TrialRecord | None:
@@ -145,14 +153,18 @@ def _best_of_levels(transaction: Transaction, brackets: Brackets) -> TrialRecord
         return None
     number, level = found
     rows, results = _rows(transaction, [number], brackets)
+    if not rows:
+        raise Misfit(f"trial {number} is not there, and stands in a rung")
     last = _records(rows, results, brackets)[0]
     if last.level == level:
         return last
-    there = next(row for row in results if row["level"] == level)
+    there = next((row for row in results if row["level"] == level), None)
+    if there is None:
+        raise Misfit(f"trial {number} has no result at its level {level}")
     return replace(
         last,
         metric=_metric(there),
-        result=json.loads(there["result"]),
+        result=parse_json(there["result"]),
         output_dir=there["output_dir"],
         level=level,
         resource=brackets.resource(number, level),
@@ -198,8 +210,6 @@ def best_metrics(transaction: Transaction, direction: str, limit: int, offset: i
 def history(transaction: Transaction, number: int) -> list[tuple[int, int, float]]:
     """What a trial's attempts told of themselves: (attempt, step, metric), by attempt and step."""
     rows = transaction.rows("history", number=number)
-    if any(misfits(row, REPORT) for row in rows):
-        raise damaged(f"trial {number}: nobody writes what stands in its history")
     return [
         (row["attempt"], row["step"], math.nan if row["metric_is_nan"] else row["metric"]) for row in rows
     ]
@@ -248,9 +258,8 @@ def record(row: sqlite3.Row) -> TrialRecord:
         LedgerDamagedError: The row holds what nobody wrote there.
     """
     try:
-        _refuse_misfits(row, LISTED_TRIAL)
         return _record(row)
-    except (ValueError, AttributeError, RecursionError) as error:
+    except UnreadableJSON as error:
         raise damaged(f"trial {row['number']}: {error}") from error
 
 
@@ -262,7 +271,7 @@ def _record(row: sqlite3.Row) -> TrialRecord:
         state=TrialState.LOST if row["state"] == "died" else TrialState(row["state"]),
         attempts=row["attempts"],
         metric=_metric(row),
-        result=None if row["result"] is None else json.loads(row["result"]),
+        result=None if row["result"] is None else parse_json(row["result"]),
         output_dir=row["output_dir"],
         worker=row["host"] and f"{row['host']}:{row['pid']}" + (f" job {row['job']}" if row["job"] else ""),
         started_at=row["started_at"],
@@ -277,13 +286,4 @@ def _metric(row: sqlite3.Row) -> float | None:
 
 
 def _worker(row: sqlite3.Row) -> WorkerRecord:
-    try:
-        _refuse_misfits(row, WORKER)
-    except ValueError as error:
-        raise damaged(f"worker {row['id']}: {error}") from error
     return WorkerRecord(**dict(row))
-
-
-def _refuse_misfits(row: sqlite3.Row, shape: Shape) -> None:
-    if columns := misfits(row, shape):
-        raise ValueError(f"nobody writes what stands in {', '.join(columns)}")

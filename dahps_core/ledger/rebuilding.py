@@ -12,15 +12,16 @@ from contextlib import closing
 from pathlib import Path
 
 from dahps_core.errors import ConfigurationError
-from dahps_core.ledger.checking import attempts_at_levels
 from dahps_core.ledger.connection import Transaction
 from dahps_core.ledger.epochs import journal_of, newest_database
 from dahps_core.ledger.folder import FILE_NAME, locking_of
 from dahps_core.ledger.ledger import Ledger
 from dahps_core.ledger.patience import Patience
+from dahps_core.ledger.repairing import WITHOUT_ATTEMPT, Row
 from dahps_core.ledger.rungs import ends_at_levels
-from dahps_core.ledger.salvaging import WITHOUT_ATTEMPT, Row, Salvage, salvage, undrawn_from
+from dahps_core.ledger.salvaging import Salvage, salvage, undrawn_from
 from dahps_core.ledger.statements import statements
+from dahps_core.ledger.trial_faults import attempts_at_levels
 
 _CARE = statements("care.sql")
 _GONE = "its ledger was damaged"
@@ -42,7 +43,7 @@ def rebuild(old: Path, new: Path) -> list[str]:
     if new.exists():
         raise ConfigurationError("is there already", where=str(new), mend="Give another folder with --into")
     with tempfile.TemporaryDirectory(dir=old.parent, prefix=".dahps-recover-") as name:
-        found = salvage(_copied(_database_of(old), Path(name)))
+        found = salvage(_copied(_database_of(old), Path(name)), _database_of(old))
         made = Path(name) / "new"
         for search in found.searches:
             Ledger.join(made, search, on_change="extend", locking=locking_of(old) or "fcntl").close()

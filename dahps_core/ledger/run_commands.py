@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dahps_core.ledger.storage import put_in_place
+from dahps_core.small_files import read_json
 
 _FOLDER = "commands"
 
@@ -44,7 +45,7 @@ def keep_command(folder: Path, run: str, command: RunCommand) -> None:
 def command_of(folder: Path, run: str) -> RunCommand | None:
     """The command of a multirun, if it is known."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        kept = json.loads(_file(folder, run).read_text())
+        kept = read_json(_file(folder, run))
         key = kept["resource_key"]
         return RunCommand([str(word) for word in kept["words"]], str(kept["cwd"]), key and str(key))
     return None

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from dahps_core.errors import LedgerDamagedError
 from dahps_core.ledger import shapes
 from dahps_core.ledger.bound_space import BoundSpace
-from dahps_core.ledger.checking import faults_of_combination, faults_of_result
 from dahps_core.ledger.opening import bound, search_of
+from dahps_core.ledger.repairing import WITHOUT_ATTEMPT, Row, repaired, repaired_attempt, repaired_trial
 from dahps_core.ledger.search import Search
 from dahps_core.ledger.statements import statements
-
-Row: TypeAlias = "dict[str, Any]"
 
 _CARE = statements("care.sql")
 
@@ -45,45 +43,73 @@ class Salvage:
     n_trials: int
 
 
-def salvage(path: Path) -> Salvage:
-    """Read what can be read of a ledger's file, a copy that may be written to.
+def salvage(path: Path, original: Path) -> Salvage:
+    """Read what can be read of a ledger's file.
+
+    Args:
+        path: A copy of it, which may be written to.
+        original: What to name in an error.
 
     Raises:
         LedgerDamagedError: What is searched cannot be read, so that nothing else means anything.
     """
     with closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
-        # A text that is no text is a damaged one, and is found by its shape.
-        connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
-        created_at, searches, spaces = _searches(connection, path)
-        by_id = {row["id"]: (row, order) for row, order in spaces}
-        drawn = {key for _, key in undrawn_from(spaces, set())}
-        most = min(len(drawn) + sum(row["n_enqueued"] for row, _ in spaces), path.stat().st_size // _SMALLEST)
-        trials = {
-            row["number"]: row
-            for row in _trials(connection, most)
-            if not shapes.misfits(row, shapes.TRIAL) and row["number"] < most and _is_right(row, by_id)
-        }
-        drawn.update((row["digest"], row["repetition"]) for row in trials.values())
+        connection.text_factory = shapes.any_text
+        created_at, searches, spaces, new_ids = _searches(connection, original)
+        most = path.stat().st_size // _SMALLEST
+        orders = {row["id"]: order for row, order in spaces}
+        metric = searches[0].metric
+        known: dict[tuple[str, int], Row] = {}
+        for row in _trials(connection, most):
+            found = repaired_trial({**row, "space": new_ids.get(row["space"], _UNKNOWN)}, orders, metric)
+            if found and found["number"] < most:
+                known.setdefault((found["digest"], found["repetition"]), found)
+        for space, order in spaces:
+            positions = [row["position"] for row in known.values() if row["space"] == space["id"]]
+            last = max((position for position in positions if position is not None), default=-1)
+            space["cursor"] = max(last + 1, min(space["cursor"], most, order.space.n_trials))
+        drawn = {*known, *(key for _, key in undrawn_from(spaces, set(known)))}
+        most = min(len(drawn) + sum(row["n_enqueued"] for row, _ in spaces), most)
+        trials = {row["number"]: row for row in known.values() if row["number"] < most}
+        attempts = [
+            attempt
+            for row in _both_ways(connection, "salvage_attempts")
+            if (attempt := repaired_attempt(row, metric))
+            and spaces[0][1].has_level(attempt["trial"], attempt["level"])
+        ]
+        _count_attempts(trials, attempts)
         return Salvage(
             created_at,
             searches,
             spaces,
-            _both_ways(connection, "salvage_runs", shapes.RUN),
-            _both_ways(connection, "salvage_workers", shapes.WORKER),
+            _repaired(connection, "run"),
+            _repaired(connection, "worker"),
             trials,
+            attempts,
             [
                 row
-                for row in _both_ways(connection, "salvage_attempts", shapes.ATTEMPT)
-                if _is_attempt(row, spaces[0][1])
-            ],
-            [
-                row
-                for row in _both_ways(connection, "salvage_reports", shapes.REPORT)
+                for row in _repaired(connection, "report")
                 if row["trial"] in trials and _is_report(row, trials[row["trial"]]["attempts"])
             ],
             max(len(drawn), max(trials, default=-1) + 1),
         )
+
+
+def _count_attempts(trials: dict[int, Row], attempts: list[Row]) -> None:
+    """Fill in how many attempts a trial had if that cannot be read; give each a token of its own."""
+    last = {row["trial"]: row["attempt"] for row in sorted(attempts, key=lambda row: row["attempt"])}
+    seen: set[str] = set()
+    for row in trials.values():
+        has_attempt = row["state"] not in WITHOUT_ATTEMPT
+        if row["attempts"] is None:
+            row["attempts"] = last.get(row["number"], 0) + has_attempt
+        row["attempts"] = max(row["attempts"], has_attempt)
+    for row in [*trials.values(), *attempts]:
+        if row["token"] in seen:
+            row["token"] = secrets.token_hex(16)
+        if row["token"] is not None:
+            seen.add(row["token"])
 
 
 def undrawn_from(
@@ -118,23 +144,29 @@ def undrawn_from(
 
 def _searches(
     connection: sqlite3.Connection, path: Path
-) -> tuple[float, list[Search], list[tuple[Row, BoundSpace]]]:
+) -> tuple[float, list[Search], list[tuple[Row, BoundSpace]], dict[object, int]]:
+    """Return when the ledger was created; the search of each space; the rows of the spaces, numbered anew; old ids -> new ones."""
     try:
-        meta = [dict(row) for row in connection.execute(_CARE["salvage_meta"])]
-        spaces = [dict(row) for row in connection.execute(_CARE["salvage_spaces"])]
-        if len(meta) != 1 or not spaces or shapes.misfits(meta[0], shapes.META):
-            raise ValueError("it is not there")
-        if any(shapes.misfits(space, shapes.SPACE) for space in spaces):
-            raise ValueError("a space holds what nobody writes there")
-        searches = [search_of(meta[0], space) for space in spaces]
+        meta = [repaired(dict(row), "meta") for row in connection.execute(_CARE["salvage_meta"])]
+        spaces = [repaired(dict(row), "space") for row in connection.execute(_CARE["salvage_spaces"])]
+        if len(meta) != 1 or meta[0] is None or not spaces or None in spaces:
+            raise ValueError("a cell of meta or space is damaged")
+        known = [space for space in spaces if space is not None]
+        searches = [search_of(meta[0], space) for space in known]
     except (sqlite3.Error, ValueError, LedgerDamagedError) as error:
+        why = error.what if isinstance(error, LedgerDamagedError) else error
         raise LedgerDamagedError(
-            f"nothing can be rebuilt: what is searched cannot be read ({error})",
+            f"nothing can be rebuilt: what is searched cannot be read ({why})",
             where=str(path),
             mend="Put a copy of ledger.db back, or start anew in another folder",
         ) from error
-    bounds = [bound(search, space["id"]) for search, space in zip(searches, spaces, strict=True)]
-    return meta[0]["created_at"], searches, list(zip(spaces, bounds, strict=True))
+    new_ids: dict[object, int] = {space["id"]: new for new, space in enumerate(known, start=1)}
+    for space in known:
+        if space["is_branch"] is None:  # a branch is one of another space that is there
+            space["is_branch"] = int(any(other["is_branch"] == 0 for other in known))
+        space["id"] = new_ids[space["id"]]
+    orders = [bound(search, space["id"]) for search, space in zip(searches, known, strict=True)]
+    return meta[0]["created_at"], searches, list(zip(known, orders, strict=True)), new_ids
 
 
 def _trials(connection: sqlite3.Connection, n_trials: int) -> Iterator[Row]:
@@ -154,13 +186,17 @@ def _trials(connection: sqlite3.Connection, n_trials: int) -> Iterator[Row]:
         number += 1
 
 
-def _both_ways(connection: sqlite3.Connection, query: str, shape: shapes.Shape) -> list[Row]:
+def _repaired(connection: sqlite3.Connection, table: str) -> list[Row]:
+    rows = (repaired(row, table) for row in _both_ways(connection, f"salvage_{table}s"))
+    return [row for row in rows if row is not None]
+
+
+def _both_ways(connection: sqlite3.Connection, query: str) -> list[Row]:
     """The rows of a small table before the first that cannot be read, and those after the last."""
     found: dict[str, Row] = {}
     for name in (query, f"{query}_from_the_end"):
         for row in _until_damage(connection, name):
-            if not shapes.misfits(row, shape):
-                found[repr(row)] = row
+            found[repr(row)] = row
     return list(found.values())
 
 
@@ -169,56 +205,16 @@ def _until_damage(connection: sqlite3.Connection, query: str) -> Iterator[Row]:
         yield from map(dict, connection.execute(_CARE[query]))
 
 
-def _is_right(row: Row, spaces: dict[int, tuple[Row, BoundSpace]]) -> bool:
-    if row["space"] not in spaces or not _is_allowed(row):
-        return False
-    space, order = spaces[row["space"]]
-    faults = [*faults_of_combination({**row, "cursor": space["cursor"]}, order)]
-    if row["state"] == "finished":
-        faults += faults_of_result(row)
-    return not faults and order.has_level(row["number"], row["level"])
-
-
-def _is_allowed(row: Row) -> bool:
-    """Whether the schema would take the row of a trial: a damaged page knows of no CHECK."""
-    is_finished = row["state"] == "finished"
-    has_attempt = row["state"] not in WITHOUT_ATTEMPT
-    return (
-        row["state"] in ("running", "finished", *WITHOUT_ATTEMPT, *_OUTCOMES)
-        and has_attempt <= row["attempts"] < 2**31
-        and all((row[column] is not None) == has_attempt for column in ("token", "worker", "started_at"))
-        and (row["state"] == "running" or not has_attempt) == (row["ended_at"] is None)
-        and row["pardoned"] >= 0
-        and is_finished == (row["result"] is not None)
-        and (is_finished or row["metric"] is None)
-        and row["metric_is_nan"] in ((0, 1) if is_finished and row["metric"] is None else (0,))
-    )
-
-
-def _is_attempt(row: Row, order: BoundSpace) -> bool:
-    """Whether the schema would take the row of an attempt that is over, and its result is one."""
-    is_finished = row["outcome"] == "finished"
-    return (
-        row["outcome"] in (*_OUTCOMES, "finished")
-        and is_finished == (row["result"] is not None)
-        and (is_finished or row["metric"] is None)
-        and row["metric_is_nan"] in ((0, 1) if is_finished and row["metric"] is None else (0,))
-        and order.has_level(row["trial"], row["level"])
-        and not (is_finished and any(faults_of_result(row)))
-    )
-
-
 def _is_report(row: Row, attempts: int) -> bool:
-    """Whether the schema would take the row of a report."""
+    """Return whether a report is one of an attempt that was made; what has no metric was NaN."""
     is_nan = row["metric"] is None
-    return 1 <= row["attempt"] <= attempts and row["step"] >= 0 and bool(row["metric_is_nan"] == is_nan)
+    is_told = not is_nan or row["metric_is_nan"] in (1, None)
+    row["metric_is_nan"] = int(is_nan)
+    return is_told and bool(1 <= row["attempt"] <= attempts)
 
 
-#: Of an attempt that another one at the same level followed.
-_OUTCOMES = ("failed", "released", "died", "lost", "cancelled")
-
-#: States of trials all of whose attempts were followed by a person's word.
-WITHOUT_ATTEMPT = ("queued", "cancelled")
+#: The id of no space.
+_UNKNOWN = -1
 
 #: A trial takes more bytes of a file than this: its digest alone does.
 _SMALLEST = 64

@@ -1,141 +1,286 @@
-"""What stands in the columns of a ledger: SQLite itself takes anything anywhere."""
+"""What the columns of a ledger can hold: SQLite itself takes anything anywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
-#: Column -> the types of its values, in the order of the table's columns.
-Shape: TypeAlias = "dict[str, tuple[type, ...]]"
+#: Seconds since the epoch that no date of Python's is beyond, in any time zone.
+_END_OF_TIME = 253_402_200_000.0
 
-_NONE = type(None)
-_INTEGER = (int,)
-_INTEGER_OR_NOT = (int, _NONE)
-_REAL = (float, int)
-_TEXT = (str,)
-_TEXT_OR_NOT = (str, _NONE)
-_REAL_OR_NOT = (float, int, _NONE)
+#: Of attempts and levels; no search comes near it.
+_MANY = 100_000
+
+#: Of a value that a message quotes.
+_LONGEST_SHOWN = 40
+
+
+class Misfit(ValueError):  # noqa: N818 - what was found, not that it is an error
+    """A cell holds what no version of DAHPS writes there."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a cell can hold.
+
+    Attributes:
+        choices: The name of each kind of value that it can, and whether a value is one.
+    """
+
+    choices: tuple[tuple[str, Callable[[Any], bool]], ...]
+
+    def __or__(self, other: Kind) -> Kind:
+        return Kind(tuple(dict.fromkeys(self.choices + other.choices)))
+
+    def __str__(self) -> str:
+        return " or ".join(name for name, _ in self.choices)
+
+    def fits(self, value: object) -> bool:
+        """Return whether the cell can hold a value."""
+        for _, is_one in self.choices:  # noqa: SIM110 - any() is slower, and every cell that is read comes here
+            if is_one(value):
+                return True
+        return False
+
+
+#: Column -> what it can hold, in the order of the table's columns.
+Shape: TypeAlias = "dict[str, Kind]"
+
+
+def _kind(name: str, fits: Callable[[Any], bool]) -> Kind:
+    return Kind(((name, fits),))
+
+
+def _count(name: str, end: int) -> Kind:
+    return _kind(name, lambda value: type(value) is int and 0 <= value < end)
+
+
+def _word(*words: str) -> Kind:
+    return _kind(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words)
+
+
+def _is_text(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # bytes that are no UTF-8, as `any_text` gives them
+            return False
+    return True
+
+
+def _is_name(value: Any) -> bool:
+    return _is_text(value) and "\0" not in value
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in (float, int) and 0 <= value < _END_OF_TIME
+
+
+_NULL = _kind("NULL", lambda value: value is None)
+_INTEGER = _count("a number from 0 on", 2**63)
+_FEW = _count(f"a number from 0 to {_MANY}", _MANY + 1)
+_FLAG = _count("0 or 1", 2)
+_NUMBER = _kind("a number", lambda value: type(value) in (float, int))
+_TIME = _kind("a time in seconds since 1970", _is_time)
+_TEXT = _kind("text", _is_text)
+_NAME = _kind("text without NUL", _is_name)
+
+_WORKER_STATE = _word("working", "waiting", "left")
+_OUTCOME = _word("finished", "failed", "released", "died", "lost", "cancelled")
+_STATE = _word("running", "finished", "failed", "released", "queued", "died", "lost", "cancelled")
 
 META: Shape = {
     "id": _INTEGER,
-    "created_at": _REAL,
+    "created_at": _TIME,
     "strategy": _TEXT,
-    "direction": _TEXT,
-    "metric": _TEXT_OR_NOT,
+    "direction": _word("minimize", "maximize"),
+    "metric": _TEXT | _NULL,
     "seed": _TEXT,
-    "locking": _TEXT,
-    "brackets": _TEXT_OR_NOT,
+    "locking": _word("fcntl", "folder"),
+    "brackets": _TEXT | _NULL,
 }
 SPACE: Shape = {
     "id": _INTEGER,
     "digest": _TEXT,
     "definition": _TEXT,
-    "added_at": _REAL,
+    "added_at": _TIME,
     "cursor": _INTEGER,
-    "is_branch": _INTEGER,
+    "is_branch": _FLAG,
     "n_enqueued": _INTEGER,
 }
-RUN: Shape = {"id": _TEXT, "folder": _TEXT_OR_NOT, "has_finished": _INTEGER, "n_failed": _INTEGER}
+RUN: Shape = {
+    "id": _NAME,
+    "folder": _NAME | _NULL,
+    "has_finished": _FLAG,
+    "n_failed": _INTEGER,
+    "is_stopped": _FLAG,
+    "is_to_release": _FLAG,
+}
+PAUSE: Shape = {"id": _INTEGER, "since": _TIME}
 WORKER: Shape = {
-    "id": _TEXT,
-    "run": _TEXT,
+    "id": _NAME,
+    "run": _NAME,
     "host": _TEXT,
     "pid": _INTEGER,
-    "job": _TEXT_OR_NOT,
-    "log": _TEXT_OR_NOT,
-    "state": _TEXT,
-    "started_at": _REAL,
-    "ended_at": _REAL_OR_NOT,
+    "job": _TEXT | _NULL,
+    "batch": _TEXT | _NULL,
+    "log": _NAME | _NULL,
+    "branch": _INTEGER | _NULL,
+    "state": _WORKER_STATE,
+    "started_at": _TIME,
+    "ended_at": _TIME | _NULL,
 }
 TRIAL: Shape = {
     "number": _INTEGER,
     "space": _INTEGER,
-    "position": _INTEGER_OR_NOT,
+    "position": _INTEGER | _NULL,
     "combination": _TEXT,
     "digest": _TEXT,
     "repetition": _INTEGER,
-    "state": _TEXT,
-    "attempts": _INTEGER,
-    "charged": _INTEGER,
-    "pardoned": _INTEGER,
-    "level": _INTEGER,
-    "token": _TEXT_OR_NOT,
-    "worker": _TEXT_OR_NOT,
-    "started_at": _REAL_OR_NOT,
-    "ended_at": _REAL_OR_NOT,
-    "output_dir": _TEXT_OR_NOT,
-    "error": _TEXT_OR_NOT,
-    "metric": _REAL_OR_NOT,
-    "metric_is_nan": _INTEGER,
-    "result": _TEXT_OR_NOT,
+    "state": _STATE,
+    "attempts": _FEW,
+    "charged": _FEW,
+    "pardoned": _FEW,
+    "level": _FEW,
+    "token": _TEXT | _NULL,
+    "worker": _NAME | _NULL,
+    "started_at": _TIME | _NULL,
+    "ended_at": _TIME | _NULL,
+    "output_dir": _NAME | _NULL,
+    "error": _TEXT | _NULL,
+    "metric": _NUMBER | _NULL,
+    "metric_is_nan": _FLAG,
+    "result": _TEXT | _NULL,
 }
 ATTEMPT: Shape = {
     "trial": _INTEGER,
-    "attempt": _INTEGER,
+    "attempt": _FEW,
     "token": _TEXT,
-    "worker": _TEXT,
-    "started_at": _REAL,
-    "ended_at": _REAL,
-    "outcome": _TEXT,
-    "output_dir": _TEXT_OR_NOT,
-    "error": _TEXT_OR_NOT,
-    "level": _INTEGER,
-    "metric": _REAL_OR_NOT,
-    "metric_is_nan": _INTEGER,
-    "result": _TEXT_OR_NOT,
+    "worker": _NAME,
+    "started_at": _TIME,
+    "ended_at": _TIME,
+    "outcome": _OUTCOME,
+    "output_dir": _NAME | _NULL,
+    "error": _TEXT | _NULL,
+    "level": _FEW,
+    "metric": _NUMBER | _NULL,
+    "metric_is_nan": _FLAG,
+    "result": _TEXT | _NULL,
 }
 REPORT: Shape = {
     "trial": _INTEGER,
-    "attempt": _INTEGER,
+    "attempt": _FEW,
     "step": _INTEGER,
-    "metric": _REAL_OR_NOT,
-    "metric_is_nan": _INTEGER,
+    "metric": _NUMBER | _NULL,
+    "metric_is_nan": _FLAG,
 }
-#: What readers are told of a trial, and of its last attempt's worker.
-LISTED_TRIAL: Shape = {
-    "number": _INTEGER,
-    "combination": _TEXT,
-    "repetition": _INTEGER,
-    "state": _TEXT,
-    "attempts": _INTEGER,
-    "level": _INTEGER,
-    "metric": _REAL_OR_NOT,
-    "metric_is_nan": _INTEGER,
-    "result": _TEXT_OR_NOT,
-    "started_at": _REAL_OR_NOT,
-    "ended_at": _REAL_OR_NOT,
-    "output_dir": _TEXT_OR_NOT,
-    "error": _TEXT_OR_NOT,
-    "host": _TEXT_OR_NOT,
-    "pid": _INTEGER_OR_NOT,
-    "job": _TEXT_OR_NOT,
+RUNG: Shape = {
+    "bracket": _FEW,
+    "level": _FEW,
+    "n_ended": _INTEGER,
+    "n_top": _INTEGER,
+    "n_promoted": _INTEGER,
 }
-#: What readers are told of an attempt, and of its worker.
-LISTED_ATTEMPT: Shape = {
+STANDING: Shape = {
+    "place": _INTEGER,
     "trial": _INTEGER,
-    "attempt": _INTEGER,
-    "level": _INTEGER,
-    "outcome": _TEXT,
-    "started_at": _REAL,
-    "ended_at": _REAL_OR_NOT,
-    "metric": _REAL_OR_NOT,
-    "metric_is_nan": _INTEGER,
-    "worker": _TEXT,
-    "host": _TEXT,
-    "pid": _INTEGER,
-    "job": _TEXT_OR_NOT,
+    "bracket": _FEW,
+    "level": _FEW,
+    "score": _NUMBER | _NULL,
+    "is_top": _FLAG,
+    "is_promoted": _FLAG,
 }
+
+#: All tables, by their names.
+TABLES: dict[str, Shape] = {
+    "meta": META,
+    "space": SPACE,
+    "run": RUN,
+    "pause": PAUSE,
+    "worker": WORKER,
+    "trial": TRIAL,
+    "attempt": ATTEMPT,
+    "report": REPORT,
+    "rung": RUNG,
+    "standing": STANDING,
+}
+
+_OF_WORKER = {name: WORKER[name] for name in ("host", "pid", "job", "log")}
+_LISTED_ATTEMPT = {**ATTEMPT, "state": _STATE, "outcome": _STATE, "ended_at": _TIME | _NULL, **_OF_WORKER}
+_CHARGED = {"charged": _FEW | _NULL}
+
+#: Statement -> columns of its result, where a cell of that name alone does not say what they can hold.
+_OF_STATEMENTS: dict[str, Shape] = {
+    "workers": WORKER,
+    "last_worker_of_batch": WORKER,
+    "present_workers": {**WORKER, "trial": _INTEGER | _NULL},
+    "trials_among": {**TRIAL, **{name: kind | _NULL for name, kind in _OF_WORKER.items()}},
+    "attempts_of": _LISTED_ATTEMPT,
+    "attempts_between": _LISTED_ATTEMPT,
+    "results_of_levels": ATTEMPT,
+    "last_ends": {**TRIAL, "ended_at": _TIME},
+    "lowest_metrics": {"metric": _NUMBER},
+    "highest_metrics": {"metric": _NUMBER},
+    "last_durations": {"seconds": _NUMBER},
+    "next_charge_of_failed": _CHARGED,
+    "next_charge_of_lost": _CHARGED,
+    "outlook": {"released": _INTEGER | _NULL, "queued": _INTEGER | _NULL, "worker_state": _WORKER_STATE},
+}
+
+
+def _by_name() -> Shape:
+    found: Shape = {}
+    for shape in TABLES.values():
+        for column, kind in shape.items():
+            found[column] = found[column] | kind if column in found else kind
+    return found
+
+
+_BY_NAME = _by_name()
+
+
+def any_text(data: bytes) -> str:
+    """Return any text of SQLite's; one that is no UTF-8 fits no column."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 def misfits(row: Mapping[str, Any] | Any, shape: Shape) -> list[str]:
-    """The columns of a row whose values nobody writes there."""
-    return [column for column, types in shape.items() if not _fits(row[column], types)]
+    """Return what is wrong with the cells of a row, a text each."""
+    return [_told(column, row[column], kind) for column, kind in shape.items() if not kind.fits(row[column])]
 
 
-def _fits(value: object, types: tuple[type, ...]) -> bool:
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:  # bytes that are no UTF-8, as a reader that takes all gives them
-            return False
-    return isinstance(value, types)
+def expect_fits(statement: str, rows: Iterable[Any]) -> None:
+    """Expect that the result of a statement holds what its columns can hold.
+
+    Raises:
+        Misfit: A cell does not.
+    """
+    kinds: list[tuple[int, str, Kind]] = []
+    for row in rows:
+        kinds = kinds or _kinds(statement, tuple(row.keys()))
+        for index, column, kind in kinds:
+            if not kind.fits(row[index]):
+                raise Misfit(f"{_place(row, statement)}: {_told(column, row[index], kind)}")
+
+
+@cache
+def _kinds(statement: str, columns: tuple[str, ...]) -> list[tuple[int, str, Kind]]:
+    known = {**_BY_NAME, **_OF_STATEMENTS.get(statement, {})}
+    return [(index, name, known[name]) for index, name in enumerate(columns) if name in known]
+
+
+def _place(row: Any, statement: str) -> str:
+    """Return where a row stands, as far as it says."""
+    known = {"number": "trial", "trial": "trial", "id": "row"}
+    return next((f"{what} {row[key]!r}" for key, what in known.items() if key in row.keys()), statement)  # noqa: SIM118 - of a row of SQLite
+
+
+def _told(column: str, value: Any, kind: Kind) -> str:
+    shown = repr(value)
+    if len(shown) > _LONGEST_SHOWN:
+        shown = f"{shown[:_LONGEST_SHOWN]}..."
+    return f"{column} is {shown}, not {kind}"

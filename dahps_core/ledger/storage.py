@@ -6,7 +6,6 @@ import errno
 import os
 import pwd
 import secrets
-import shlex
 import sqlite3
 import stat
 import tempfile
@@ -15,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from dahps_core.errors import LedgerDamagedError, LedgerError, LedgerUnavailableError, NotALedgerError
+from dahps_core.printing import pasted
+from dahps_core.small_files import open_at_once
 
 #: What SQLite says where the storage refuses; anything else that it says is of our own doing.
 _SIGNS_OF_REFUSAL = ("disk I/O", "unable to open", "readonly", "is full", "locking protocol", "out of memory")
@@ -65,14 +66,14 @@ def meaning(
             f"the ledger was locked for longer than {patience_s:g} s",
             where=str(path),
             mend="See whether a process that uses it is stopped, or its host unreachable, "
-            f"and whether the storage's locks work: dahps doctor {shlex.quote(str(folder))}",
+            f"and whether the storage's locks work: dahps doctor {pasted([str(folder)])}",
         )
     if is_reading and "readonly" in text:  # whoever reads writes only to undo what a dead process left
         return LedgerUnavailableError(
             "a process died in the middle of a write that was cut off, and to undo it takes write permission"
             + _owner(path),
             where=str(path),
-            mend=f"Have somebody who may write run once: dahps status {shlex.quote(str(folder))}",
+            mend=f"Have somebody who may write run once: dahps status {pasted([str(folder)])}",
         )
     if "not a database" in text:
         return not_a_ledger(path, "the file is not a ledger")
@@ -103,7 +104,7 @@ def refused(path: Path, error: OSError, also: str = "") -> LedgerUnavailableErro
     return LedgerUnavailableError(
         f"the storage refused: {why}{_owner(path)}{also}",
         where=str(path),
-        mend=_MENDS.get(code, _MEND_STORAGE).replace("FOLDER", shlex.quote(str(folder))),
+        mend=_MENDS.get(code, _MEND_STORAGE).replace("FOLDER", pasted([str(folder)])),
     )
 
 
@@ -112,7 +113,7 @@ def damaged(text: str, path: Path | None = None, folder: Path | None = None) -> 
     return LedgerDamagedError(
         f"the ledger is damaged ({text})",
         where=None if path is None else str(path),
-        mend=f"Run: dahps recover {shlex.quote(str(folder)) if folder else 'LEDGER'}",
+        mend=f"Run: dahps recover {pasted([str(folder)]) if folder else 'LEDGER'}",
     )
 
 
@@ -125,7 +126,7 @@ def fresh_stamp(path: Path) -> int | None:
     """When a file was last modified, in ns by the storage's clock; None if there is none."""
     try:
         # Opened, not only asked for its status: a network file system shows fresh attributes after an open.
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = open_at_once(path)
     except FileNotFoundError:
         return None
     try:

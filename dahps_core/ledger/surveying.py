@@ -11,7 +11,6 @@ from functools import partial
 
 from dahps_core.ledger.connection import Database, Transaction
 from dahps_core.ledger.reading import TRIALS_PER_PAGE
-from dahps_core.ledger.shapes import LISTED_ATTEMPT, REPORT, misfits
 from dahps_core.ledger.storage import damaged
 
 #: Small rows, so that more of them are read at once.
@@ -57,11 +56,20 @@ def _marks(transaction: Transaction, first: int) -> list[tuple[int, int, str]]:
     return [(row["number"], row["attempts"], row["state"]) for row in rows]
 
 
-def attempts(database: Database, n_trials: int) -> Iterator[AttemptSpan]:
-    """The attempts of so many first trials, by trial and attempt; each page is consistent in itself."""
+def attempts(database: Database, n_trials: int, top: int) -> Iterator[AttemptSpan]:
+    """Yield the attempts of the first trials, by trial and attempt; each page is consistent in itself.
+
+    Raises:
+        LedgerDamagedError: One is above the top level.
+    """
     for first in range(0, n_trials, TRIALS_PER_PAGE):
         last = min(first + TRIALS_PER_PAGE, n_trials) - 1
-        yield from map(_attempt, database.read(partial(_attempts, first=first, last=last)))
+        for row in database.read(partial(_attempts, first=first, last=last)):
+            if row["level"] > top:
+                raise damaged(
+                    f"trial {row['trial']}: it is at level {row['level']}, and the highest is {top}"
+                )
+            yield _attempt(row)
 
 
 def _attempts(transaction: Transaction, first: int, last: int) -> list[sqlite3.Row]:
@@ -69,8 +77,6 @@ def _attempts(transaction: Transaction, first: int, last: int) -> list[sqlite3.R
 
 
 def _attempt(row: sqlite3.Row) -> AttemptSpan:
-    if columns := misfits(row, LISTED_ATTEMPT):
-        raise damaged(f"trial {row['trial']}: nobody writes what stands in {', '.join(columns)}")
     return AttemptSpan(
         trial=row["trial"],
         attempt=row["attempt"],
@@ -88,8 +94,6 @@ def histories(transaction: Transaction, numbers: Iterable[int]) -> dict[int, dic
     """See `LedgerReader.histories`."""
     found: dict[int, dict[int, float]] = {}
     for row in transaction.rows("histories_among", numbers=json.dumps(list(numbers))):
-        if misfits(row, REPORT):
-            raise damaged(f"trial {row['trial']}: nobody writes what stands in its history")
         metric = math.nan if row["metric_is_nan"] else row["metric"]
         found.setdefault(row["trial"], {})[row["step"]] = metric
     return found

@@ -14,10 +14,11 @@ from dahps_core.ledger.ledger import Ledger
 def unrecorded_files(places: Iterable[Path]) -> Iterator[Path]:
     """The files that workers left, among these files and below these folders."""
     for place in places:
-        if place.is_dir():
-            yield from sorted(place.rglob(unrecorded.PATTERN))
-        elif place.match(unrecorded.PATTERN):
-            yield place
+        with suppress(OSError):  # a folder of a damaged ledger may have a name that no folder can have
+            if place.is_dir():
+                yield from sorted(place.rglob(unrecorded.PATTERN))
+            elif place.match(unrecorded.PATTERN):
+                yield place
 
 
 def take_in(ledger: Ledger, path: Path) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 
 from dahps_core.ledger.connection import Transaction
+from dahps_core.ledger.opening import space_of
 from dahps_core.ledger.reading import WorkerRecord
-from dahps_core.ledger.shapes import WORKER, misfits
-from dahps_core.ledger.storage import damaged
 from dahps_core.space import SearchSpace
 
 #: So many of the newest trials are looked through for the last ends, and so many of these are told.
@@ -75,9 +73,7 @@ def present_workers(transaction: Transaction) -> list[PresentWorker]:
     """Who works or waits, in the order of their coming."""
     found = []
     for row in transaction.rows("present_workers"):
-        if columns := misfits(row, WORKER):
-            raise damaged(f"worker {row['id']}: nobody writes what stands in {', '.join(columns)}")
-        worker = WorkerRecord(**{name: row[name] for name in WORKER})
+        worker = WorkerRecord(**{name: row[name] for name in WorkerRecord.__dataclass_fields__})
         found.append(PresentWorker(worker, row["trial"], bool(row["is_stopped"])))
     return found
 
@@ -115,5 +111,4 @@ def attempts(transaction: Transaction, number: int) -> list[AttemptRecord]:
 
 def spaces(transaction: Transaction) -> list[SearchSpace]:
     """What was ever searched, oldest first."""
-    rows = transaction.rows("spaces")
-    return [SearchSpace.from_definition(json.loads(row["definition"])) for row in rows]
+    return [space_of(row) for row in transaction.rows("spaces")]

@@ -18,6 +18,7 @@ from dahps_core.errors import RanksError
 from dahps_core.ledger.storage import refused
 from dahps_core.ranks.addresses import servers
 from dahps_core.ranks.channel import Channel, Message, Welcome, greet
+from dahps_core.small_files import read_json
 
 FOLDER_NAME = "ranks"
 #: Seconds for which the ranks of a job wait for each other: all of them import what they need first.
@@ -180,7 +181,7 @@ def joined(batch: BatchJob, folder: Path, limit_s: float) -> Channel:
     while True:
         try:
             _see_new_files(path.parent, batch)
-            return reached(json.loads(path.read_text(encoding="utf-8")), batch)
+            return reached(read_json(path), batch)
         except (OSError, ValueError, KeyError, TypeError) as error:
             why = error  # the file of a leader that is gone, perhaps
         if time.monotonic() > deadline:

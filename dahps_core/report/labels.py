@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from dahps_core.combination import Value
-from dahps_core.overrides import printable, shown_value
+from dahps_core.overrides import shown_value
+from dahps_core.printing import printable
 
 _LONGEST = 60
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from dahps_core.extras import from_extra
 from dahps_core.ledger import Ledger
-from dahps_core.overrides import printable, shown_overrides
+from dahps_core.overrides import shown_overrides
 from dahps_core.plural import counted, counted_combinations
+from dahps_core.printing import printable
 from dahps_core.report.survey import Survey
 from dahps_core.trial import TrialRecord
 

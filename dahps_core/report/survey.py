@@ -14,7 +14,7 @@ from dahps_core.combination import Value, canonical
 from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.reading import RungRecord
 from dahps_core.ledger.surveying import AttemptSpan
-from dahps_core.overrides import printable
+from dahps_core.printing import printable
 from dahps_core.space import SearchSpace
 from dahps_core.trial import TrialRecord, TrialState
 

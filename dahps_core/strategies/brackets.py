@@ -17,6 +17,7 @@ from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
 from dahps_core.errors import ConfigurationError
+from dahps_core.json_text import parse_json
 
 #: What a level gives a trial: epochs, or anything else that is counted or measured.
 Resource: TypeAlias = "int | float"
@@ -99,7 +100,7 @@ class Brackets:
     @classmethod
     def from_json(cls, text: str) -> Brackets:
         """What `to_json` wrote; anything else is a ValueError or a TypeError."""
-        found = json.loads(text)
+        found = parse_json(text)
         if not isinstance(found, dict):
             raise TypeError("the brackets are no mapping")
         levels, sizes, eta = tuple(found.pop("levels")), tuple(found.pop("sizes")), found.pop("eta")

@@ -14,8 +14,9 @@ from dahps_core.combination import Combination, Value
 from dahps_core.errors import Fault, SearchChangedError, SearchSpaceError
 from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.folder import FILE_NAME
-from dahps_core.overrides import printable, shown_overrides
+from dahps_core.overrides import shown_overrides
 from dahps_core.plural import counted, counted_combinations
+from dahps_core.printing import printable
 from dahps_core.space import SearchSpace
 from dahps_core.space.path import Path as Place
 from dahps_core.space.path import value_step

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 
 from dahps_core.errors import LedgerError
 from dahps_core.ledger import Ledger
+from dahps_core.printing import pasted
 from hydra_plugins.dahps_sweeper._launch import Launch
 from hydra_plugins.dahps_sweeper._submission import Submission
 
@@ -82,12 +82,12 @@ def stop_and_wait(ledger: Ledger, run: str, launch: Launch, grace_s: float) -> N
 
 
 def _ways_on(ledger: Ledger, batches: Sequence[str]) -> str:
-    folder = shlex.quote(str(ledger.folder.absolute()))
+    folder = pasted([str(ledger.folder.absolute())])
     lines = [
         f"  to follow the search: dahps status {folder}",
         f"  to stop it:           dahps stop {folder}",
         f"  without waiting:      dahps stop --now {folder}",
     ]
     if batches:
-        lines.append(f"  these workers alone:  scancel {shlex.join(batches)}")
+        lines.append(f"  these workers alone:  scancel {pasted(batches)}")
     return "\n".join(lines)

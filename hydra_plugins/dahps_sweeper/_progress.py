@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.watching import End
-from dahps_core.overrides import printable, shown_overrides
+from dahps_core.overrides import shown_overrides
 from dahps_core.pace import per_hour, shown_duration
+from dahps_core.printing import printable
 from dahps_core.trial import TrialRecord, TrialState
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from omegaconf import OmegaConf
 
 from dahps_core.ledger import Ledger, Search
 from dahps_core.overrides import to_overrides
+from dahps_core.printing import pasted, printable
 from dahps_core.trial import TrialRecord
 from hydra_plugins.dahps_sweeper._owners import unwritable
 from hydra_plugins.dahps_sweeper._progress import summarized
@@ -46,8 +46,8 @@ def conclude(ledger: Ledger, folder: Path) -> None:
         at_level = "" if best.resource is None else f" at the highest level, {best.resource}"
         log.info("Best trial #%d: metric %s%s", best.number, best.average or best.metric, at_level)
         log.info("  %s", " ".join(to_overrides(best.combination)))
-        log.info("  in %s", best.output_dir)
-    log.info("More: dahps status %s", shlex.quote(str(ledger.folder)))
+        log.info("  in %s", printable(best.output_dir or "?"))
+    log.info("More: dahps status %s", pasted([str(ledger.folder)]))
     if best is not None:
         save(OmegaConf.to_yaml(_results(ledger.search, best)), folder / FILE_NAME)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -25,6 +24,7 @@ from dahps_core.ledger.configs import Configs, keep_configs
 from dahps_core.ledger.run_commands import RunCommand, keep_command
 from dahps_core.overrides import to_overrides
 from dahps_core.plural import counted
+from dahps_core.printing import pasted, printable
 from dahps_core.run_limits import keep_limits
 from dahps_core.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._alone import command_alone
@@ -220,10 +220,12 @@ class Sweep:
             log.info(
                 "Nothing is left to run in the ledger %s; raise max_trials (or max_attempts, "
                 "to run failed trials again), or give another",
-                ledger.folder,
+                printable(str(ledger.folder)),
             )
             return True
-        log.info("Search of %s, ledger %s", counted(_total(ledger, task), "trial"), ledger.folder)
+        log.info(
+            "Search of %s, ledger %s", counted(_total(ledger, task), "trial"), printable(str(ledger.folder))
+        )
         # Before a worker has started, so that jobs that are still queued can be stopped.
         ledger.enter_run(self.run_id, str(self.folder))
         command = RunCommand(command_alone(), os.getcwd(), task.overrides.resource_key)
@@ -246,7 +248,7 @@ class Sweep:
         if not self.is_plain:
             return "the same command again"
         folder = to_overrides({"hydra.sweeper.ledger": str(ledger.folder)})
-        return f"the same command with hydra.sweeper.strategy.name=grid {shlex.join(folder)}"
+        return f"the same command with hydra.sweeper.strategy.name=grid {pasted(folder)}"
 
     def _returns(self, task: WorkerTask, ledger: Ledger) -> Returns:
         if self.is_plain:

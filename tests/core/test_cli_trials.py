@@ -281,3 +281,24 @@ def test_commands_read_while_workers_write(tmp_path):
     for process in reading:
         with process:
             assert (process.returncode, process.stderr.read()) == (0, "")
+
+
+FORMULAS = ["=1+1", "+1+1", "-1+cmd|' /C calc'!A0", "@SUM(1)", "\t=1", "\r=1", "\n=1"]
+NUMBERS = [-1, -0.5, -1e-30, "-1", "+2.5e-3", "- 1", "a=b", "", "'=1"]
+
+
+def test_no_text_is_a_formula_in_a_spreadsheet_and_numbers_stay_numbers(tmp_path):
+    space = {"root": {"key": "+x", "values": [*FORMULAS, *NUMBERS], "default": None}}
+    with Ledger.join(tmp_path / "ledger", Search(SearchSpace.from_config(space), strategy="grid")) as ledger:
+        worker = ledger.register(run="run", host="h", pid=1, job=None)
+        for _ in [*FORMULAS, *NUMBERS]:
+            claim = ledger.claim(worker, **LIMITS)
+            ledger.finish_if_held(claim, result=-1.5, metric=-1.5, output_dir="=out")
+        ledger.retire(worker)
+    found = rows(ledger.folder, "--spreadsheet")
+    plain = ["-1", "-0.5", "-1e-30", "-1", "+2.5e-3", "'- 1", "a=b", "", "'=1"]
+    assert [row["'+x"] for row in found] == [*(f"'{text}" for text in FORMULAS), *plain]
+    assert {row["metric"] for row in found} == {"-1.5"}
+    assert {row["output_dir"] for row in found} == {"'=out"}
+    assert [row["+x"] for row in rows(ledger.folder)][: len(FORMULAS)] == FORMULAS
+    assert "csv" in dahps("trials", ledger.folder, "--spreadsheet", status=1)

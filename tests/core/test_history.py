@@ -8,6 +8,7 @@ import os
 import signal
 import time
 
+import numpy
 import pytest
 
 from dahps_core import Ledger, Search, SearchSpace, current_trial, unrecorded
@@ -237,10 +238,10 @@ def test_what_is_no_step_is_told(tmp_path, step):
     assert Ledger.open(tmp_path).counts()
 
 
-@pytest.mark.parametrize("metric", ["good", None, [0.5], {"loss": 0.5}])
+@pytest.mark.parametrize("metric", ["good", None, [0.5], {"loss": 0.5}, numpy.ma.masked])
 def test_what_is_no_metric_is_told(tmp_path, metric):
     def evaluate():
-        with pytest.raises(MetricError, match=r"the reported metric is .*, not a number\. Report a number"):
+        with pytest.raises(MetricError, match=r"the reported metric is .*\. Report a number"):
             current_trial().report(metric, 1)
 
     assert work(tmp_path, evaluate, isolate=False) == []

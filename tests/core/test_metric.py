@@ -4,6 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import numpy
+import pandas
 import pytest
 import torch
 from hypothesis import given
@@ -20,7 +21,11 @@ def test_a_number_is_its_own_objective(number):
 
 @pytest.mark.parametrize(
     "scalar",
-    [numpy.float32(0.5), numpy.array(0.5), torch.tensor(0.5), torch.tensor([0.5]), numpy.array([[0.5]])],
+    [
+        *(numpy.float32(0.5), numpy.array(0.5), torch.tensor(0.5), torch.tensor([0.5]), numpy.array([[0.5]])),
+        numpy.ma.array(0.5, mask=False),
+        torch.tensor([0.0, 0.5])[1:].to_sparse(),
+    ],
 )
 def test_a_scalar_of_numpy_or_torch_is_a_number(scalar):
     assert read_result(scalar, None) == (0.5, 0.5)
@@ -131,6 +136,15 @@ class Unprintable(Exception):  # noqa: N818 - what a library may well call it
         (Raises(KeyError("x" * 10**6)), ["KeyError"]),
         (Decimal("0.5"), ["Decimal", "not a number"]),
         (numpy.datetime64("2020-01-01"), ["date", "not a number"]),
+        (numpy.datetime64(5, "ns"), ["datetime64", "not a number"]),
+        (numpy.array(5, "M8[ns]"), ["ndarray", "not a number"]),
+        (numpy.timedelta64(5, "ns"), ["timedelta64", "not a number"]),
+        (numpy.array([5], "m8[ns]"), ["ndarray", "not a number"]),
+        (pandas.Series([pandas.Timedelta(5)]), ["Series", "not a number"]),
+        (numpy.ma.masked, ["masked", "missing"]),
+        (numpy.ma.array(1.5, mask=True), ["masked", "missing"]),
+        (numpy.ma.array([1.5], mask=[True]), ["masked", "missing"]),
+        (pandas.NA, ["NAType", "not a number"]),
         (numpy.array("0.5"), ["'0.5'", "str"]),
         (numpy.array([]), ["ndarray", "not a number"]),
         (torch.empty((), device="meta"), ["Tensor", "not a number"]),
@@ -140,7 +154,7 @@ class Unprintable(Exception):  # noqa: N818 - what a library may well call it
         (b"0.5", ["bytes"]),
         (object(), ["object"]),
     ],
-    ids=range(23),
+    ids=range(32),
 )
 def test_what_cannot_be_read_is_refused_with_the_reason_alone_and_in_a_mapping(returned, words):
     for wrapped in (returned, {"loss": returned}, {"other": returned, "loss": 1.0}):

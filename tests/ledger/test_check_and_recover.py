@@ -158,6 +158,20 @@ class TestCheck:
             ("DELETE FROM meta", ["nothing says what is searched"]),
             ("DROP INDEX trial_lost", ["schema", "trial_lost"]),
             ("DROP TRIGGER trials_stay", ["schema", "trials_stay"]),
+            ("DELETE FROM trial WHERE number = (SELECT max(number) FROM trial)", ["was drawn", "not there"]),
+            (
+                "UPDATE trial SET state = 'running', ended_at = NULL, result = NULL, metric = NULL"
+                " WHERE number IN (1, 2)",
+                ["runs several trials"],
+            ),
+            (
+                "UPDATE worker SET state = 'left', ended_at = 1 WHERE run = 'other'",
+                ["is running, and its worker", "is left"],
+            ),
+            ("CREATE TABLE foreigner (x)", ["table foreigner", "not of the schema"]),
+            ("CREATE INDEX foreigner ON trial (result)", ["index foreigner", "not of the schema"]),
+            ("UPDATE trial SET ended_at = 1e300 WHERE number = 5", ["trial 5", "ended_at is 1e+300"]),
+            ("UPDATE worker SET started_at = 9e999", ["worker", "started_at is inf"]),
         ],
     )
     def test_each_breach_is_told(self, copied, capsys, damage, words):
@@ -166,6 +180,23 @@ class TestCheck:
         told = capsys.readouterr()
         assert all(word in told.out for word in words), told
         assert "Traceback" not in told.err
+
+    def test_a_trigger_of_somebody_else_is_told(self, copied):
+        with closing(sqlite3.connect(copied / FILE_NAME)) as connection, connection:
+            connection.execute("CREATE TRIGGER sly AFTER UPDATE ON run BEGIN DELETE FROM pause; END")
+        assert list(breaches(copied)) == [f"{copied / FILE_NAME}: trigger sly is not of the schema"]
+
+    @pytest.mark.parametrize("n_enqueued", [0, 1])
+    def test_the_last_trial_is_missed(self, tmp_path, n_enqueued):
+        with Ledger.join(tmp_path, grid("a", "b", "c", "d")) as ledger:
+            worker = register(ledger)
+            for x in ["d"][:n_enqueued]:
+                ledger.enqueue([{"x": x}])
+            for _ in range(3):
+                finish(ledger, claimed(ledger, worker))
+        assert list(breaches(tmp_path)) == []
+        break_it(tmp_path, "DELETE FROM trial WHERE number = 2")
+        assert len(list(breaches(tmp_path))) >= 1
 
     def test_a_foreign_heartbeat_and_checkpoint_are_told(self, copied):
         (copied / "heartbeats" / "nobody").touch()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dahps_core.combination import Combination, canonical
 from dahps_core.errors import FAULTS_SHOWN, OverrideError, SearchSpaceError
-from dahps_core.overrides import override_faults, printable, shown_overrides, to_overrides
+from dahps_core.overrides import override_faults, shown_overrides, to_overrides
+from dahps_core.printing import printable
 from dahps_core.space import SearchSpace
 
 PARSER = OverridesParser.create()
