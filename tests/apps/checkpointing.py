@@ -17,7 +17,9 @@ from dahps_core import current_trial
 def main(config: DictConfig) -> int:
     if not config.spawn:
         return train(config)
-    process = multiprocessing.get_context("spawn").Process(target=train, args=(config,))
+    from tests.apps import checkpointing  # in a job, __main__ is the launcher's: nothing of it can be spawned
+
+    process = multiprocessing.get_context("spawn").Process(target=checkpointing.train, args=(config,))
     process.start()
     process.join()
     step, total = json.loads(Path(config.checkpoint_dir, "state.json").read_text())
