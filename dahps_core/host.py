@@ -86,9 +86,7 @@ class Host:
             self._listener.setblocking(False)
             self._address = replace(self._address, folder=self._folder)
         except OSError as error:
-            log.warning(
-                "Processes that trial %s starts cannot take part in it: %s", self._trial.number, error
-            )
+            log.warning("#%s: the processes that it starts cannot take part: %s", self._trial.number, error)
             self._remove()
         return self
 
@@ -119,7 +117,7 @@ class Host:
     @contextmanager
     def serving(self) -> Iterator[None]:
         """Serve in a thread while this very process evaluates the trial."""
-        launch = launch_variables()
+        launch, process = launch_variables(), os.getpid()
         awake, wake = socket.socketpair()
         thread = threading.Thread(target=self._serve_until, args=(awake,), name="dahps-host", daemon=True)
         with self.entered(), awake, wake:
@@ -127,10 +125,11 @@ class Host:
             try:
                 yield
             finally:
-                wake.sendall(b"\0")
-                thread.join()
-                if self.is_relaunched:
-                    self._forget_ranks(launch)
+                if os.getpid() == process:  # what the trial forks may come here, too
+                    wake.sendall(b"\0")
+                    thread.join()
+                    if self.is_relaunched:
+                        self._forget_ranks(launch)
 
     def attend(self, child: Waitable, timeout_s: float | None = None, others: Sequence[Any] = ()) -> bool:
         """Wait as the child's `wait` does, and serve meanwhile."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -21,7 +21,7 @@ def of_trial(name: str, *default: Any) -> Any:
     from dahps_core.current import current_trial
 
     trial = current_trial()
-    values = {
+    values: dict[str, Callable[[], Any]] = {
         "number": lambda: trial.number,
         "attempt": lambda: trial.attempt,
         "repetition": lambda: trial.repetition,

@@ -16,8 +16,8 @@ from dahps_core.ranks.meeting import LIMIT_S, joined
 from dahps_core.ranks.place import in_place
 from dahps_core.signals import JOB_SIGNALS, handled, heard
 
-#: Makes a trial ready, and returns what evaluates it.
-Prepare = Callable[[Trial], Callable[[], Any]]
+#: Makes a trial ready; returns what evaluates it, and what describes it as a `Job.program` does.
+Prepare = Callable[[Trial], tuple[Callable[[], Any], Callable[[], Any]]]
 
 
 def follow(batch: BatchJob, folder: Path, prepare: Prepare, limit_s: float = LIMIT_S) -> str:
@@ -70,22 +70,19 @@ class _Follower:
     def _attempt(self, trial: Trial, port: int) -> Answer:
         with evaluating(trial):
             try:
-                evaluate = self._prepare(trial)
+                evaluate, program = self._prepare(trial)
             except Exception as error:
                 return Answer("failed", error=reason(error))
-            return self._evaluated(trial, evaluate, port)
+            with Host(trial, None, program) as host:
+                return self._evaluated(trial, evaluate, port, host)
 
-    def _evaluated(self, trial: Trial, evaluate: Callable[[], Any], port: int) -> Answer:
+    def _evaluated(self, trial: Trial, evaluate: Callable[[], Any], port: int, host: Host) -> Answer:
         def without_result() -> tuple[None, None]:
             evaluate()
             return None, None
 
-        with Host(trial, None) as host:
-            around = host.around(without_result)
-            placed = in_place(around, self._batch, self._channel.there, port, [self._channel])
-            return self._attended(trial, host, placed)
-
-    def _attended(self, trial: Trial, host: Host, placed: Callable[[], tuple[None, None]]) -> Answer:
+        around = host.around(without_result)
+        placed = in_place(around, self._batch, self._channel.there, port, [self._channel])
         with Child(placed) as child:
             while not host.attend(child, None, [self._channel]):
                 order = self._channel.receive()

@@ -39,7 +39,7 @@ class Program:
         cls, task_function: TaskFunction, config: DictConfig, arguments: Sequence[str]
     ) -> Program:
         """Describe the program that this process runs."""
-        program, *rest = sys.argv
+        program, *rest = sys.argv or [""]
         path = os.path.abspath(program)
         spec = getattr(sys.modules["__main__"], "__spec__", None)
         return cls(

@@ -68,7 +68,7 @@ def _joined(program: Program) -> tuple[Trial, dict[str, Any]]:
     attempt, trial = Attempt.of_this_process(), joined_trial()
     assert attempt
     assert trial
-    owner = attempt.request("program")
+    owner = attempt.request("program") or {}
     for name, words in _SAME.items():
         here, there = getattr(program, name), owner.get(name)
         if here != there:
@@ -77,6 +77,7 @@ def _joined(program: Program) -> tuple[Trial, dict[str, Any]]:
                 where=f"trial {trial.number}",
                 mend=ADVICE,
             )
+    owner["ranks"] = attempt.request("trial")["ranks"]
     attempt.request("join")
     return replace(trial, _history=None), owner
 
@@ -91,7 +92,7 @@ def _composed(owner: dict[str, Any], context: HydraContext, config: DictConfig) 
     loader.repository.take(owner["configs"])
     composed = loader.load_sweep_config(config, owner["overrides"])
     values = OmegaConf.create(owner["config"])
-    rank = rank_in_trial({})
+    rank = rank_in_trial(owner["ranks"])
     with read_write(composed), open_dict(composed):
         for key in _OF_TRIAL:
             composed.hydra[key].merge_with(values.hydra[key])

@@ -157,14 +157,17 @@ class WorkerTask:
             program=partial(self.program.described, config, self.context.config_loader),
         )
 
-    def _prepare_to_follow(self, rank: int, trial: Trial) -> Callable[[], Any]:
+    def _prepare_to_follow(
+        self, rank: int, trial: Trial
+    ) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
         """The same for a rank that follows: it writes beside rank 0, and is no job of its own."""
         config = self.composed(trial, HydraConfig.get().job.id)
         with open_dict(config.hydra):
             config.hydra.output_subdir = None
             log_beside(config.hydra.job_logging, f"rank{rank}")
         context = replace(self.context, callbacks=Callbacks())
-        return lambda: self._evaluate(config, context)
+        program = partial(self.program.described, config, self.context.config_loader)
+        return partial(self._evaluate, config, context), program
 
     def composed(self, trial: Trial | TrialRecord, job_id: str) -> DictConfig:
         """The config of a trial, in a job of this id."""

@@ -1,6 +1,7 @@
 """An app that trains in steps, saves each, goes on where it was, and writes down all that it does."""
 
 import json
+import multiprocessing
 import os
 import sys
 import time
@@ -14,6 +15,20 @@ from dahps_core import current_trial
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="checkpointing")
 def main(config: DictConfig) -> int:
+    if not config.spawn:
+        return train(config)
+    from tests.apps import checkpointing  # in a job, __main__ is the launcher's: nothing of it can be spawned
+
+    process = multiprocessing.get_context("spawn").Process(target=checkpointing.train, args=(config,))
+    process.start()
+    process.join()
+    step, total = json.loads(Path(config.checkpoint_dir, "state.json").read_text())
+    if step < config.n_steps:
+        sys.exit(f"the spawned process ended with {process.exitcode} after {step} steps")
+    return total
+
+
+def train(config: DictConfig) -> int:
     checkpoint = Path(config.checkpoint_dir, "state.json")
     step, total = json.loads(checkpoint.read_text()) if checkpoint.exists() else (0, 0)
     note(config, "start", step)
@@ -53,7 +68,7 @@ def note(config: DictConfig, what: str, step: int) -> None:
         "number": config.number,
         "attempt": config.attempt,
         "step": step,
-        "pid": os.getpid(),
+        "pid": parent.pid if (parent := multiprocessing.parent_process()) and config.spawn else os.getpid(),
         "node": os.environ.get("SLURMD_NODENAME"),
     }
     with open(config.record, "a") as record:  # one small write to a file opened for appending: atomic

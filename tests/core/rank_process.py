@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -56,6 +57,12 @@ def place(trial):
     ]
     write(f"place-{trial.number}", json.dumps([{name: os.environ[name] for name in names}, elastic, facts]))
     return RANK + 10
+
+
+def spawn(trial):
+    if RANK:
+        command = [sys.executable, "-m", "tests.core.spawned", str(RANK)]
+        write(f"spawned-{trial.number}", subprocess.check_output(command, text=True))
 
 
 def nothing(trial):
@@ -152,7 +159,7 @@ def main():
     local = {"local_rank": local_rank, "local_size": local_size}
     batch = BatchJob(host=f"n{RANK}", rank=RANK, size=SIZE, key="17.0.0", **local)
     try:
-        reason = lead(batch) if RANK == 0 else follow(batch, FOLDER, lambda trial: evaluate, LIMIT_S)
+        reason = lead(batch) if RANK == 0 else follow(batch, FOLDER, lambda trial: (evaluate, dict), LIMIT_S)
     except RanksError as error:
         print(error, file=sys.stderr)
         return 3

@@ -120,6 +120,13 @@ def test_all_ranks_evaluate_each_trial_and_rank_0_gives_the_result(ranks):
     assert list((ranks.folder / "ranks").iterdir()) == []
 
 
+def test_what_another_rank_spawns_has_the_trial_and_records_nothing(ranks):
+    assert ranks.run("nothing", "spawn", size=2, ranks=range(2))[1][0]["outcome"] == "finished"
+    facts = json.loads(ranks.await_file("spawned-1.1"))
+    assert facts == [1, 2, 1, {"behaviour": "spawn"}, 0, None, str(ranks.folder / "checkpoints" / "1")]
+    assert not list(ranks.folder.rglob("history.jsonl"))
+
+
 def test_ranks_meet_by_torch_distributed_in_each_attempt(ranks):
     answers = ranks.run("all_reduce", "all_reduce", ranks=range(4), size=4)
     assert [answer["result"] for answer, _ in answers] == [15, 15]

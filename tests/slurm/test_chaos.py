@@ -16,13 +16,14 @@ N_STEPS = 2
 
 
 @pytest.mark.slurm
-def test_a_search_comes_through_a_storm():
+@pytest.mark.parametrize("options", [[], ["spawn=true"]], ids=["forked", "spawned"])
+def test_a_search_comes_through_a_storm(options):
     try:
         cluster.check_preconditions()
     except cluster.ClusterError as error:
         skip_unless_required("SLURM", str(error))
     quiet = ["-W", "ignore:The version_base parameter"]  # of Hydra 1.4
-    storm = ["-m", "tests.slurm.chaos", "--trials=40", "--storm=35", "--seed=1"]
+    storm = ["-m", "tests.slurm.chaos", "--trials=40", "--storm=35", "--seed=1", *options]
     command = [sys.executable, *quiet, *storm]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     print(done.stdout)
