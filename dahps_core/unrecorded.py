@@ -11,19 +11,30 @@ from dahps_core.errors import DahpsError
 from dahps_core.trial import Ending, Report
 
 FILE_NAME = "dahps-unrecorded.json"
+#: Matches that name, and those of further attempts.
+PATTERN = "dahps-unrecorded*.json"
 #: The file's name once the ledger has taken it.
 RECORDED_NAME = "dahps-recorded.json"
 
 
 def write(folder: str | Path, ending: Ending, ledger: Path) -> Path:
-    """Write the end of an attempt into a folder, as a whole or not at all; `ledger` is for people to read."""
+    """Write the end of an attempt into a folder, as a whole or not at all; `ledger` is for people to read.
+
+    What another attempt has left there stays.
+    """
     path = Path(folder) / FILE_NAME
-    half = path.with_suffix(".half")
+    half = path.with_suffix(f".{ending.token[:8]}.half")
     with half.open("w", encoding="utf-8") as file:
         json.dump({**asdict(ending), "ledger": str(ledger)}, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
-    half.replace(path)
+    try:
+        os.link(half, path)
+    except OSError:  # there is one, or the file system has no links
+        path = path.with_stem(f"{path.stem}-{ending.token[:8]}")
+        half.replace(path)
+    else:
+        half.unlink()
     return path
 
 

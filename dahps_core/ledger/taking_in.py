@@ -15,8 +15,8 @@ def unrecorded_files(places: Iterable[Path]) -> Iterator[Path]:
     """The files that workers left, among these files and below these folders."""
     for place in places:
         if place.is_dir():
-            yield from sorted(place.rglob(unrecorded.FILE_NAME))
-        elif place.name == unrecorded.FILE_NAME:
+            yield from sorted(place.rglob(unrecorded.PATTERN))
+        elif place.match(unrecorded.PATTERN):
             yield place
 
 
