@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -73,7 +74,8 @@ class Evaluation:
 
     def of(self, claim: Claim) -> Ending:
         """Evaluate the trial that was claimed; tells how that ended."""
-        log.info("#%d : %s%s", claim.number, shown_overrides(claim.combination), _again(claim))
+        with suppress(Exception):  # a trial may have closed what this one's handlers write to
+            log.info("#%d : %s%s", claim.number, shown_overrides(claim.combination), _again(claim))
         trial, history = self._claims.begun(claim)
         with evaluating(trial):
             ending = self._evaluated(claim, trial, history)
@@ -83,7 +85,9 @@ class Evaluation:
         output_dir = None
         try:
             job = self._prepare(trial)
-        except Exception as error:
+        except (KeyboardInterrupt, Terminated):
+            raise
+        except BaseException as error:  # SystemExit as well: it would end each worker that claims the trial
             answer = Answer("failed", error=reason(error))
         else:
             output_dir = job.output_dir
@@ -111,7 +115,6 @@ class Evaluation:
                 return Answer("released")
 
     def _isolated(self, claim: Claim, trial: Trial, history: History, job: Job) -> Answer:
-        self._ledger.close()  # a connection must not be carried over a fork
         with (
             self._leader.start(trial, self._reader(job), history) as child,
             # Only now: a process that is forked beside a thread may inherit a lock that nobody will open.

@@ -87,9 +87,13 @@ class Heart:
         # Not an Event: where the C library is old, its wait lasts as long as the wall clock says.
         ended, end = Pipe(duplex=False)
 
+        is_over = threading.Event()
+
         def beat_until_ended() -> None:
             look(self.beat())
-            while not ended.poll(every_s):
+            while not (ended.poll(every_s) and is_over.is_set()):
+                if ended.poll():  # a trial in this process, or forked from it, has written there by mistake
+                    os.read(ended.fileno(), 2**16)
                 look(self.beat())
 
         thread = threading.Thread(target=beat_until_ended, name="heartbeat", daemon=True)
@@ -98,6 +102,7 @@ class Heart:
             try:
                 yield
             finally:
+                is_over.set()
                 end.send_bytes(b"end")
                 thread.join()
 

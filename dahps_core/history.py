@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import threading
+import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from socket import socket
 
 from dahps_core import errors
 from dahps_core.errors import DahpsError, LedgerError, LedgerUnavailableError
+from dahps_core.lines import Lines, parsed
 from dahps_core.trial import Report
 
-#: What a child sends in place of a report when it asks its worker to write.
-_FLUSH = b"null\n"
+#: Bytes of the longest report of a child.
+_LONGEST = 4096
 
 
 class History:
@@ -33,9 +37,10 @@ class History:
         self._write = write
         self._kept: list[Report] = []
         self.last: float | None = None
-        self._unfinished = b""
-        self._worker: socket | None = None
-        self._asking = threading.Lock()
+        self._lines = Lines(_LONGEST)
+        self._worker: socket.socket | None = None
+        self._writing = threading.Lock()
+        _histories.add(self)
 
     @property
     def rest(self) -> tuple[Report, ...]:
@@ -58,32 +63,49 @@ class History:
             LedgerError: It could not be written.
         """
         if self._worker:
-            with self._asking:
-                self._worker.sendall(_FLUSH)
-                _heed(_line(self._worker))
-        else:
+            _ask(self._worker)
+            return
+        with self._writing:
             rest = self.rest
             self._write(rest)
             del self._kept[: len(rest)]
 
-    def tell(self, worker: socket) -> None:
+    def tell(self, worker: socket.socket) -> None:
         """In a forked child: from now on all goes to the worker at the other end."""
         self._worker = worker
 
-    def take_in(self, data: bytes) -> int:
-        """In the worker: take in what came from the child; returns how often it asks for a flush."""
-        *lines, self._unfinished = (self._unfinished + data).split(b"\n")
-        told = [json.loads(line) for line in lines]
-        self._kept += [Report(*report) for report in told if report is not None]
-        return told.count(None)
+    def take_in(self, data: bytes) -> None:
+        """In the worker: take in what came from the child.
 
-    def flush_for_child(self) -> bytes:
-        """In the worker: flush; the word that the child waits for."""
+        Raises:
+            ValueError: Something else than reports came; those before it are kept.
+        """
+        for line in self._lines.take_in(data):
+            if line:  # an empty one comes with a request to flush
+                self._kept.append(_report(line))
+
+    def flush_for_child(self, asking: int) -> None:
+        """In the worker: flush, and write to the child's pipe `asking` whether that was refused."""
+        refusal = None
         try:
             self.flush()
         except LedgerError as error:
-            return json.dumps([type(error).__name__, error.what, error.where, error.mend]).encode() + b"\n"
-        return b"null\n"
+            refusal = [type(error).__name__, error.what, error.where, error.mend]
+        with suppress(OSError):  # it is gone, or the pipe is none
+            os.set_blocking(asking, False)
+            os.write(asking, json.dumps(refusal).encode() + b"\n")
+
+
+_histories: weakref.WeakSet[History] = weakref.WeakSet()
+
+
+def _unlock() -> None:
+    """In a forked process: a thread that was writing is not there to let go."""
+    for history in _histories:
+        history._writing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock)
 
 
 class HistoryFile:
@@ -105,14 +127,24 @@ class HistoryFile:
         """Nothing is left to write."""
 
 
-def _line(worker: socket) -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        data = worker.recv(65536)
-        if not data:
-            raise LedgerUnavailableError("the worker of this trial is gone")
-        line += data
-    return line
+def _ask(worker: socket.socket) -> None:
+    """Have the worker write what was reported so far.
+
+    The answer comes by a pipe of this request's own: processes that a trial forks share the socket, and would
+    read each other's answers.
+    """
+    answer, asking = os.pipe()
+    with open(answer, "rb") as answers:
+        try:
+            socket.send_fds(worker, [b"\n"], [asking])
+        except OSError as error:
+            raise LedgerUnavailableError(f"the worker of this trial cannot be reached: {error}") from error
+        finally:
+            os.close(asking)
+        word = answers.readline()
+    if not word:
+        raise LedgerUnavailableError("the worker of this trial is gone")
+    _heed(word)
 
 
 def _heed(word: bytes) -> None:
@@ -121,3 +153,12 @@ def _heed(word: bytes) -> None:
         kind, what, where, mend = refusal
         error: type[DahpsError] = getattr(errors, kind, LedgerUnavailableError)  # or of a kind within
         raise error(what, where=where, mend=mend)
+
+
+def _report(line: bytes) -> Report:
+    told = parsed(line)
+    if isinstance(told, list) and len(told) == 2:
+        step, metric = told
+        if isinstance(step, int) and 0 <= step < 2**63 and isinstance(metric, float):
+            return Report(int(step), metric)
+    raise ValueError("no report")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 from dahps_core.batch import BatchJob
+from dahps_core.charging import charging
 from dahps_core.claims import Claims
 from dahps_core.current import Trial
 from dahps_core.evaluation import Evaluation, Job
@@ -49,6 +50,7 @@ class Worker:
         leader: Leader | None = None,
     ) -> None:
         batch = batch or BatchJob()
+        self._ledger = ledger
         self._leader = leader or Leader(BatchJob(), ledger.folder)
         self._interruption = Interruption()
         self._claims = Claims(
@@ -74,10 +76,12 @@ class Worker:
     def _work(self) -> Draw:
         draw = self._claims.next()
         while isinstance(draw, Claim):
-            ending = self._evaluation.of(draw)
-            _note(ending)
-            self._miss_lost_ranks()
-            draw = self._claims.next(after=ending)
+            with charging(self._ledger, draw):
+                ending = self._evaluation.of(draw)
+                with suppress(Exception):  # nothing that a log's handler raises may cost a result
+                    _note(ending)
+                self._miss_lost_ranks()
+                draw = self._claims.next(after=ending)
         return draw
 
     def _miss_lost_ranks(self) -> None:
