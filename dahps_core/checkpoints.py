@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable
@@ -17,35 +18,50 @@ if TYPE_CHECKING:
 
 #: In the trial's folder.
 FILE_NAME = "checkpoint.pt"
-_UNFINISHED = ".unfinished"
+#: The end of the name of an unfinished file; before it stand the attempt and what is the writer's own.
+_UNFINISHED = re.compile(re.escape(FILE_NAME) + r"\.(?:([0-9]+)\.)?[0-9a-f]{8}\.unfinished")
 
 
-def save(states: Any, path: Path, before_it_counts: Callable[[], None] = lambda: None) -> None:
+def save(
+    states: Any, path: Path, before_it_counts: Callable[[], None] = lambda: None, attempt: int = 1
+) -> None:
     """Write a checkpoint in place of the one before, which stays whole until the new one is.
 
-    Nothing of the states is copied: tensors go to the file from where they are.
+    Threads and processes of one attempt may save at once: the last to finish counts. Nothing of the states is
+    copied: tensors go to the file from where they are.
 
     Args:
         states: What `torch.save` takes.
         path: Where to; in a folder that is there.
         before_it_counts: Called when all is written, and before it takes the place of what was there; if that
             raises, it does not.
+        attempt: Of the trial; what earlier ones have not finished is removed.
     """
     import torch
 
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+    unfinished = path.with_name(f"{path.name}.{attempt}.{secrets.token_hex(4)}.unfinished")
     try:
         torch.save(states, unfinished)
         _sync(unfinished)
         before_it_counts()
+        # Before this one counts: an earlier attempt that still runs must not put its own in place of it.
+        remove_unfinished(path.parent, attempt - 1)
         os.replace(unfinished, path)
-    except BaseException:
+    except BaseException as error:
         unfinished.unlink(missing_ok=True)
+        if isinstance(error, FileNotFoundError):
+            before_it_counts()  # says why, if a later attempt has removed it
         raise
     _sync(path.parent)
-    # Of writers that were killed; only who still holds the claim comes here.
-    for left_over in path.parent.glob(f"{path.name}.*{_UNFINISHED}"):
-        left_over.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path, attempt: int) -> None:
+    """Remove what writers that were killed have left in a trial's folder, up to this attempt."""
+    with suppress(OSError):  # there are no checkpoints, or the storage refuses
+        for name in os.listdir(folder):
+            found = _UNFINISHED.fullmatch(name)
+            if found and int(found[1] or 0) <= attempt:
+                (folder / name).unlink(missing_ok=True)
 
 
 def load(path: Path, *, map_location: Any = None, weights_only: bool = True) -> Any | None:

@@ -2,69 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from dataclasses import replace
+from multiprocessing import popen_fork
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkProcess
 from typing import Any
 
 from dahps_core import kernel
+from dahps_core.answers import INTERRUPTED, MAX_BYTES, Answer, answer_of, line_of, read_answer, reason
 from dahps_core.combination import Value
-from dahps_core.errors import DahpsError
 from dahps_core.history import History
+from dahps_core.lines import Lines
 from dahps_core.signals import JOB_SIGNALS, heard
+
+__all__ = ["Answer", "Child", "answer_of", "reason"]
 
 #: Seconds in which a signal to the whole job, which ended the child, must reach the worker too.
 SIGNAL_GRACE_S = 2.0
-#: How much of an error is told, in characters: its beginning and its end.
-MOST_TOLD = 100_000
-#: How many bytes of its reports are taken in at once.
+#: How many bytes are taken in at once.
 _MOST_AT_ONCE = 2**16
 #: Seconds that a child may take to leave after its last word: libraries flush what they hold at exit.
 EXIT_GRACE_S = 10.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """How an attempt ended.
-
-    Attributes:
-        outcome: As in `Ending`: "died" if it was ended from outside (SIGKILL), which says nothing of it.
-        result: What it returned, if it finished.
-        metric: The objective in the result.
-        error: The traceback, or how the process died.
-    """
-
-    outcome: str
-    result: Value = None
-    metric: float | None = None
-    error: str | None = None
-
-
-def answer_of(function: Callable[[], tuple[Value, float | None]]) -> Answer:
-    """Call `function`, which returns a result and its metric, and tell how it ended."""
-    try:
-        result, metric = function()
-    except (Exception, SystemExit) as error:
-        return Answer("failed", error=reason(error))
-    return Answer("finished", result, metric)
-
-
-def reason(error: BaseException) -> str:
-    """Why an attempt failed, for people: the traceback, or the message alone of an error of ours."""
-    is_ours = isinstance(error, DahpsError)
-    text = str(error) if is_ours else "".join(traceback.format_exception(error)).rstrip()
-    half = MOST_TOLD // 2
-    return text if len(text) <= MOST_TOLD else f"{text[:half]}\n[...]\n{text[-half:]}"
 
 
 class Child:
@@ -84,24 +50,29 @@ class Child:
     ) -> None:
         kernel.adopt_orphans()
         self._others = kernel.children()
-        context = multiprocessing.get_context("fork")
         self._reaping = threading.Lock()
         self._is_over = False
-        self._answers, answers = context.Pipe(duplex=False)
         self._history = history
+        self._line = Lines(MAX_BYTES)
+        self._answer: Answer | None = None
+        self._fault: ValueError | None = None
+        self._has_exited = False
+        # Sockets: where a trial has closed its end and opened a file, nothing is written into that.
+        self._answers, answers = socket.socketpair()
         self._reports, reports = socket.socketpair()
-        self._reports_end = False
-        self._process = context.Process(target=_run, args=(function, answers, history, reports, os.getpid()))
-        sys.stdout.flush()
-        sys.stderr.flush()
+        self._sources = [self._answers, self._reports]
+        self._process = _TrialProcess(
+            target=_run, args=(function, answers, history, reports, self._sources, os.getpid())
+        )
+        _flush_output()
         kernel.end_openmp_threads()
         self._process.start()
         answers.close()
         reports.close()
         try:
-            self._ended = os.pidfd_open(self._process.pid or 0)
-        except (AttributeError, OSError):  # not Linux, or one of before 5.3: what a library forks may hide it
-            self._ended = os.dup(self._answers.fileno())
+            self._ended = [os.pidfd_open(self._process.pid or 0)]
+        except (AttributeError, OSError):  # not Linux, or one of before 5.3: the answers' end stands for it
+            self._ended = []
 
     def __enter__(self) -> Child:
         return self
@@ -118,33 +89,58 @@ class Child:
             Whether the attempt has ended.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
+        while not self._is_to_end:
             left_s = None if deadline is None else max(deadline - time.monotonic(), 0)
-            reports = [] if self._reports_end else [self._reports]
-            ready = wait([self._answers, self._ended, *reports, *others], left_s)
-            if self._reports in ready:
-                self._take_in_reports()
-            if self._answers in ready or self._ended in ready:
-                return True
-            if ready != [self._reports] or left_s == 0:
+            ready = self._attend(left_s, others)
+            if not self._is_to_end and (left_s == 0 or any(one in ready for one in others)):
                 return False
+        return True
 
     def end(self) -> Answer:
         """How the attempt ended; if it has not, it is killed now."""
-        answer = None
         try:
-            if self.wait(0):
-                answer = self._received()
-                wait([self._ended], EXIT_GRACE_S)
+            if self.wait(0) and not self._fault:
+                self._await_exit()
         finally:
             self._leave_nothing()
-        return answer or self._death()
+        if self._fault:
+            error = f"the trial's process sent what cannot be read ({self._fault})"
+            return Answer("failed", error=f"{error}. Does it write to descriptors that it did not open?")
+        answer = self._answer or self._death()
+        if answer.outcome == INTERRUPTED:
+            time.sleep(SIGNAL_GRACE_S)  # as in `_death`
+            return replace(answer, outcome="failed")
+        return answer
 
     def kill(self) -> None:
         """End the attempt, from any thread; `wait` returns."""
         with self._reaping:
             if not self._is_over:  # else its number may be another process's by now
                 self._kill_group()
+
+    @property
+    def _is_to_end(self) -> bool:
+        return bool(self._answer or self._fault or self._has_exited)
+
+    def _attend(self, timeout_s: float | None, others: Sequence[Any] = ()) -> list[Any]:
+        """Wait once, and take in what the attempt has sent; returns what can be read."""
+        ready = wait([*self._sources, *self._ended, *others], timeout_s)
+        try:
+            if self._answers in ready:
+                self._take_in_answer()
+            if self._reports in ready:
+                self._take_in_reports()
+        except ValueError as error:
+            self._fault = error
+            self._sources = []
+        is_gone = self._ended[0] in ready if self._ended else self._answers not in self._sources
+        self._has_exited = self._has_exited or is_gone
+        return ready
+
+    def _await_exit(self) -> None:
+        deadline = time.monotonic() + EXIT_GRACE_S
+        while not self._has_exited and (left_s := deadline - time.monotonic()) > 0:
+            self._attend(left_s)
 
     def _leave_nothing(self) -> None:
         with self._reaping:
@@ -154,26 +150,36 @@ class Child:
             self._process.join()
             kernel.kill_strays(self._others)
             self._is_over = True
-        while not self._reports_end and wait([self._reports], 0):
-            self._take_in_reports()
+        while self._sources and wait(self._sources, 0):
+            self._attend(0)
         self._reports.close()
         self._answers.close()
-        os.close(self._ended)
+        for descriptor in self._ended:
+            os.close(descriptor)
+
+    def _take_in_answer(self) -> None:
+        for line in self._line.take_in(self._received(self._answers)[0]):
+            self._answer = self._answer or read_answer(line)
 
     def _take_in_reports(self) -> None:
-        data = b""
-        with suppress(ConnectionError):  # it died before it had read an answer of ours
-            data = self._reports.recv(_MOST_AT_ONCE)
-        self._reports_end = not data
-        if not self._history:
-            return
-        n_flushes = self._history.take_in(data)
-        if self._is_over:
-            return  # what it told is recorded with its end
-        for _ in range(n_flushes):
-            word = self._history.flush_for_child()
-            with suppress(ConnectionError):
-                self._reports.sendall(word)
+        data, asking = self._received(self._reports)
+        try:
+            if self._history:
+                self._history.take_in(data)
+                if asking and not self._is_over:  # else what it told is recorded with its end
+                    self._history.flush_for_child(asking[0])
+        finally:
+            for descriptor in asking:
+                os.close(descriptor)
+
+    def _received(self, source: socket.socket) -> tuple[bytes, list[int]]:
+        """What has arrived, and a descriptor that came with it."""
+        data, asking = b"", list[int]()
+        with suppress(ConnectionError):  # it died before it had read all
+            data, asking, _, _ = socket.recv_fds(source, _MOST_AT_ONCE, 1)
+        if not data:
+            self._sources = [other for other in self._sources if other is not source]
+        return data, asking
 
     def _kill_group(self) -> None:
         assert self._process.pid
@@ -181,12 +187,6 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             self._process.kill()  # it has not made its group yet, or is gone
-
-    def _received(self) -> Answer | None:
-        try:
-            return Answer(**json.loads(self._answers.recv_bytes())) if self._answers.poll() else None
-        except (EOFError, OSError):  # it died before, or in the midst of it
-            return None
 
     def _death(self) -> Answer:
         code = self._process.exitcode or 0
@@ -206,24 +206,50 @@ class Child:
         )
 
 
+class _TrialProcess(ForkProcess):
+    @staticmethod
+    def _Popen(process: Any) -> popen_fork.Popen:  # noqa: N802 - multiprocessing's name
+        return _Popen(process)
+
+
+class _Popen(popen_fork.Popen):
+    """As multiprocessing forks, but for its flush of the worker's output, which may lie on a full disk."""
+
+    def __init__(self, process: Any) -> None:
+        self.returncode = None
+        self.finalizer = None
+        self._launch(process)  # type: ignore[attr-defined]
+
+
 def _run(
     function: Callable[[], tuple[Value, float | None]],
-    answers: Connection,
+    answers: socket.socket,
     history: History | None,
     reports: socket.socket,
+    ends_of_worker: Sequence[socket.socket],
     worker: int,
 ) -> None:
     os.setpgid(0, 0)
     kernel.die_with(worker)
     _forget_handlers()
+    for end in ends_of_worker:
+        end.close()
     # Held open in a process that the trial forks, it would hide the trial's death.
     os.register_at_fork(after_in_child=answers.close)
     if history:
         history.tell(reports)
-    answer = answer_of(function)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    answers.send_bytes(json.dumps(vars(answer)).encode())
+    try:
+        answer = answer_of(function)
+    except BaseException as error:
+        answer = Answer(INTERRUPTED, error=reason(error))
+    answers.sendall(line_of(answer))
+    _flush_output()  # not before: whatever the trial has put in place of its output, its result counts
+
+
+def _flush_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
 
 
 def _forget_handlers() -> None:

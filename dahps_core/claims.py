@@ -14,7 +14,8 @@ from types import TracebackType
 
 from dahps_core import kernel, unrecorded
 from dahps_core.batch import BatchJob
-from dahps_core.checkpoints import remove_unkept
+from dahps_core.charging import charging
+from dahps_core.checkpoints import remove_unfinished, remove_unkept
 from dahps_core.current import Trial
 from dahps_core.errors import ClaimLost, LedgerError, LedgerUnavailableError
 from dahps_core.heartbeat import Heart, Observer
@@ -140,6 +141,8 @@ class Claims:
             resource=claim.resource,
             _history=history,
         )
+        # Neither a fork nor a trial that closes or writes to what is open may find the connection.
+        self._ledger.close()
         return trial, history
 
     def _stopper(self, claim: Claim) -> Stopper | None:
@@ -204,11 +207,12 @@ class Claims:
             ClaimLost: The trial was claimed by another worker, or cancelled.
             LedgerUnavailableError: As in `next`.
         """
-        with self._ending(ending):
+        with charging(self._ledger, ending), self._ending(ending):
             self._ledger.end_if_held(ending)
         self._tidy(ending)
 
     def _tidy(self, ending: Ending) -> None:
+        remove_unfinished(self._ledger.checkpoint_dir(ending.number), ending.attempt)
         if ending.outcome == "finished" and self._options.keep_checkpoints is not None:
             with self.heart.beating(self._options.heartbeat_s):
                 remove_unkept(self._ledger, self._options.keep_checkpoints)

@@ -151,7 +151,8 @@ class Trial:
             LedgerError: What was reported could not be recorded; the checkpoint before stays.
         """
         if self._history is not None and self._history.is_recorded:
-            checkpoints.save(states, self.checkpoint_dir / checkpoints.FILE_NAME, self._history.flush)
+            path = self.checkpoint_dir / checkpoints.FILE_NAME
+            checkpoints.save(states, path, self._history.flush, self.attempt)
 
     def load_checkpoint(self, *, map_location: Any = None, weights_only: bool = True) -> Any | None:
         """What an earlier attempt has saved, or None if there is nothing; works on every rank.

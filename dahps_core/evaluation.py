@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -78,7 +78,8 @@ class Evaluation:
 
     def of(self, claim: Claim) -> Ending:
         """Evaluate the trial that was claimed; tells how that ended."""
-        log.info("#%d : %s%s", claim.number, shown_overrides(claim.combination), _again(claim))
+        with suppress(Exception):  # a trial may have closed what this one's handlers write to
+            log.info("#%d : %s%s", claim.number, shown_overrides(claim.combination), _again(claim))
         trial, history = self._claims.begun(claim)
         with Host(trial, history) as host, evaluating(trial):
             ending = self._evaluated(claim, trial, history, host)
@@ -88,7 +89,9 @@ class Evaluation:
         output_dir = None
         try:
             job = self._prepare(trial)
-        except Exception as error:
+        except (KeyboardInterrupt, Terminated):
+            raise
+        except BaseException as error:  # SystemExit as well: it would end each worker that claims the trial
             answer = Answer("failed", error=reason(error))
         else:
             output_dir, host.program = job.output_dir, job.program
@@ -118,7 +121,6 @@ class Evaluation:
                 return Answer("released")
 
     def _isolated(self, claim: Claim, trial: Trial, history: History, job: Job, host: Host) -> Answer:
-        self._ledger.close()  # a connection must not be carried over a fork
         with (
             self._leader.start(trial, host.around(self._reader(job)), history) as child,
             # Only now: a process that is forked beside a thread may inherit a lock that nobody will open.
@@ -158,7 +160,8 @@ def _same_directory() -> Iterator[None]:
     try:
         yield
     finally:
-        os.chdir(before)
+        with suppress(OSError):  # the trial removed it
+            os.chdir(before)
 
 
 def _again(claim: Claim) -> str:

@@ -111,15 +111,19 @@ class Heart:
         # Not an Event: where the C library is old, its wait lasts as long as the wall clock says.
         ended, end = Pipe(duplex=False)
 
+        is_over = threading.Event()
+
         def beat_until_ended() -> None:
-            is_over = False
-            while not is_over:
+            while True:
                 in_doubt = self.beat()
                 try:
                     look(in_doubt)
                 except Exception:
                     log.exception("The claim could not be checked. The heartbeat goes on.")
-                is_over = ended.poll(every_s)
+                if ended.poll(every_s):
+                    if is_over.is_set():
+                        return
+                    os.read(ended.fileno(), 2**16)  # a trial has written there by mistake
 
         thread = threading.Thread(target=beat_until_ended, name="heartbeat", daemon=True)
         thread.start()
@@ -127,6 +131,7 @@ class Heart:
             try:
                 yield
             finally:
+                is_over.set()
                 end.send_bytes(b"end")
                 thread.join()
 

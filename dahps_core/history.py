@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from socket import socket
 
 from dahps_core.errors import LedgerError, LedgerUnavailableError, described, rebuilt
+from dahps_core.json_text import parse_json
 from dahps_core.launchers import rank_in_trial, rank_variables
-from dahps_core.membership import Attempt, read_line
+from dahps_core.lines import Lines
+from dahps_core.membership import Attempt
 from dahps_core.strategies.stopping import Stopper
 from dahps_core.trial import Report
 
-#: What a child sends in place of a report when it asks its worker to write.
-_FLUSH = b"null\n"
+#: Bytes of the longest report of a child.
+_LONGEST = 4096
 
 
 class History:
@@ -39,11 +43,12 @@ class History:
         self._stopper = stopper
         self._kept: list[Report] = []
         self.last: float | None = None
-        self._unfinished = b""
-        self._worker: socket | None = None
-        self._asking = threading.Lock()
+        self._lines = Lines(_LONGEST)
+        self._worker: socket.socket | None = None
+        self._writing = threading.Lock()
         self._process = os.getpid()
         self._ranks = rank_variables()
+        _histories.add(self)
 
     @property
     def rest(self) -> tuple[Report, ...]:
@@ -82,38 +87,41 @@ class History:
         """
         if elsewhere := self._elsewhere():
             elsewhere.flush()
-            return
-        with self._asking:
-            if self._worker:
-                self._worker.sendall(_FLUSH)
-                _heed(_line(self._worker))
-            else:
+        elif self._worker:
+            _ask(self._worker)
+        else:
+            with self._writing:
                 rest = self.rest
                 self._write(rest)
                 del self._kept[: len(rest)]
 
-    def tell(self, worker: socket) -> None:
+    def tell(self, worker: socket.socket) -> None:
         """In a forked child: from now on all goes to the worker at the other end."""
         self._worker = worker
         self._process = os.getpid()
 
-    def take_in(self, data: bytes) -> int:
-        """In the worker: take in what came from the child; returns how often it asks for a flush."""
-        *lines, self._unfinished = (self._unfinished + data).split(b"\n")
-        told = [json.loads(line) for line in lines]
-        for report in told:
-            if report is not None:
-                self._judge(Report(*report))
-                self._kept.append(Report(*report))
-        return told.count(None)
+    def take_in(self, data: bytes) -> None:
+        """In the worker: take in what came from the child.
 
-    def flush_for_child(self) -> bytes:
-        """In the worker: flush; the word that the child waits for."""
+        Raises:
+            ValueError: Something else than reports came; those before it are kept.
+        """
+        for line in self._lines.take_in(data):
+            if line:  # an empty one comes with a request to flush
+                report = _report(line)
+                self._judge(report)
+                self._kept.append(report)
+
+    def flush_for_child(self, asking: int) -> None:
+        """In the worker: flush, and write to the child's pipe `asking` whether that was refused."""
+        refusal = None
         try:
             self.flush()
         except LedgerError as error:
-            return json.dumps(described(error)).encode() + b"\n"
-        return b"null\n"
+            refusal = described(error)
+        with suppress(OSError):  # it is gone, or the pipe is none
+            os.set_blocking(asking, False)
+            os.write(asking, json.dumps(refusal).encode() + b"\n")
 
     def _judge(self, report: Report) -> None:
         self.last = report.metric
@@ -124,6 +132,18 @@ class History:
         """Return the way to the owner's history, in a process that was forked from the trial's own."""
         attempt = None if os.getpid() == self._process else Attempt.of_this_process()
         return RemoteHistory(attempt, self._ranks) if attempt else None
+
+
+_histories: weakref.WeakSet[History] = weakref.WeakSet()
+
+
+def _unlock() -> None:
+    """In a forked process: a thread that was writing is not there to let go."""
+    for history in _histories:
+        history._writing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock)
 
 
 class RemoteHistory:
@@ -175,13 +195,35 @@ class HistoryFile:
         """Nothing is left to write."""
 
 
-def _line(worker: socket) -> bytes:
-    try:
-        return read_line(worker)
-    except ConnectionError as error:
-        raise LedgerUnavailableError("the worker of this trial is gone") from error
+def _ask(worker: socket.socket) -> None:
+    """Have the worker write what was reported so far.
+
+    The answer comes by a pipe of this request's own: processes that a trial forks share the socket, and would
+    read each other's answers.
+    """
+    answer, asking = os.pipe()
+    with open(answer, "rb") as answers:
+        try:
+            socket.send_fds(worker, [b"\n"], [asking])
+        except OSError as error:
+            raise LedgerUnavailableError(f"the worker of this trial cannot be reached: {error}") from error
+        finally:
+            os.close(asking)
+        word = answers.readline()
+    if not word:
+        raise LedgerUnavailableError("the worker of this trial is gone")
+    _heed(word)
 
 
 def _heed(word: bytes) -> None:
     if refusal := json.loads(word):
         raise rebuilt(refusal)
+
+
+def _report(line: bytes) -> Report:
+    told = parse_json(line.decode())
+    if isinstance(told, list) and len(told) == 2:
+        step, metric = told
+        if isinstance(step, int) and 0 <= step < 2**63 and isinstance(metric, float):
+            return Report(int(step), metric)
+    raise ValueError("no report")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
@@ -96,6 +97,17 @@ def _sleep_on() -> None:
 
 os.register_at_fork(after_in_child=_sleep_on)
 
+_pipes: weakref.WeakSet[Interruption] = weakref.WeakSet()
+
+
+def _close_pipes() -> None:
+    """In a forked process: what it writes into a worker's pipe would be taken for signals."""
+    for interruption in _pipes:
+        interruption.close()
+
+
+os.register_at_fork(after_in_child=_close_pipes)
+
 
 class Interruption:
     """Whether a worker was told to end, by a signal or by a person; can be waited for like a pipe.
@@ -116,8 +128,10 @@ class Interruption:
         self._of_launcher: dict[int, Any] = {}
         self._is_raising = False
         self._readable, self._writable = os.pipe()
-        for end in (self._readable, self._writable):
+        self._ends: tuple[int, ...] = (self._readable, self._writable)
+        for end in self._ends:
             os.set_blocking(end, False)
+        _pipes.add(self)
 
     def fileno(self) -> int:
         """Can be read as soon as somebody has told the worker to end, and sometimes when nobody has."""
@@ -125,7 +139,8 @@ class Interruption:
 
     def close(self) -> None:
         """Give the pipe back: nobody hears any more."""
-        for end in (self._readable, self._writable):
+        ends, self._ends = self._ends, ()
+        for end in ends:
             os.close(end)
 
     def tell(self, reason: str) -> None:

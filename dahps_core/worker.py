@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 from dahps_core.batch import BatchJob
+from dahps_core.charging import charging
 from dahps_core.claims import Claims
 from dahps_core.current import Trial
 from dahps_core.evaluation import Evaluation, Job
@@ -51,6 +52,7 @@ class Worker:
         leader: Leader | None = None,
     ) -> None:
         batch = batch or BatchJob()
+        self._ledger = ledger
         self._leader = leader or Leader(BatchJob(), ledger.folder)
         self._interruption = Interruption()
         self._claims = Claims(
@@ -77,10 +79,12 @@ class Worker:
         draw = self._claims.next()
         while isinstance(draw, Claim):
             began = time.monotonic()
-            ending = self._evaluation.of(draw)
-            _note(ending, shown_duration(time.monotonic() - began))
-            self._miss_lost_ranks()
-            draw = self._claims.next(after=ending)
+            with charging(self._ledger, draw):
+                ending = self._evaluation.of(draw)
+                with suppress(Exception):  # nothing that a log's handler raises may cost a result
+                    _note(ending, shown_duration(time.monotonic() - began))
+                self._miss_lost_ranks()
+                draw = self._claims.next(after=ending)
         return draw
 
     def _miss_lost_ranks(self) -> None:

@@ -34,7 +34,19 @@ T = TypeVar("T")
 _QUERIES = statements("queries.sql")
 
 # A connection must be neither used nor closed by a forked child, so a child keeps what it inherits for ever.
-_open_connections: set[sqlite3.Connection] = set()
+_open_connections: dict[sqlite3.Connection, str] = {}
+
+
+def _let_go() -> None:
+    """In a forked child: nothing that it writes to an inherited descriptor by mistake may reach a ledger."""
+    paths = tuple(_open_connections.values())
+    with suppress(OSError), open(os.devnull, "r+b", buffering=0) as nowhere:
+        for name in os.listdir("/proc/self/fd") if paths else ():  # OSError: this is not Linux
+            if os.path.realpath(f"/proc/self/fd/{name}").startswith(paths):
+                os.dup2(nowhere.fileno(), int(name), inheritable=False)
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 class Transaction:
@@ -143,7 +155,7 @@ class Database:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
-                _open_connections.discard(connection)
+                _open_connections.pop(connection, None)
 
     def _locked(self, begin: str, work: Callable[[Transaction], T]) -> T:
         if self._lock_folder:
@@ -231,7 +243,7 @@ class Database:
         except BaseException:
             connection.close()  # one for each try of an outage would be too many
             raise
-        _open_connections.add(connection)
+        _open_connections[connection] = os.path.realpath(self.path)
         self._connection = connection
         self._create = False
 

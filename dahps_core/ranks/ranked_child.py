@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dahps_core.answers import checked_answer
 from dahps_core.batch import BatchJob
 from dahps_core.child import Answer, Child
 from dahps_core.combination import Value
@@ -139,8 +140,8 @@ class RankedChild:
         for member in [member for member in self._busy if member.channel in ready]:
             self._busy.remove(member)
             try:
-                answer = Answer(**member.channel.receive())
-            except (ConnectionError, TypeError):
+                answer = checked_answer(member.channel.receive())
+            except (ConnectionError, ValueError):
                 self._lost.append(member)
             else:
                 if answer.outcome != "finished":

@@ -100,7 +100,8 @@ class Process(Interruption):
             return self._judged_when_told()
         if error is None and holding:
             return holding.judged(holding.left_open)
-        if isinstance(error, Exception) and holding and not holding.trial.preempted:
+        is_left = isinstance(error, (SystemExit, KeyboardInterrupt))
+        if error is not None and not is_left and holding and not holding.trial.preempted:
             return holding.judged(Answer("failed", error=reason(error)))
         return Answer("released", error=f"{type(error).__name__}: the script left its trial")
 

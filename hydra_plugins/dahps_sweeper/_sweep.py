@@ -281,6 +281,7 @@ class Sweep:
     def _wait(self, launch: Launch, submission: Submission, ledger: Ledger, task: WorkerTask) -> bool:
         """Wait for the workers; whether their jobs are gone without a word."""
         if self.place.is_here:
+            ledger.close()  # the trials run here, and may close or write to whatever is open
             launch.run()
             return False
         launch.start()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from dahps_core.batch import BatchJob
@@ -72,6 +73,15 @@ def nothing(trial):
 def fail(trial):
     wait_until_all_have_started(trial)
     raise ValueError(f"the loss of rank {RANK} is gone")
+
+
+def write_everywhere(trial):
+    """To all that a rank has open but its output."""
+    wait_until_all_have_started(trial)
+    for descriptor in range(3, 60):
+        with suppress(OSError):
+            os.write(descriptor, b"garbage\n")
+    return 1.0
 
 
 def wait_until_all_have_started(trial):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dahps_core import Ledger, Search, SearchSpace, checkpoints, current_trial
-from dahps_core.errors import CheckpointError
+from dahps_core.errors import CheckpointError, ClaimLost
 from dahps_core.trial import Claim, Draw, TrialState
 from dahps_core.worker import Job, Worker, WorkerOptions
 
@@ -63,13 +63,13 @@ SAVE_LIMITED = """
 import resource, signal, sys, torch
 from pathlib import Path
 from dahps_core import checkpoints
-for limit in map(int, sys.argv[2:]):
+for attempt, limit in enumerate(map(int, sys.argv[2:]), start=1):
     import os
     if os.fork() == 0:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        checkpoints.save({"weights": torch.ones(100_000)}, Path(sys.argv[1]))
+        checkpoints.save({"weights": torch.ones(100_000)}, Path(sys.argv[1]), attempt=attempt)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.wait()[1]))
 """
@@ -83,6 +83,74 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_one_before(path):
     assert codes == [str(-signal.SIGXFSZ)] * 4 + ["0"]
     assert torch.equal(checkpoints.load(path)["weights"], torch.ones(100_000))
     assert os.listdir(path.parent) == [path.name], "what the killed ones left over is removed"
+
+
+def test_savers_of_one_attempt_do_not_touch_each_other_s_files(path):
+    # Each one saves while another one has written, and has not put its own in place yet.
+    def save_the_next(states):
+        return lambda: checkpoints.save(states, path, save_the_next(states - 1) if states else bool)
+
+    checkpoints.save(3, path, save_the_next(2))
+    assert checkpoints.load(path) == 3
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("has_written", [False, True])
+def test_an_earlier_attempt_that_still_runs_neither_counts_nor_hinders(path, has_written, monkeypatch):
+    lost = []
+
+    def refuse_if_lost():
+        if lost:
+            raise ClaimLost("the trial was claimed by another worker")
+        live() if has_written else None
+
+    def live():
+        lost.append(True)
+        checkpoints.save("live", path, attempt=2)
+
+    save_whole = torch.save
+
+    def save_late(states, file):
+        save_whole(states, file)
+        if states == "zombie" and not has_written:
+            live()
+
+    monkeypatch.setattr(torch, "save", save_late)
+    with pytest.raises(ClaimLost):
+        checkpoints.save("zombie", path, refuse_if_lost, attempt=1)
+    assert checkpoints.load(path) == "live"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_what_later_attempts_and_strangers_write_stays(path):
+    names = {"checkpoint.pt.3.0123abcd.unfinished", "mine.1.0123abcd.unfinished", "checkpoint.pt.unfinished"}
+    left_over = {"checkpoint.pt.1.0123abcd.unfinished", "checkpoint.pt.0123abcd.unfinished"}
+    for name in names | left_over:
+        path.with_name(name).touch()
+    checkpoints.save([1], path, attempt=3)
+    assert set(os.listdir(path.parent)) == {path.name, *names}
+
+
+def save_and_die(path):
+    if (pid := os.fork()) == 0:
+        checkpoints.save([1], path, lambda: os._exit(1))
+    os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_what_an_attempt_has_not_finished_is_removed_when_it_is_over(tmp_path, isolate):
+    def evaluate():
+        trial = current_trial()
+        save_and_die(trial.checkpoint_dir / checkpoints.FILE_NAME)
+        trial.save_checkpoint([trial.attempt])
+        assert len(os.listdir(trial.checkpoint_dir)) == 2
+        return 1.0
+
+    options = WorkerOptions(None, 1, None, heartbeat_s=0.2, lease_s=20, isolate=isolate)
+    ledger = Ledger.join(tmp_path, search_of(1))
+    Worker(ledger, "run", lambda trial: Job(evaluate, ""), options).work()
+    assert ledger.counts()[TrialState.FINISHED] == 1
+    assert os.listdir(ledger.checkpoint_dir(0)) == [checkpoints.FILE_NAME]
 
 
 class Bomb:

@@ -6,7 +6,10 @@ import math
 import multiprocessing
 import os
 import signal
+import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 import pytest
@@ -157,6 +160,77 @@ def test_whoever_lost_its_claim_can_save_no_checkpoint(tmp_path, isolate):
     assert work(tmp_path, evaluate, isolate) == []
     assert told.read_text() == "mine"
     assert os.listdir(tmp_path / "checkpoints" / "0") == ["checkpoint.pt"]
+
+
+def test_forked_processes_and_threads_of_a_trial_report_and_save_at_once(tmp_path):
+    n_processes, n_threads, n_saves = 4, 2, 5
+
+    def report_and_save(first):
+        for step in range(first, first + n_saves):
+            current_trial().report(step / 8, step)
+            current_trial().save_checkpoint(step)
+            with Ledger.open(tmp_path) as ledger:
+                assert (1, step, step / 8) in ledger.history(0)
+
+    def train(process):
+        starts = [(process * n_threads + thread) * n_saves for thread in range(n_threads)]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(report_and_save, starts))
+
+    def evaluate():
+        context = multiprocessing.get_context("fork")
+        processes = [context.Process(target=train, args=[number]) for number in range(n_processes)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0] * n_processes
+
+    steps = range(n_processes * n_threads * n_saves)
+    assert work(tmp_path, evaluate, trial_timeout_s=100) == [(1, step, step / 8) for step in steps]
+    assert os.listdir(tmp_path / "checkpoints" / "0") == ["checkpoint.pt"]
+
+
+def test_threads_that_write_at_once_lose_no_report():
+    written = []
+
+    def write(reports):
+        if not others:
+            others.append(threading.Thread(target=history.flush))
+            others[0].start()
+            others[0].join(0.5)  # it waits for this one
+            history.report(Report(2, 0.5))
+        written.extend(reports)
+
+    others = []
+    history = History(write)
+    history.report(Report(1, 0.5))
+    history.flush()
+    others[0].join()
+    assert {*written, *history.rest} == {Report(1, 0.5), Report(2, 0.5)}
+
+
+def test_a_process_that_is_forked_while_another_thread_writes_can_write():
+    history = History(lambda reports: forked.append(os.fork()) if not forked else None)
+    forked = []
+    history.flush()
+    if forked[0] == 0:
+        try:
+            thread = threading.Thread(target=history.flush, daemon=True)
+            thread.start()
+            thread.join(30)
+        finally:
+            os._exit(thread.is_alive())
+    assert os.waitstatus_to_exitcode(os.waitpid(forked[0], 0)[1]) == 0
+
+
+def test_a_request_that_a_worker_cannot_read_any_more_is_refused():
+    here, there = socket.socketpair()
+    history = History(lambda reports: None)
+    history.tell(here)
+    there.close()
+    with here, pytest.raises(LedgerUnavailableError, match="cannot be reached"):
+        history.flush()
 
 
 def test_the_ledger_s_refusal_reaches_the_trial_whatever_its_kind():

@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from dahps_core import Ledger, Search, SearchSpace, current_trial
+from dahps_core import Ledger, Search, SearchSpace, child, current_trial, kernel
 from dahps_core.batch import BatchJob
 from dahps_core.signals import handled, heard
 from dahps_core.trial import Draw, TrialState
@@ -249,6 +249,16 @@ def test_a_second_ctrl_c_does_not_keep_a_trial_from_being_given_back(tmp_path):
 def waits_for_a_lock(pid):
     with open("/proc/locks") as locks:
         return any("->" in line and f" {pid} " in line for line in locks)
+
+
+def test_a_ctrl_c_that_reaches_the_trial_first_gives_it_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(child, "SIGNAL_GRACE_S", WAIT_S)
+    scene = Scene(tmp_path, listen_to_nothing)
+    os.kill(scene.trial, signal.SIGINT)  # to the whole job, one process after the other
+    wait_until(lambda: not kernel.is_there(scene.trial), WAIT_S, "the end of the trial")
+    os.kill(scene.worker.pid, signal.SIGINT)
+    scene.end()
+    assert [trial.state for trial in scene.trials()] == [TrialState.RELEASED]
 
 
 def test_a_person_stops_the_workers_at_once(tmp_path):

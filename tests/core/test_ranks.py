@@ -154,6 +154,15 @@ def test_a_rank_that_raises_after_rank_0_has_returned_fails_the_attempt(ranks):
     assert "the loss of rank 2 is gone" in answer["error"]
 
 
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_rank_that_writes_to_what_it_inherits_fails_the_attempt_alone(ranks, rank):
+    (answer, lost), (after, _) = ranks.run(f"write_everywhere@{rank}", "nothing")
+    assert (answer["outcome"], lost) == ("failed", None)
+    assert f"rank {rank} (host n{rank}" in answer["error"]
+    assert "sent what cannot be read" in answer["error"]
+    assert after["outcome"] == "finished"
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_whose_child_is_killed_ends_the_attempt_for_all(ranks, rank):
     (answer, lost), (after, _) = ranks.run(f"be_killed@{rank}", "nothing")

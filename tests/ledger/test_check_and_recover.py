@@ -235,6 +235,20 @@ class TestTakingIn:
         assert "nothing" in capsys.readouterr().out
         assert list(breaches(folder)) == []
 
+    def test_attempts_that_wrote_in_one_folder_are_both_taken_in(self, tmp_path, capsys):
+        with Ledger.join(tmp_path / "ledger", grid("a")) as ledger:
+            silent, other = register(ledger), register(ledger)
+            lost = ending_of(claimed(ledger, silent))
+            held = ending_of(claimed(ledger, other, dead=[silent]))
+            (tmp_path / "0").mkdir()
+            paths = {unrecorded.write(tmp_path / "0", ending, ledger.folder) for ending in (held, lost)}
+            assert len(paths) == len(list((tmp_path / "0").iterdir())) == 2
+            assert main(["recover", str(ledger.folder), str(tmp_path / "0")]) == 0
+            told = capsys.readouterr().out
+            assert "recorded" in told
+            assert "claimed again" in told
+            assert ledger.best().metric == 0.5
+
     def test_a_file_that_cannot_be_renamed_may_be_taken_in_again(self, tmp_path, capsys):
         (tmp_path / "dahps-recorded.json" / "in the way").mkdir(parents=True)
         with Ledger.join(tmp_path / "ledger", grid("a")) as ledger:

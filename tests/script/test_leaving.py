@@ -68,6 +68,15 @@ def test_ctrl_c_gives_the_trial_back(scripts, use):
     assert (trial.state.value, trial.error) == ("released", "KeyboardInterrupt: the script left its trial")
 
 
+def test_whatever_else_a_block_raises_is_a_failure(scripts):
+    outcome = scripts.run(USES["with"].format(body="raise GeneratorExit('no data')"))
+    assert outcome.code == 1
+    (trial,) = scripts.trials()
+    assert trial.state.value == "failed"
+    assert trial.error.startswith("Traceback")
+    assert trial.error.endswith("GeneratorExit: no data")
+
+
 def test_sys_exit_in_a_block_gives_the_trial_back(scripts):
     assert scripts.run(USES["with"].format(body="sys.exit(3)")).code == 3
     assert scripts.states() == ["released"]

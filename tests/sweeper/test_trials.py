@@ -80,6 +80,15 @@ def test_the_best_trials_keep_their_checkpoints(app):
             assert ledger.history(trial["number"]) == [(1, 1, trial["metric"] + 1)]
 
 
+def test_a_trial_that_replaces_its_output_finishes(app):
+    app.script = APPS / "tee.py"
+    app.ledger = app.folder / "dahps" / "tee"
+    search = "hydra.sweeper.search={root:{key:+x,values:[1,2],default:null}}"
+    outcome = app.sweep(search, *LOCALLY)
+    assert outcome.code == 0, outcome.output
+    assert sorted(trial["metric"] for trial in app.trials()) == [1, 2]
+
+
 def test_a_number_of_checkpoints_that_cannot_be_is_told(app):
     outcome = app.sweep("x=1", "hydra.sweeper.keep_checkpoints=-1")
     assert outcome.code == 1
