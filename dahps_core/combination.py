@@ -11,6 +11,10 @@ from typing import Any, TypeAlias
 Value: TypeAlias = "str | int | float | bool | list[Any] | dict[str, Any] | None"
 
 
+# `json.dumps` with options makes an encoder for each call, which takes three times as long as to use it.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
 class Combination(Mapping[str, Value]):
     """Key -> value, in path order; immutable.
 
@@ -66,4 +70,4 @@ class Combination(Mapping[str, Value]):
 
 def canonical(value: Value) -> str:
     """The one text of a value: equal texts are equal values, and 1, 1.0 and true are three."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return _encode(value)

@@ -67,6 +67,8 @@ def shown_value(value: Value) -> str:
 
 def printable(text: str) -> str:
     """A text that does nothing to a terminal: line ends and control characters are escaped."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
