@@ -19,9 +19,12 @@ def report(ledger: Ledger, output: Path) -> None:
     """Write what the search has found so far: one page of HTML that needs no network.
 
     It shows the best over time, what each level of the space does to the metric and how much it matters, the
-    tree, what each worker ran, and all trials. It needs `pip install 'dahps[report]'`.
+    tree, what each worker ran, and all trials. Of more than 50,000 trials it shows a sample, and says how
+    it was drawn. It needs `pip install 'dahps[report]'`.
     """
     from dahps_core.report import write_report
 
-    write_report(ledger, output)
+    sample = write_report(ledger, output)
     print(output.resolve())
+    if sample:
+        print(sample)
