@@ -89,6 +89,7 @@ bench: bench-own ## what the ledger and the sweeper cost, beside others
 	$(BIN)/python tests/benchmarks/peers.py
 	$(BIN)/python tests/benchmarks/regret.py
 	$(BIN)/python tests/benchmarks/utilisation.py
+	$(BIN)/python tests/benchmarks/listings.py
 	$(BIN)/python tests/benchmarks/file_operations.py
 
 bench-own: install ## the same without the others, which install 1.6 GB in .benchmarks
@@ -96,6 +97,7 @@ bench-own: install ## the same without the others, which install 1.6 GB in .benc
 	$(BIN)/python tests/benchmarks/growth.py
 	$(BIN)/python tests/benchmarks/heartbeats.py
 	$(BIN)/python tests/benchmarks/isolation.py
+	$(BIN)/python tests/benchmarks/listings.py --trials 100000
 	$(BIN)/python tests/benchmarks/slurm_empty_trials.py
 	$(BIN)/python tests/benchmarks/utilisation.py --own
 	$(BIN)/python tests/benchmarks/watching.py --seconds 12

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from dahps_core.cli.combinations import pieces, texts_of
 from dahps_core.combination import Value, canonical
@@ -11,11 +11,10 @@ from dahps_core.errors import ConfigurationError
 from dahps_core.space import SearchSpace
 from dahps_core.space.pruning import named
 from dahps_core.space.words import nearest
-from dahps_core.trial import TrialRecord
 
 
-def accepts(spaces: Iterable[SearchSpace], words: Sequence[str]) -> Callable[[TrialRecord], bool]:
-    """Whether a trial has, for each key that is given, one of the values that are; as `enqueue` reads them.
+def chosen_values(spaces: Iterable[SearchSpace], words: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Return key -> the canonical texts of the values that are given for it; as `enqueue` reads them.
 
     Raises:
         ConfigurationError: A key or a value stands nowhere in the spaces.
@@ -34,12 +33,7 @@ def accepts(spaces: Iterable[SearchSpace], words: Sequence[str]) -> Callable[[Tr
             mend = f"Did you mean {near}?" if near else f"Its keys are {named(values)}"
             raise ConfigurationError(f"the space has no key {key!r}", where="trials", mend=mend)
         wanted[key] |= _meant(key, text, list(values[key].values()))
-
-    def has_them(trial: TrialRecord) -> bool:
-        known = trial.combination
-        return all(key in known and canonical(known[key]) in texts for key, texts in wanted.items())
-
-    return has_them
+    return {key: frozenset(texts) for key, texts in wanted.items()}
 
 
 def _meant(key: str, text: str, values: Sequence[Value]) -> set[str]:

@@ -30,13 +30,16 @@ def report(ledger: Ledger, output: Path | None) -> None:
     """Write what the search has found so far: one page of HTML that needs no network.
 
     It shows the best over time, what each level of the space does to the metric and how much it matters, the
-    tree, what each worker ran, and all trials. It needs `pip install 'dahps[report]'`.
+    tree, what each worker ran, and all trials. Of more than 50,000 trials it shows a sample, and says how
+    it was drawn. It needs `pip install 'dahps[report]'`.
     """
     from dahps_core.report import write_report
 
     output = (output or _own_page(ledger)).absolute()
-    write_report(ledger, output)
+    sample = write_report(ledger, output)
     say(str(output.resolve()))
+    if sample:
+        say(str(sample))
 
 
 def _own_page(ledger: Ledger) -> Path:

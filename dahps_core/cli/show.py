@@ -70,10 +70,8 @@ def logs(ledger: Ledger, number: int, attempt: int | None) -> None:
 
 
 def _trial(ledger: Ledger, number: int) -> TrialRecord:
-    for trial in ledger.trials(number):
-        if trial.number == number:
-            return trial
-        break
+    for trial in ledger.trials_among([number]):
+        return trial
     raise ConfigurationError(f"trial {number} was never drawn", where=str(ledger.folder))
 
 

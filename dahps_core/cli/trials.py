@@ -7,9 +7,10 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
+from heapq import nsmallest
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -18,14 +19,15 @@ from typing import Any, TextIO
 import click
 
 from dahps_core.cli.combinations import typed
-from dahps_core.cli.filters import accepts
+from dahps_core.cli.filters import chosen_values
 from dahps_core.cli.on_ledger import on_ledger
 from dahps_core.cli.text import fits, say, table
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import ConfigurationError
 from dahps_core.extras import from_extra
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.rows import AFTER, BEFORE, TrialTable, best_first, strict
+from dahps_core.ledger.listing import Choice
+from dahps_core.ledger.rows import AFTER, BEFORE, TrialTable, strict
 from dahps_core.overrides import shown_overrides
 from dahps_core.trial import TrialRecord, TrialState
 
@@ -79,10 +81,8 @@ def trials(
     spaces = ledger.spaces()
     rows = TrialTable(spaces)
     shown = _chosen_columns(rows, columns, style, has_levels=ledger.search.brackets is not None)
-    chosen: Iterable[TrialRecord] = filter(accepts(spaces, words), ledger.trials())
-    if state is not None:
-        chosen = (trial for trial in chosen if trial.state.value == state)
-    listed = islice(_sorted(chosen, rows, sort, ledger.search.direction), limit)
+    choice = Choice(None if state is None else TrialState(state), chosen_values(spaces, words))
+    listed = islice(_sorted(ledger, choice, rows, sort, limit), limit)
     if style == "parquet":
         _write_parquet(rows, listed, shown, output)
         return
@@ -92,11 +92,8 @@ def trials(
         "json": _write_json,
     }
     with nullcontext(sys.stdout) if output is None else output.open("w", newline="") as out:
-        writers[style](
-            ({name: values.get(name, _BLANK) for name in shown} for values in map(rows.row, listed)),
-            shown,
-            out,
-        )
+        found = ({name: values.get(name, _BLANK) for name in shown} for values in map(rows.row, listed))
+        writers[style](found, shown, out)
 
 
 @click.command()
@@ -107,7 +104,6 @@ def best(ledger: Ledger, n_best: int) -> None:
 
     Where combinations are repeated, those with the best mean, each by its best repetition.
     """
-    found = ledger.best_by_mean(n_best) if ledger.is_by_mean else _best_trials(ledger, n_best)
     titles = [
         "trial",
         "metric",
@@ -115,22 +111,13 @@ def best(ledger: Ledger, n_best: int) -> None:
         "output_dir",
         "combination",
     ]
-    say(*table(titles, (_best_cells(trial) for trial in found)))
-
-
-def _best_trials(ledger: Ledger, n_best: int) -> Iterator[TrialRecord]:
-    return islice(best_first(ledger.trials(), ledger.search.direction), n_best)
+    say(*table(titles, map(_best_cells, ledger.best_trials(n_best))))
 
 
 def _best_cells(trial: TrialRecord) -> list[str]:
-    metric = trial.metrics[max(trial.metrics)] if trial.metrics else trial.metric
     level = [] if trial.resource is None else [str(trial.resource)]
     overrides = shown_overrides(trial.combination)
-    return [f"#{trial.number}", str(trial.average or metric), *level, trial.output_dir or "", overrides]
-
-
-def _shown_of(values: dict[str, Value], columns: Sequence[str]) -> dict[str, Any]:
-    return {name: values.get(name, _BLANK) for name in columns}
+    return [f"#{trial.number}", str(trial.average or trial.metric), *level, trial.output_dir or "", overrides]
 
 
 _Rows = Iterable[dict[str, Any]]
@@ -157,13 +144,12 @@ def _refuse_unknown(rows: TrialTable, name: str) -> None:
 
 
 def _sorted(
-    trials: Iterable[TrialRecord], rows: TrialTable, column: str, direction: str
-) -> Iterator[TrialRecord]:
+    ledger: Ledger, choice: Choice, rows: TrialTable, column: str, limit: int | None
+) -> Iterable[TrialRecord]:
     _refuse_unknown(rows, column)
-    if column == "number":
-        return iter(trials)
-    if column == "metric":
-        return best_first(trials, direction)
+    trials = ledger.listed(choice, best_first=column == "metric")
+    if column in ("number", "metric"):
+        return trials
 
     def rank(trial: TrialRecord) -> tuple[int, float, str]:
         value = rows.row(trial).get(column, _BLANK)
@@ -171,7 +157,8 @@ def _sorted(
             return 2, 0.0, ""
         return (0, value, "") if isinstance(value, int | float) else (1, 0.0, _plain(value))
 
-    return iter(sorted(trials, key=rank))
+    # As `sorted`, but with no more trials in memory than are listed.
+    return sorted(trials, key=rank) if limit is None else nsmallest(limit, trials, key=rank)
 
 
 def _write_table(rows: _Rows, columns: Sequence[str], out: TextIO) -> None:

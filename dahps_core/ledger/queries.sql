@@ -479,10 +479,6 @@ UPDATE rung SET n_promoted = n_promoted + 1 WHERE bracket = :bracket AND level =
 -- All rungs where a trial has ended.
 SELECT bracket, level, n_ended, n_promoted FROM rung ORDER BY bracket, level;
 
--- name: best_standing
--- The best trial of the highest level where one has a score.
-SELECT trial, level FROM standing WHERE score IS NOT NULL ORDER BY level DESC, score, place LIMIT 1;
-
 -- name: results_of_levels
 -- What came of some trials at the levels that they were promoted from.
 SELECT trial, level, metric, metric_is_nan, result, output_dir FROM attempt
@@ -519,6 +515,29 @@ LEFT JOIN attempt AS last ON trial.token IS NULL AND last.trial = trial.number A
 LEFT JOIN worker ON worker.id = coalesce(trial.worker, last.worker)
 WHERE number IN (SELECT value FROM json_each(:numbers)) ORDER BY number;
 
+-- name: chosen_among
+-- Those among some trials that are in one of some states, and whose combination contains a text of each list.
+SELECT number FROM trial WHERE number IN (SELECT value FROM json_each(:numbers))
+  AND state IN (SELECT value FROM json_each(:states))
+  AND NOT EXISTS (
+    SELECT 1 FROM json_each(:texts) AS key
+    WHERE NOT EXISTS (SELECT 1 FROM json_each(key.value) AS text WHERE instr(combination, text.value))
+  );
+
+-- name: numbers_of_unfinished
+-- The trials in one of some states, `finished` aside, in no order: to sort them here would not use the small indexes.
+SELECT number FROM trial WHERE state = 'running' AND state IN (SELECT value FROM json_each(:states))
+UNION ALL
+SELECT number FROM trial WHERE state = 'released' AND state IN (SELECT value FROM json_each(:states))
+UNION ALL
+SELECT number FROM trial WHERE state = 'queued' AND state IN (SELECT value FROM json_each(:states))
+UNION ALL
+SELECT number FROM trial WHERE state = 'cancelled' AND state IN (SELECT value FROM json_each(:states))
+UNION ALL
+SELECT number FROM trial WHERE state IN ('failed', 'died') AND state IN (SELECT value FROM json_each(:states))
+UNION ALL
+SELECT number FROM trial WHERE state = 'lost' AND state IN (SELECT value FROM json_each(:states));
+
 -- name: present_workers
 -- Who works or waits, as far as they say, which trial they run, and whether a person ended their multirun's workers.
 SELECT worker.id, run, host, pid, job, log, worker.state, worker.started_at, worker.ended_at, trial.number AS trial,
@@ -549,15 +568,50 @@ ORDER BY attempt;
 -- What was ever searched; a branch is part of one.
 SELECT digest, definition FROM space WHERE NOT is_branch ORDER BY id;
 
--- name: lowest_metrics
--- The best trials of a search that minimizes.
-SELECT number, metric FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER BY metric, number
-LIMIT :limit OFFSET :offset;
+-- name: ranked_lowest
+-- The finished trials in the order of their metrics, the lowest first, after a given one; of equal metrics the lower
+-- number is first. Step by step: SQLite bounds a scan by one column of (metric, number), and would scan ties again.
+WITH RECURSIVE ranked (number, metric) AS (
+    SELECT :number, :metric
+    UNION ALL
+    SELECT trial.number, trial.metric FROM ranked JOIN trial ON trial.number = coalesce(
+        (SELECT number FROM trial WHERE state = 'finished' AND metric = ranked.metric AND number > ranked.number
+         ORDER BY number LIMIT 1),
+        (SELECT number FROM trial WHERE state = 'finished' AND metric > ranked.metric ORDER BY metric, number LIMIT 1)
+    )
+)
+SELECT number, metric FROM ranked LIMIT :limit OFFSET 1;
 
--- name: highest_metrics
--- The best trials of a search that maximizes.
-SELECT number, metric FROM trial WHERE state = 'finished' AND metric IS NOT NULL ORDER BY metric DESC, number
-LIMIT :limit OFFSET :offset;
+-- name: ranked_highest
+-- The same with the highest metric first; of equal metrics the lower number is first here, too.
+WITH RECURSIVE ranked (number, metric) AS (
+    SELECT :number, :metric
+    UNION ALL
+    SELECT trial.number, trial.metric FROM ranked JOIN trial ON trial.number = coalesce(
+        (SELECT number FROM trial WHERE state = 'finished' AND metric = ranked.metric AND number > ranked.number
+         ORDER BY number LIMIT 1),
+        (SELECT number FROM trial WHERE state = 'finished' AND metric = (
+            SELECT max(metric) FROM trial WHERE state = 'finished' AND metric < ranked.metric
+         ) ORDER BY number LIMIT 1)
+    )
+)
+SELECT number, metric FROM ranked LIMIT :limit OFFSET 1;
+
+-- name: ranked_at_level
+-- The trials that have a score at a level and at none above, the best first, after a given one; of equal scores the
+-- one that ended there earlier is first.
+WITH RECURSIVE ranked (place, score, number) AS (
+    SELECT :place, :score, -1
+    UNION ALL
+    SELECT one.place, one.score, one.trial FROM ranked JOIN standing AS one ON one.place = coalesce(
+        (SELECT place FROM standing WHERE level = :level AND score = ranked.score AND place > ranked.place
+         ORDER BY place LIMIT 1),
+        (SELECT place FROM standing WHERE level = :level AND score > ranked.score ORDER BY score, place LIMIT 1)
+    )
+)
+SELECT number, score, place FROM ranked
+WHERE NOT EXISTS (SELECT 1 FROM standing WHERE trial = number AND level > :level AND standing.score IS NOT NULL)
+LIMIT :limit OFFSET 1;
 
 -- name: metrics_of_repetitions
 -- Those of a trial's combination in all its repetitions; a value that the space repeats makes others.
@@ -579,10 +633,6 @@ SELECT number FROM trial AS one WHERE state = 'finished' AND number IN (SELECT v
 SELECT number FROM trial
 WHERE state = 'finished' AND level = :level AND number IN (SELECT value FROM json_each(:numbers));
 
--- name: best_at_level
--- The best trials of a level.
-SELECT trial AS number FROM standing WHERE score IS NOT NULL AND level = :level ORDER BY score, place LIMIT :limit;
-
 -- name: first_failure
 -- The first failed attempt of a multirun: its trial's number, its error.
 SELECT trial, error FROM (
@@ -599,19 +649,31 @@ SELECT count(*) FROM space WHERE NOT is_branch;
 -- What changes whenever a trial does.
 SELECT number, attempts, state FROM trial WHERE number >= :first ORDER BY number LIMIT :limit;
 
--- name: attempts_between
+-- name: attempts_among
 -- All attempts of some trials: those that are over for good, and the last ones.
 SELECT trial, attempt, level, outcome, each.started_at, each.ended_at, metric, metric_is_nan,
        worker.id AS worker, host, pid, job
 FROM (
     SELECT trial, attempt, level, outcome, started_at, ended_at, metric, metric_is_nan, worker
-    FROM attempt WHERE trial BETWEEN :first AND :last
+    FROM attempt WHERE trial IN (SELECT value FROM json_each(:numbers))
     UNION ALL
     SELECT number, attempts, level, state, started_at, ended_at, metric, metric_is_nan, worker
-    FROM trial WHERE number BETWEEN :first AND :last AND token IS NOT NULL
+    FROM trial WHERE number IN (SELECT value FROM json_each(:numbers)) AND token IS NOT NULL
 ) AS each JOIN worker ON worker.id = each.worker
 ORDER BY trial, attempt;
 
 -- name: histories_among
 -- What some trials told of themselves; later attempts last.
 SELECT report.* FROM report WHERE trial IN (SELECT value FROM json_each(:numbers)) ORDER BY trial, attempt, step;
+
+-- name: measured_ends
+-- When some trials finished, at each level, and with which metric.
+SELECT number, attempts AS attempt, level, metric, ended_at FROM trial
+WHERE number BETWEEN :first AND :last AND state = 'finished' AND metric IS NOT NULL
+UNION ALL
+SELECT trial, attempt, level, metric, ended_at FROM attempt
+WHERE trial BETWEEN :first AND :last AND outcome = 'finished' AND metric IS NOT NULL;
+
+-- name: n_measured
+-- How many trials finished with a metric between two.
+SELECT count(*) FROM trial WHERE state = 'finished' AND metric BETWEEN :least AND :most;

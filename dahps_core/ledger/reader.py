@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dahps_core.combination import Value
-from dahps_core.ledger import claiming, notices, reading, repetitions, surveying, watching
+from dahps_core.ledger import (
+    claiming,
+    listing,
+    notices,
+    ranking,
+    reading,
+    repetitions,
+    surveying,
+    watching,
+)
 from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Database, Parameter, Transaction
 from dahps_core.ledger.folder import FILE_NAME
@@ -157,10 +166,22 @@ class LedgerReader:
         """
         return surveying.marks(self._database, first)
 
-    def all_attempts(self) -> Iterator[surveying.AttemptSpan]:
-        """All attempts of all trials, by trial and attempt; read by pages, so that no writer waits."""
+    def attempts_among(self, numbers: Sequence[int]) -> Iterator[surveying.AttemptSpan]:
+        """Return all attempts of some trials, by trial and attempt; read by pages."""
         top = self.search.brackets.top if self.search.brackets else 0
-        return surveying.attempts(self._database, self.n_drawn, top)
+        return surveying.attempts(self._database, numbers, top)
+
+    def improvements(self) -> list[surveying.Improvement]:
+        """Return each finite metric that was better than all before it, the earliest first."""
+        return surveying.improvements(self._database, self.n_drawn, self.search.direction)
+
+    def n_unmeasured(self) -> int:
+        """Return how many trials have finished without a finite metric."""
+        return self._database.read(surveying.n_unmeasured)
+
+    def numbers_in(self, *states: TrialState) -> list[int]:
+        """Return the numbers of all trials in some states; not of finished ones."""
+        return listing.numbers_in(self._database, states)
 
     def n_spaces(self) -> int:
         """How many spaces are searched."""
@@ -213,18 +234,23 @@ class LedgerReader:
         Otherwise, where the search has repetitions, the best one of the combination with the best mean over
         them, with its `average`. A combination counts when all its repetitions have ended.
         """
-        if self.is_by_mean:
-            return next(iter(self.best_by_mean(1)), None)
-        return self._database.read(partial(reading.best, search=self.search))
+        return next(iter(self.best_trials(1)), None)
 
-    @property
-    def is_by_mean(self) -> bool:
-        """Whether the best combination is the one with the best mean over its repetitions."""
-        return repetitions.is_by_mean(self.search)
+    def best_trials(self, n_best: int) -> list[TrialRecord]:
+        """Return the best trials, the best one first, ranked as `best` does.
 
-    def best_by_mean(self, n_best: int) -> list[TrialRecord]:
-        """The best repetitions of so many combinations, those with the best means, as of `best`."""
-        return self._database.read(partial(repetitions.best_by_mean, search=self.search, n_best=n_best))
+        Where combinations are judged by their means, one trial for each of the best combinations.
+        """
+        find = repetitions.best_by_mean if repetitions.is_by_mean(self.search) else ranking.best
+        return self._database.read(partial(find, search=self.search, n_best=n_best))
+
+    def listed(self, choice: listing.Choice, *, best_first: bool = False) -> Iterator[TrialRecord]:
+        """Return the chosen trials, by number, or those that rank by metric, the best one first.
+
+        Here each repetition counts by itself. Read by pages, so that no writer waits.
+        """
+        find = listing.best_first if best_first else listing.by_number
+        return find(self._database, self.search, choice)
 
     def rungs(self) -> list[reading.RungRecord]:
         """The levels of the strategy, from the lowest on; none if it has none."""
@@ -236,8 +262,8 @@ class LedgerReader:
 
         Where `best` goes by the mean of repetitions, not among those of so many of the best combinations.
         """
-        is_by_mean = self.is_by_mean and n_best > 0
-        find = repetitions.finished_beyond_best_means if is_by_mean else reading.finished_beyond_best
+        is_by_mean = repetitions.is_by_mean(self.search) and n_best > 0
+        find = repetitions.finished_beyond_best_means if is_by_mean else ranking.finished_beyond_best
         return self._database.read(partial(find, search=self.search, numbers=numbers, n_best=n_best))
 
     def workers(self, run: str) -> list[reading.WorkerRecord]:

@@ -13,7 +13,6 @@ from functools import partial
 from dahps_core.combination import Combination
 from dahps_core.json_text import UnreadableJSON, parse_json
 from dahps_core.ledger.connection import Database, Transaction
-from dahps_core.ledger.search import Search
 from dahps_core.ledger.shapes import Misfit
 from dahps_core.ledger.storage import damaged
 from dahps_core.strategies.brackets import Brackets, Resource
@@ -98,77 +97,47 @@ def trials(database: Database, first: int, brackets: Brackets | None) -> Iterato
 def trials_among(database: Database, numbers: Iterable[int], brackets: Brackets | None) -> list[TrialRecord]:
     """Those among some trials that there are: few enough for one short read."""
     # Records are made of the rows after the read: a reader keeps writers from committing.
-    return _records(*database.read(partial(_rows, numbers=numbers, brackets=brackets)), brackets)
+    return records(*database.read(partial(rows_among, numbers=numbers, brackets=brackets)), brackets)
 
 
-def _rows(
+def rows_among(
     transaction: Transaction, numbers: Iterable[int], brackets: Brackets | None
 ) -> tuple[list[sqlite3.Row], list[sqlite3.Row]]:
+    """Return the rows of some trials, by number, and those of the levels that they were promoted from."""
     wanted = json.dumps(list(numbers))
     results = transaction.rows("results_of_levels", numbers=wanted) if brackets else []
     return transaction.rows("trials_among", numbers=wanted), results
 
 
-def _records(
+def records(
     rows: list[sqlite3.Row], results: list[sqlite3.Row], brackets: Brackets | None
 ) -> list[TrialRecord]:
-    records = [record(row) for row in rows]
+    """Return the records of what `rows_among` read."""
+    found = [record(row) for row in rows]
     if not brackets:
-        return records
+        return found
     metrics: dict[int, dict[int, float | None]] = defaultdict(dict)
-    levels = [(row["trial"], row["level"]) for row in results] + [(one.number, one.level) for one in records]
+    levels = [(row["trial"], row["level"]) for row in results] + [(one.number, one.level) for one in found]
     for number, level in levels:
         if level > brackets.top:
             raise damaged(f"trial {number}: it is at level {level}, and the highest is {brackets.top}")
     for row in results:
-        metrics[row["trial"]][row["level"]] = _metric(row)
-    for one in records:
+        metrics[row["trial"]][row["level"]] = metric_of(row)
+    for one in found:
         if one.state is TrialState.FINISHED:
             metrics[one.number][one.level] = one.metric
     return [
         replace(one, resource=brackets.resource(one.number, one.level), metrics=metrics[one.number])
-        for one in records
+        for one in found
     ]
-
-
-def best(transaction: Transaction, search: Search) -> TrialRecord | None:
-    """See `LedgerReader.best`, where nothing is repeated."""
-    if search.brackets:
-        return _best_of_levels(transaction, search.brackets)
-    numbers = [row["number"] for row in best_metrics(transaction, search.direction, 1)]
-    return trial(transaction, numbers[0]) if numbers else None
 
 
 def trial(transaction: Transaction, number: int) -> TrialRecord:
     """One trial that there is, of a strategy without levels."""
-    found = _records(*_rows(transaction, [number], None), None)
+    found = records(*rows_among(transaction, [number], None), None)
     if not found:
         raise Misfit(f"trial {number} is not there")
     return found[0]
-
-
-def _best_of_levels(transaction: Transaction, brackets: Brackets) -> TrialRecord | None:
-    found = transaction.row("best_standing")
-    if found is None:
-        return None
-    number, level = found
-    rows, results = _rows(transaction, [number], brackets)
-    if not rows:
-        raise Misfit(f"trial {number} is not there, and stands in a rung")
-    last = _records(rows, results, brackets)[0]
-    if last.level == level:
-        return last
-    there = next((row for row in results if row["level"] == level), None)
-    if there is None:
-        raise Misfit(f"trial {number} has no result at its level {level}")
-    return replace(
-        last,
-        metric=_metric(there),
-        result=parse_json(there["result"]),
-        output_dir=there["output_dir"],
-        level=level,
-        resource=brackets.resource(number, level),
-    )
 
 
 def rungs(transaction: Transaction, brackets: Brackets) -> list[RungRecord]:
@@ -182,29 +151,6 @@ def rungs(transaction: Transaction, brackets: Brackets) -> list[RungRecord]:
         )
         for level, resource in enumerate(brackets.levels)
     ]
-
-
-def finished_beyond_best(
-    transaction: Transaction, search: Search, numbers: Iterable[int], n_best: int
-) -> list[int]:
-    """Those among some trials that are over, and not among so many of the best.
-
-    Where the strategy has levels, who has finished below the highest one may still be promoted.
-    """
-    top = search.brackets.top if search.brackets else 0
-    finished = transaction.rows("finished_among", numbers=json.dumps(list(numbers)), level=top)
-    if search.brackets:
-        rows = transaction.rows("best_at_level", level=top, limit=n_best)
-        best = {row["number"] for row in rows}
-    else:
-        best = {row["number"] for row in best_metrics(transaction, search.direction, n_best)}
-    return [row["number"] for row in finished if row["number"] not in best]
-
-
-def best_metrics(transaction: Transaction, direction: str, limit: int, offset: int = 0) -> list[sqlite3.Row]:
-    """Number and metric of the finished trials with the best metrics, after so many better ones."""
-    query = "lowest_metrics" if direction == "minimize" else "highest_metrics"
-    return transaction.rows(query, limit=limit, offset=offset)
 
 
 def history(transaction: Transaction, number: int) -> list[tuple[int, int, float]]:
@@ -270,7 +216,7 @@ def _record(row: sqlite3.Row) -> TrialRecord:
         repetition=row["repetition"],
         state=TrialState.LOST if row["state"] == "died" else TrialState(row["state"]),
         attempts=row["attempts"],
-        metric=_metric(row),
+        metric=metric_of(row),
         result=None if row["result"] is None else parse_json(row["result"]),
         output_dir=row["output_dir"],
         worker=row["host"] and f"{row['host']}:{row['pid']}" + (f" job {row['job']}" if row["job"] else ""),
@@ -281,7 +227,8 @@ def _record(row: sqlite3.Row) -> TrialRecord:
     )
 
 
-def _metric(row: sqlite3.Row) -> float | None:
+def metric_of(row: sqlite3.Row) -> float | None:
+    """Return the metric of a row; SQLite has no NaN."""
     return math.nan if row["metric_is_nan"] else row["metric"]
 
 

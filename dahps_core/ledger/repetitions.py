@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from dahps_core.ledger import reading
+from dahps_core.ledger import ranking, reading
 from dahps_core.ledger.connection import Transaction
 from dahps_core.ledger.search import Search
 from dahps_core.trial import Average, TrialRecord
@@ -59,8 +59,8 @@ def _best_means(transaction: Transaction, search: Search, n_best: int) -> list[t
     sign = 1 if search.direction == "minimize" else -1
     found: list[tuple[int, Average]] = []
     seen: set[int] = set()
-    for number, metric in _from_the_best(transaction, search):
-        if len(found) == n_best and sign * metric >= sign * found[-1][1].mean:
+    for number, score in _from_the_best(transaction, search):
+        if len(found) == n_best and score >= sign * found[-1][1].mean:
             break
         if number in seen:
             continue
@@ -79,12 +79,12 @@ def _repetitions(transaction: Transaction, search: Search, number: int) -> list[
 
 
 def _from_the_best(transaction: Transaction, search: Search) -> Iterator[tuple[int, float]]:
-    """Number and metric of the trials whose combinations' repetitions have all ended."""
-    offset, size = 0, _FIRST_PAGE
-    while rows := reading.best_metrics(transaction, search.direction, size, offset):
-        ended = set(_finished_for_good(transaction, search, (row["number"] for row in rows)))
-        yield from ((row["number"], row["metric"]) for row in rows if row["number"] in ended)
-        offset, size = offset + size, size * _GROWTH
+    """Number and score of the trials whose combinations' repetitions have all ended."""
+    after, size = None, _FIRST_PAGE
+    while page := ranking.ranked(transaction, search, size, after):
+        ended = set(_finished_for_good(transaction, search, (one.number for one in page)))
+        yield from ((one.number, one.score) for one in page if one.number in ended)
+        after, size = page[-1], size * _GROWTH
 
 
 def _finished_for_good(transaction: Transaction, search: Search, numbers: Iterable[int]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dahps_core.combination import Value
@@ -57,25 +57,6 @@ def row(trial: TrialRecord) -> dict[str, Value]:
         "metrics": {str(level): metric for level, metric in trial.metrics.items()},
     }
     return {column: values[column] for column in (*BEFORE, "combination", *AFTER)}
-
-
-def best_first(trials: Iterable[TrialRecord], direction: str) -> Iterator[TrialRecord]:
-    """The trials that have a metric that can win, the best one first; ties go to the lower number.
-
-    Where the strategy has levels, those that came to higher ones come first.
-    """
-    sign = 1 if direction == "minimize" else -1
-    ranked = []
-    for trial in trials:
-        levels = trial.metrics or {trial.level: trial.metric}
-        scores = [
-            (-level, sign * metric)
-            for level, metric in levels.items()
-            if metric is not None and not math.isnan(metric)
-        ]
-        if scores:
-            ranked.append((min(scores), trial.number, trial))
-    return (trial for _, _, trial in sorted(ranked, key=lambda one: one[:2]))
 
 
 def strict(value: Any) -> Any:

@@ -145,7 +145,7 @@ def undrawn_from(
 def _searches(
     connection: sqlite3.Connection, path: Path
 ) -> tuple[float, list[Search], list[tuple[Row, BoundSpace]], dict[object, int]]:
-    """Return when the ledger was created, each space's search, its row with a new id, and old id -> new id."""
+    """Return when the ledger was created, each space's search and row with a new id, and old id -> new id."""
     try:
         meta = [repaired(dict(row), "meta") for row in connection.execute(_CARE["salvage_meta"])]
         spaces = [repaired(dict(row), "space") for row in connection.execute(_CARE["salvage_spaces"])]

@@ -38,18 +38,18 @@ _NAMES = 60
 def over_time(survey: Survey) -> go.Figure | None:
     """The metric of each trial when it finished, and the best so far."""
     ends = sorted(_measured_ends(survey), key=lambda attempt: attempt.ended_at or 0)
-    if not ends:
+    improvements = survey.improvements
+    if not ends or not improvements:
         return None
     figure = go.Figure(layout={"colorway": _OF_LEVELS})
     by_level = sorted(ends, key=lambda attempt: attempt.level)
     for level, there in groupby(by_level, key=lambda attempt: attempt.level):
         figure.add_trace(_points(list(there), _level_name(survey, level)))
-    improvements = list(_improvements(survey, ends))
-    last = ends[-1].ended_at or 0
+    last = max(ends[-1].ended_at or 0, improvements[-1].ended_at)
     figure.add_trace(
         go.Scatter(
-            x=[moment(ended_at) for ended_at, _ in improvements] + [moment(last)],
-            y=[metric for _, metric in improvements] + [improvements[-1][1]],
+            x=[moment(one.ended_at) for one in improvements] + [moment(last)],
+            y=[one.metric for one in improvements] + [improvements[-1].metric],
             name="best so far",
             mode="lines",
             line={"shape": "hv", "color": BLUE, "width": 2},
@@ -83,18 +83,6 @@ def _level_name(survey: Survey, level: int) -> str:
     return f"trials at {brackets.levels[level]}" if brackets else "trials"
 
 
-def _improvements(survey: Survey, ends: Sequence[AttemptSpan]) -> Iterator[tuple[float, float]]:
-    """When a better trial finished, and its metric; one at a higher level is better than any below."""
-    sign = 1 if survey.is_minimized else -1
-    best: tuple[float, float] | None = None
-    for attempt in ends:
-        metric = attempt.metric or 0.0
-        score = (-attempt.level, sign * metric)
-        if best is None or score < best:
-            best = score
-            yield attempt.ended_at or 0, metric
-
-
 def rungs(survey: Survey) -> go.Figure | None:
     """How many trials ended at each level of the resource, and how many were promoted."""
     if not survey.rungs:
@@ -103,7 +91,8 @@ def rungs(survey: Survey) -> go.Figure | None:
     places = list(range(len(names)))
     metrics: list[list[float]] = [[] for _ in names]
     for attempt in _measured_ends(survey):
-        metrics[attempt.level].append(attempt.metric or 0)
+        if survey.is_counted(attempt.trial):
+            metrics[attempt.level].append(attempt.metric or 0)
     figure = go.Figure(
         [
             go.Bar(x=places, y=[rung.n_ended for rung in survey.rungs], name="ended", marker_color=BLUE),
@@ -140,9 +129,10 @@ def box(places: Sequence[float], groups: Sequence[Sequence[float]], **options: o
 
 def workers(survey: Survey) -> go.Figure | None:
     """Which worker ran what when, and how it ended."""
-    if not survey.attempts:
+    counted = [attempt for attempt in survey.attempts if survey.is_counted(attempt.trial)]
+    if not counted:
         return None
-    by_start = sorted(survey.attempts, key=lambda attempt: attempt.started_at)
+    by_start = sorted(counted, key=lambda attempt: attempt.started_at)
     names = {attempt.worker: attempt.place for attempt in by_start}
     places = {worker: place for place, worker in enumerate(names)}
     figure = go.Figure()

@@ -71,11 +71,11 @@ def _groups(survey: Survey, key: str) -> tuple[list[str], list[list[float]]]:
 
 def parallel(survey: Survey) -> go.Figure | None:
     """A line through the values of each trial, coloured by its metric."""
-    if not survey.measured:
+    if not survey.shown:
         return None
-    low, high = survey.span([metric for _, metric in survey.measured])
+    low, high = survey.span([metric for _, metric in survey.shown])
     trials, metrics = zip(*_lines(survey), strict=True)
-    n_left_out = len(survey.measured) - len(trials)
+    n_left_out = survey.n_measured - len(trials)
     axes = [_axis(survey, trials, key) for key, values in survey.values.items() if len(values) > 1]
     axes.append({"label": label(survey.objective, 24), "values": [min(max(low, m), high) for m in metrics]})
     lines = {
@@ -87,7 +87,7 @@ def parallel(survey: Survey) -> go.Figure | None:
         "showscale": True,
     }
     figure = go.Figure(go.Parcoords(line=lines, dimensions=axes, labelangle=-20, labelside="top"))
-    left_out = f"{n_left_out:,} of the {len(survey.measured):,} trials, evenly chosen, but none of the best"
+    left_out = f"{n_left_out:,} of the {survey.n_measured:,} trials, evenly chosen, but none of the best"
     meta = {"left_out": left_out if n_left_out else "", "min_width": 65 * len(axes)}
     return figure.update_layout(height=520, margin={"t": 100, "l": 80, "r": 60, "b": 40}, meta=meta)
 
@@ -95,7 +95,7 @@ def parallel(survey: Survey) -> go.Figure | None:
 def _lines(survey: Survey) -> list[tuple[TrialRecord, float]]:
     """The trials that are drawn: the best ones, and of the others every second, third ..."""
     sign = 1 if survey.is_minimized else -1
-    ranked = sorted(survey.measured, key=lambda one: sign * one[1])
+    ranked = sorted(survey.shown, key=lambda one: sign * one[1])
     best, others = ranked[:_BEST_LINES], ranked[_BEST_LINES:]
     step = -(-len(others) // (_MOST_LINES - _BEST_LINES)) or 1
     return best + others[::step]

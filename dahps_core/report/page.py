@@ -24,18 +24,22 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-def write_report(ledger: Ledger, path: Path | str) -> None:
+def write_report(ledger: Ledger, path: Path | str) -> str | None:
     """Write what a search has found so far, as one page of HTML that needs no network.
 
     Args:
         ledger: Read while its workers go on.
         path: Replaced as a whole.
 
+    Returns:
+        How the trials on it were chosen, where there are too many for a page; None: all are there.
+
     Raises:
         ConfigurationError: Plotly is not installed.
         OSError: The page cannot be written.
     """
-    page = page_of(Survey.of(ledger))
+    survey = Survey.of(ledger)
+    page = page_of(survey)
     path = Path(path)
     half = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
@@ -43,6 +47,7 @@ def write_report(ledger: Ledger, path: Path | str) -> None:
         os.replace(half, path)
     finally:
         half.unlink(missing_ok=True)
+    return str(survey.sample) if survey.sample else None
 
 
 def page_of(survey: Survey) -> str:
@@ -51,9 +56,10 @@ def page_of(survey: Survey) -> str:
         from plotly.offline import get_plotlyjs
 
     sections, figures = [], {}
+    told = " Of the sample that is described at the top." if survey.sample else ""
     for name, title, note, figure in _sections(survey):
         body = _plot(name, figure) if figure else '<p class="none">Nothing to show yet.</p>'
-        sections.append(f"<section><h2>{title}</h2><p>{note}</p>{body}</section>")
+        sections.append(f"<section><h2>{title}</h2><p>{note}{told}</p>{body}</section>")
         if figure:
             figures[name] = json.loads(figure.to_json())
     files = resources.files(__package__)
@@ -87,13 +93,14 @@ def _header(survey: Survey) -> Iterator[tuple[str, str]]:
     from dahps_core.report.labels import moment
 
     search, space = survey.search, survey.spaces[-1]
-    n_trials = len(survey.trials)
     combinations = counted_combinations(space.size, space.repetitions)
     extended = f"; the newest of {len(survey.spaces)} spaces" if len(survey.spaces) > 1 else ""
     yield "ledger", printable(str(survey.folder.resolve()))
     yield "search", f"{search.strategy}, seed {search.seed}, {search.direction} {survey.objective}"
-    yield "space", f"{combinations}{extended}; {counted(n_trials, 'trial')} drawn"
+    yield "space", f"{combinations}{extended}; {counted(survey.n_trials, 'trial')} drawn"
     yield "trials", ", ".join(f"{n:,} {state.value}" for state, n in survey.counts.items() if n) or "none"
+    if survey.sample:
+        yield "sample", str(survey.sample)
     if failures := ", ".join(survey.failures()):
         yield "failures", failures
     if survey.n_unmeasured:

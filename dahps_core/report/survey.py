@@ -13,8 +13,9 @@ from pathlib import Path
 from dahps_core.combination import Value, canonical
 from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.reading import RungRecord
-from dahps_core.ledger.surveying import AttemptSpan
+from dahps_core.ledger.surveying import AttemptSpan, Improvement
 from dahps_core.printing import printable
+from dahps_core.report.sample import MOST_TRIALS, Sample
 from dahps_core.space import SearchSpace
 from dahps_core.trial import TrialRecord, TrialState
 
@@ -28,6 +29,12 @@ class Survey:
 
     Attributes:
         spaces: Those that are searched, oldest first.
+        n_trials: How many were drawn or asked for.
+        n_unmeasured: How many have finished without a finite metric.
+        improvements: When the best metric so far became better.
+        trials: Those that the page shows: all, or those that `sample` describes.
+        attempts: Of the trials that stand for all, and of the best ones.
+        sample: How they were chosen; None: all are shown.
         made_at: Seconds since the epoch.
     """
 
@@ -37,13 +44,20 @@ class Survey:
     counts: Mapping[TrialState, int]
     rungs: Sequence[RungRecord]
     best: TrialRecord | None
+    n_trials: int
+    n_unmeasured: int
+    improvements: Sequence[Improvement]
     trials: Sequence[TrialRecord]
     attempts: Sequence[AttemptSpan]
+    sample: Sample | None
     made_at: float
 
     @classmethod
     def of(cls, ledger: Ledger) -> Survey:
         """The survey of a ledger: many short reads, between which workers may write."""
+        n_trials = ledger.n_drawn
+        sample = Sample.of(ledger, n_trials) if n_trials > MOST_TRIALS else None
+        numbers = range(n_trials) if sample is None else sorted({*sample.random, *sample.best})
         return cls(
             folder=ledger.folder,
             search=ledger.search,
@@ -51,8 +65,12 @@ class Survey:
             counts=ledger.counts(),
             rungs=ledger.rungs(),
             best=ledger.best(),
-            trials=list(ledger.trials()),
-            attempts=list(ledger.all_attempts()),
+            n_trials=n_trials,
+            n_unmeasured=ledger.n_unmeasured(),
+            improvements=ledger.improvements(),
+            trials=list(ledger.trials() if sample is None else sample.trials(ledger)),
+            attempts=list(ledger.attempts_among(numbers)),
+            sample=sample,
             made_at=time.time(),
         )
 
@@ -67,10 +85,30 @@ class Survey:
         return self.search.metric or "metric"
 
     @cached_property
-    def measured(self) -> list[tuple[TrialRecord, float]]:
-        """The trials that finished with a finite metric, each with that of its highest level."""
+    def shown(self) -> list[tuple[TrialRecord, float]]:
+        """The trials on the page that finished with a finite metric, each with that of its highest level."""
         found = ((trial, _last_metric(trial)) for trial in self.trials)
         return [(trial, metric) for trial, metric in found if metric is not None and math.isfinite(metric)]
+
+    @cached_property
+    def measured(self) -> list[tuple[TrialRecord, float]]:
+        """Those of `shown` that stand for all trials: the best ones are not there more often than others."""
+        return [one for one in self.shown if self.is_counted(one[0].number)]
+
+    @property
+    def n_measured(self) -> int:
+        """How many trials have a finite metric, on the page or not."""
+        return len(self.shown) if self.sample is None else self.sample.n_measured
+
+    def is_counted(self, number: int) -> bool:
+        """Return whether a trial on the page stands for others; one that is there for its result does not."""
+        return self.sample is None or number in self.sample.random
+
+    def estimated(self, n_counted: int) -> str:
+        """Return how many of all trials are like some of those that stand for all."""
+        if self.sample is None:
+            return f"{n_counted:,}"
+        return f"about {float(f'{n_counted * self.n_trials / len(self.sample.random):.2g}'):,.0f}"
 
     def failures(self) -> Iterator[str]:
         """What the failed and lost trials ended with, and how many of them; the most frequent first."""
@@ -83,14 +121,6 @@ class Survey:
             yield f"{count:,} x {error}"
         if len(ends) > _FAILURES_TOLD:
             yield f"and {len(ends) - _FAILURES_TOLD:,} other errors"
-
-    @cached_property
-    def n_unmeasured(self) -> int:
-        """How many finished trials have no finite metric."""
-        measured = {trial.number for trial, _ in self.measured}
-        return sum(
-            trial.state is TrialState.FINISHED and trial.number not in measured for trial in self.trials
-        )
 
     @cached_property
     def values(self) -> dict[str, dict[str, Value]]:

@@ -47,7 +47,7 @@ def tree(survey: Survey) -> go.Figure | None:
             branchvalues="total",
             marker={"colors": colours},
             outsidetextfont={"color": _readable_on(colours[0])},  # of the root; Plotly sees to the others
-            text=[_explored(branch, one) for branch, one in zip(drawn, medians, strict=True)],
+            text=[_explored(survey, branch, one) for branch, one in zip(drawn, medians, strict=True)],
             texttemplate="%{label}<br>%{text}",
             hovertemplate="%{label}<br>%{text}<extra></extra>",
             sort=False,
@@ -72,8 +72,8 @@ def _colours(survey: Survey, medians: Sequence[float | None]) -> list[str]:
     return [_UNKNOWN if one is None else next(colours) for one in medians]
 
 
-def _explored(branch: _Branch, metric: float | None) -> str:
-    told = f"{branch.n_trials:,} of {branch.size:,} trials"
+def _explored(survey: Survey, branch: _Branch, metric: float | None) -> str:
+    told = f"{survey.estimated(branch.n_trials)} of {branch.size:,} trials"
     return told if metric is None else f"{told}, median {metric:.5g}"
 
 
@@ -116,7 +116,7 @@ def _below(
 
 def _enter(survey: Survey, found: Sequence[_Branch], numbers: Mapping[tuple[int, str], int]) -> None:
     metrics = {trial.number: metric for trial, metric in survey.measured}
-    for trial in survey.trials:
+    for trial in filter(lambda one: survey.is_counted(one.number), survey.trials):
         number: int | None = 0
         steps = iter(trial.combination.items())
         common = survey.spaces[-1].common

@@ -26,6 +26,7 @@ from dahps_core.overrides import to_overrides
 from dahps_core.plural import counted
 from dahps_core.printing import pasted, printable
 from dahps_core.run_limits import keep_limits
+from dahps_core.trial import TrialState
 from dahps_core.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._alone import command_alone
 from hydra_plugins.dahps_sweeper._dry_run import dry_run
@@ -236,7 +237,9 @@ class Sweep:
             return self._detach(launch, submission, ledger)
         are_gone = self._wait(launch, submission, ledger, task)
         if self.is_plain:
-            self.failure = first_failure(task, ledger.trials())
+            failed = ledger.numbers_in(TrialState.FAILED, TrialState.LOST)
+            trials = (trial for number in failed for trial in ledger.trials_among([number]))
+            self.failure = first_failure(task, trials)
         else:
             refuse_if_all_failed(ledger, self.run_id)
             warn_if_without_metric(ledger)

@@ -1,5 +1,6 @@
 import json
 import math
+import random
 import re
 import subprocess
 import sys
@@ -8,8 +9,8 @@ import pytest
 
 from dahps_core import Ledger, Search, SearchSpace
 from dahps_core.report import write_report
-from tests import synthetic
-from tests.ledger.ledger_support import claimed, fail, fill, finish, grid, levelled, register
+from tests import large_ledgers, synthetic
+from tests.ledger.ledger_support import claim_all, claimed, fail, fill, finish, grid, levelled, register
 
 
 def reported(folder, tmp_path):
@@ -166,6 +167,54 @@ def test_branches_that_are_left_out_are_counted(tmp_path):
     page, _ = reported(tmp_path / "ledger", tmp_path)
     assert "Left out: 5 of the 25 branches, those with" in notes_of(page, "Importance of the levels")
     assert "Left out" not in notes_of(page, "Tree")
+
+
+def test_of_too_many_trials_a_sample_is_shown_and_described(tmp_path, monkeypatch):
+    for name, n in (("MOST_TRIALS", 2_000), ("_RANDOM", 300), ("_BEST", 20)):
+        monkeypatch.setattr(f"dahps_core.report.sample.{name}", n)
+    monkeypatch.setattr("dahps_core.report.survey.MOST_TRIALS", 2_000)
+    large_ledgers.fill(tmp_path / "ledger", synthetic.search_of(synthetic.seeds_space()), 2_500)
+    page, data = reported(tmp_path / "ledger", tmp_path)
+    with Ledger.open(tmp_path / "ledger") as ledger:
+        trials = list(ledger.trials())
+        best = ledger.best_trials(20)
+    shown = {row[0] for row in data["trials"]}
+    failed = {trial.number for trial in trials if trial.state.value in ("failed", "lost")}
+    assert failed | {trial.number for trial in best} <= shown
+    assert 300 <= len(shown) <= 320 + len(failed)
+    described = re.search("<dt>sample</dt><dd>(.*?)</dd>", page)[1]
+    assert described.startswith(
+        "The page shows 300 of 2,500 trials, drawn at random, the 20 best, "
+        f"and all the {len(failed)} that failed or were lost."
+    )
+    assert page.count("Of the sample that is described at the top.") == 6
+    course = data["figures"]["over-time"]["data"][-1]
+    assert course["y"] == best_so_far(trials)
+    n_lines = len(data["figures"]["parallel"]["data"][0]["line"]["color"])
+    n_measured = sum(trial.metric is not None and math.isfinite(trial.metric) for trial in trials)
+    assert f"Left out: {n_measured - n_lines:,} of the {n_measured:,} trials" in page
+    assert re.search(r"about [\d,]+ of 1,719,168 trials", json.dumps(data["figures"]["tree"]))
+    assert sum(len(trace["x"]) for trace in data["figures"]["workers"]["data"]) < 330
+
+
+def best_so_far(trials):
+    """Each metric that was better than all before it; at the end the last one again."""
+    ends = sorted((one.ended_at, one.number, one.metric) for one in trials if one.metric is not None)
+    found = []
+    for _, _, metric in ends:
+        if math.isfinite(metric) and (not found or metric < found[-1]):
+            found.append(metric)
+    return [*found, found[-1]]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_best_over_time_is_exact_in_whatever_order_trials_end(tmp_path, order):
+    luck = random.Random(0)
+    with Ledger.join(tmp_path / "ledger", grid(*range(40))) as ledger:
+        claims, _ = claim_all(ledger, register(ledger))
+        for claim in claims[::order]:
+            finish(ledger, claim, float(luck.randrange(30)))
+        assert [one.metric for one in ledger.improvements()] == best_so_far(ledger.trials())[:-1]
 
 
 def test_lines_that_are_left_out_are_counted(tmp_path):
