@@ -72,7 +72,8 @@ def _below_shared_values(tree: Tree, path: Path, before: Node, after: Node) -> I
     new_children = {canonical(value): child for value, child in after.branches()}
     for value, child in before.branches():
         if (text := canonical(value)) in new_children:
-            yield path / value_step(value), tree.node(child), tree.node(new_children[text])
+            place = path.passed(before.key) / value_step(value)
+            yield place, tree.node(child), tree.node(new_children[text])
 
 
 def _in_levels(tree: Tree, path: Path, before: Node | None, after: Node | None) -> tuple[str, list[_Pair]]:
@@ -94,4 +95,4 @@ def _beginning_with(
     for value, child in node.branches() if node and sought else ():
         below = tree.node(child)
         if below and sought and below.key == sought.key:
-            yield path / value_step(value), below
+            yield path.passed(node.key) / value_step(value), below

@@ -119,7 +119,7 @@ def _culprit(
         if end == len(items) or fails(dict(items[:end])):
             return str(path if end > n_common else Place("common") / key), key, value
         if end > n_common:
-            path = path / value_step(value)
+            path = path.passed(key) / value_step(value)
     raise AssertionError("the combination is empty")
 
 
