@@ -46,7 +46,6 @@ class Trial:
         repetition: From 0; a seed for what should differ between evaluations of equal combinations.
         combination: The values to evaluate.
         level: From 0; which of its evaluations with growing resources this is, for strategies that have such.
-        resource: How much of it to spend (epochs, say), if the strategy says so.
     """
 
     number: int | None
@@ -55,11 +54,23 @@ class Trial:
     combination: Combination
     _checkpoint_dir: Path
     level: int = 0
-    resource: int | float | None = None
+    _resource: int | float | None = None
     #: None on a rank that records nothing: another one does.
     _history: History | HistoryFile | None = field(default=None, repr=False, compare=False)
     _stopper: Stopper | None = field(default=None, repr=False, compare=False)
     _is_preempted: Flag = field(default_factory=Flag, repr=False, compare=False)
+    _is_resource_read: Flag = field(default_factory=Flag, repr=False, compare=False)
+
+    @property
+    def resource(self) -> int | float | None:
+        """How much of it to spend (epochs, say), if the strategy says so."""
+        self._is_resource_read.set()
+        return self._resource
+
+    @property
+    def ignores_resource(self) -> bool:
+        """Whether the strategy says how much to spend, and nothing has asked."""
+        return self._resource is not None and not self._is_resource_read
 
     @property
     def preempted(self) -> bool:

@@ -18,7 +18,7 @@ def record_of(trial: Trial) -> Message:
         "combination": dict(trial.combination),
         "checkpoint_dir": str(trial._checkpoint_dir),
         "level": trial.level,
-        "resource": trial.resource,
+        "resource": trial._resource,
     }
 
 
@@ -31,5 +31,5 @@ def trial_of(record: Message) -> Trial:
         combination=Combination(record["combination"].items()),
         _checkpoint_dir=Path(record["checkpoint_dir"]),
         level=record["level"],
-        resource=record["resource"],
+        _resource=record["resource"],
     )

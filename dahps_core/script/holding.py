@@ -77,6 +77,8 @@ class Holding:
             finally:
                 self._work.close()
         log.info("#%d %s", self._claim.number, answer.outcome)
+        if answer.outcome == "finished":
+            self._claims.warn_if_unread(self.trial)
 
     def _look(self, after_a_gap: bool) -> None:
         if self._claims.has_lost(self._claim, after_a_gap) and not self.is_over:

@@ -92,7 +92,9 @@ def _beginning_with(
     sought: Node | None, tree: Tree, path: Path, node: Node | None
 ) -> Iterator[tuple[Path, Node]]:
     """The subtrees of a node that begin with the level that another node has."""
-    for value, child in node.branches() if node and sought else ():
+    if not node or not sought:
+        return
+    for value, child in node.branches():
         below = tree.node(child)
-        if below and sought and below.key == sought.key:
+        if below and below.key == sought.key:
             yield path.passed(node.key) / value_step(value), below

@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from dahps_core.batch import BatchJob
 from dahps_core.combination import Value
@@ -30,13 +29,15 @@ from dahps_core.plural import counted
 from dahps_core.run_limits import keep_limits
 from dahps_core.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._alone import command_alone
+from hydra_plugins.dahps_sweeper._composing import compose_first, refuse_what_does_not_compose
 from hydra_plugins.dahps_sweeper._dry_run import dry_run
 from hydra_plugins.dahps_sweeper._frozen import FrozenConfigLoader
+from hydra_plugins.dahps_sweeper._interpolations import refuse_changing_references
 from hydra_plugins.dahps_sweeper._judging import (
+    FirstFault,
     judge,
     none_started,
-    refuse_if_all_failed,
-    warn_if_without_metric,
+    refuse_if_none_has_metric,
 )
 from hydra_plugins.dahps_sweeper._launch import Launch
 from hydra_plugins.dahps_sweeper._launchers import detaches, place_of_workers, without_waiting
@@ -46,20 +47,23 @@ from hydra_plugins.dahps_sweeper._letting_go import (
     stop_and_wait,
     wait_until_submitted,
 )
+from hydra_plugins.dahps_sweeper._misplaced import refuse_misplaced_options
 from hydra_plugins.dahps_sweeper._options import is_plain_sweep, read_only, worker_options
 from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, put_aside_hydras, read_arguments
 from hydra_plugins.dahps_sweeper._progress import ProgressDisplay
-from hydra_plugins.dahps_sweeper._reached import keys_without_value, reached_configs
+from hydra_plugins.dahps_sweeper._reached import reached_configs
+from hydra_plugins.dahps_sweeper._resource import described_levels, refuse_resource_for_nobody
 from hydra_plugins.dahps_sweeper._results import conclude, save
 from hydra_plugins.dahps_sweeper._returns import Returns, batches, first_failure, records
 from hydra_plugins.dahps_sweeper._scheduler import jobs_in_queue
 from hydra_plugins.dahps_sweeper._search import read_search
 from hydra_plugins.dahps_sweeper._strategy import read_resource_key
 from hydra_plugins.dahps_sweeper._submission import Submission
+from hydra_plugins.dahps_sweeper._time_limits import with_time_limits
 from hydra_plugins.dahps_sweeper._travel import as_yaml, refuse_what_cannot_travel
 from hydra_plugins.dahps_sweeper._waiting import Doubt, wait_for_workers
 from hydra_plugins.dahps_sweeper._watch import Watch
-from hydra_plugins.dahps_sweeper._worker_task import WorkerTask, output_dir, worker_context
+from hydra_plugins.dahps_sweeper._worker_task import WorkerTask, worker_context
 
 log = logging.getLogger(__name__)
 
@@ -113,15 +117,28 @@ class Sweep:
         options = worker_options(self.options, self.place)
         only = read_only(self.options)
         overrides = TrialOverrides.like(arguments, read_resource_key(self.options, search))
+        refuse_changing_references(self.context, self.config, search.space, arguments)
         configs = self._freeze_configs(search)
+        refuse_resource_for_nobody(search, overrides.resource_key, configs, self.task_function)
+        refuse_misplaced_options(arguments, self.config, configs, self.loader)
+        self.config = with_time_limits(self.config, self.loader.repository, self.place, self.is_plain)
         config_text = as_yaml(self.config)
         if not self.place.is_here:
             refuse_what_cannot_travel(self.context, self.config, self.task_function)
+        compose = partial(self._composed, search, overrides)
         if self.options.dry_run:
-            compose = partial(self._composed, search, overrides)
-            dry_run(search, only, compose, self.place, self.config, Path(self._ledger_folder()))
+            levels = described_levels(
+                search, overrides.resource_key, configs, self.options.max_resource_total
+            )
+            dry_run(
+                search, only, arguments, compose, self.place, self.config, Path(self._ledger_folder()), levels
+            )
             return []
-        self._compose(search, overrides, only)
+        # A mistake that all trials share would be found by the jobs too, after hours in the queue.
+        space = search.space if only is None else search.space.only(only)
+        if not self.is_plain:
+            refuse_what_does_not_compose(space, compose, self.loader.repository, arguments)
+        compose_first(space, compose, self.options.max_trials if self.is_plain else 1, self.is_plain)
         save(config_text, self.folder / "multirun.yaml")
         with Ledger.join(
             self._ledger_folder(),
@@ -151,29 +168,14 @@ class Sweep:
 
     def _freeze_configs(self, search: Search) -> Configs:
         """From now on the configs are what they are now; what the trials may be composed of."""
-        loader = FrozenConfigLoader(self.context.config_loader, self.config)
-        self.context = replace(self.context, config_loader=loader)
-        return reached_configs(loader.repository, self.config, search.space)
+        self.loader = FrozenConfigLoader(self.context.config_loader, self.config)
+        self.context = replace(self.context, config_loader=self.loader)
+        return reached_configs(self.loader.repository, self.config, search.space)
 
     def _keep(self, configs: Configs, ledger: Ledger) -> None:
         if changes := keep_configs(ledger.folder, configs, extend=self.options.on_change.value == "extend"):
             lines = "\n  ".join(changes)
             log.warning("New trials are made of other configs than those before in this ledger:\n  %s", lines)
-
-    def _compose(self, search: Search, overrides: TrialOverrides, only: dict[str, Any] | None) -> None:
-        # A mistake that all trials share would be found by the jobs too, after hours in the queue.
-        space = search.space if only is None else search.space.only(only)
-        for number, combination in enumerate(islice(space, self.options.max_trials if self.is_plain else 1)):
-            config = self._composed(search, overrides, combination)
-            with open_dict(config.hydra.job):
-                config.hydra.job.num, config.hydra.job.id = number, str(number)
-            output_dir(config)
-            if not self.is_plain and (keys := keys_without_value(config)):
-                log.warning(
-                    "%s: ??? in the first combination. What reads it fails: set it in the search space "
-                    "or its `common`, or on the command line",
-                    ", ".join(keys),
-                )
 
     def _composed(
         self, search: Search, overrides: TrialOverrides, combination: Mapping[str, Value]
@@ -236,8 +238,7 @@ class Sweep:
         if self.is_plain:
             self.failure = first_failure(task, ledger.trials())
         else:
-            refuse_if_all_failed(ledger, self.run_id)
-            warn_if_without_metric(ledger)
+            refuse_if_none_has_metric(ledger, self.run_id, task.options.stop_after_failures)
         judge(launch, ledger, self.run_id, ledger.remaining(*limits), self._again(ledger), are_gone=are_gone)
         return True
 
@@ -287,7 +288,13 @@ class Sweep:
                 watch = Watch(ledger, self.run_id, task.options)
                 ask = partial(jobs_in_queue, submission.batches) if self.place.is_slurm else None
                 doubt = Doubt(ask, task.options.lease_s, progress.say)
-                return wait_for_workers(launch, watch, doubt, lambda: progress.update(watch.left))
+                first_fault = FirstFault(ledger, self.run_id, progress.say)
+
+                def show_changes() -> None:
+                    progress.update(watch.left)
+                    first_fault.look()
+
+                return wait_for_workers(launch, watch, doubt, show_changes)
         except KeyboardInterrupt:
             if self.place.is_slurm:
                 let_go_or_stop(ledger, self.run_id, self._batches(submission))
