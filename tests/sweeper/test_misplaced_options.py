@@ -22,7 +22,7 @@ DRY = "hydra.sweeper.dry_run=true"
 )
 def test_an_option_without_its_place_is_refused_with_what_to_type(project, argument, right):
     outcome = project.sweep(*SEARCH, argument)
-    assert_told(outcome, "command line", f"Type {right}.", "null, and leave the + out")
+    assert_told(outcome, "command line", f"Type {right}.", "and leave the + out")
     assert not project.ledger.exists()
     assert not project.configs()
 
