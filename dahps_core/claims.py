@@ -28,6 +28,7 @@ from dahps_core.printing import pasted
 from dahps_core.run_clock import RunClock
 from dahps_core.strategies.stopping import Stopper
 from dahps_core.trial import Claim, Draw, Ending
+from dahps_core.unread_resource import ADVICE, described, note_unread
 from dahps_core.worker_options import WorkerOptions
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class Claims:
         self._options = options
         self._interruption = interruption
         self._look = look
+        self._run = run
         self._run_folder = run_folder
         self.worker = ledger.register(
             run=run,
@@ -105,6 +107,7 @@ class Claims:
         self._failing_row: list[int] = []
         self._notice: int | None = None
         self._lost_token: str | None = None
+        self._has_warned = False
 
     def has_lost(self, claim: Claim, in_doubt: bool) -> bool:
         """Whether a trial was taken from this worker, or cancelled; to be asked at each beat of the heart.
@@ -138,12 +141,19 @@ class Claims:
             combination=claim.combination,
             _checkpoint_dir=self._ledger.checkpoint_dir(claim.number),
             level=claim.level,
-            resource=claim.resource,
+            _resource=claim.resource,
             _history=history,
         )
         # Neither a fork nor a trial that closes or writes to what is open may find the connection.
         self._ledger.close()
         return trial, history
+
+    def warn_if_unread(self, trial: Trial) -> None:
+        """Say once if a trial that has finished was given a resource, and did not look at it."""
+        if trial.number is not None and trial.ignores_resource and not self._has_warned:
+            self._has_warned = True
+            log.warning("%s. %s.", described(trial.number), ADVICE)
+            note_unread(self._ledger.folder, self._run, trial.number)
 
     def _stopper(self, claim: Claim) -> Stopper | None:
         """What tells a trial whether it should stop, by what the ledger knows when it begins."""

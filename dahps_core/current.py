@@ -21,15 +21,18 @@ from dahps_core.membership import Attempt
 from dahps_core.metric import read_number
 from dahps_core.trial import Report
 
+#: Bytes of `Flags`.
+_N_FLAGS = 3
+
 
 class Flags:
-    """What all processes of an attempt see at once: whether it is preempted, and whether it should stop.
+    """What all processes of an attempt see at once: is it preempted, should it stop, has it read its resource.
 
     Forked processes share it; others too, from when it is kept in a file.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._memory = mmap.mmap(-1, 2) if path is None else _mapped(path)
+        self._memory = mmap.mmap(-1, _N_FLAGS) if path is None else _mapped(path)
 
     def keep_in(self, path: Path) -> None:
         """Share it by a new file."""
@@ -54,10 +57,19 @@ class Flags:
     def should_stop(self, value: bool) -> None:
         self._memory[1] = value
 
+    @property
+    def resource_read(self) -> bool:
+        """Whether anything has read how much the trial is to spend."""
+        return bool(self._memory[2])
+
+    @resource_read.setter
+    def resource_read(self, value: bool) -> None:
+        self._memory[2] = value
+
 
 def _mapped(path: Path) -> mmap.mmap:
     with path.open("r+b") as file:
-        return mmap.mmap(file.fileno(), 2)
+        return mmap.mmap(file.fileno(), _N_FLAGS)
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,6 @@ class Trial:
         repetition: From 0; a seed for what should differ between evaluations of equal combinations.
         combination: The values to evaluate.
         level: From 0; which of its evaluations with growing resources this is, for strategies that have such.
-        resource: How much of it to spend (epochs, say), if the strategy says so.
     """
 
     number: int | None
@@ -79,10 +90,21 @@ class Trial:
     combination: Combination
     _checkpoint_dir: Path
     level: int = 0
-    resource: int | float | None = None
+    _resource: int | float | None = None
     #: None on a rank that records nothing: another one does.
     _history: History | RemoteHistory | HistoryFile | None = field(default=None, repr=False, compare=False)
     _flags: Flags = field(default_factory=Flags, repr=False, compare=False)
+
+    @property
+    def resource(self) -> int | float | None:
+        """How much of it to spend (epochs, say), if the strategy says so."""
+        self._flags.resource_read = True
+        return self._resource
+
+    @property
+    def ignores_resource(self) -> bool:
+        """Whether the strategy says how much to spend, and nothing has asked."""
+        return self._resource is not None and not self._flags.resource_read
 
     @property
     def preempted(self) -> bool:
@@ -210,7 +232,7 @@ def record_of(trial: Trial) -> dict[str, Any]:
         "combination": dict(trial.combination),
         "checkpoint_dir": str(trial._checkpoint_dir),
         "level": trial.level,
-        "resource": trial.resource,
+        "resource": trial._resource,
     }
 
 
@@ -223,7 +245,7 @@ def trial_of(record: dict[str, Any], **shared: Any) -> Trial:
         combination=Combination(record["combination"].items()),
         _checkpoint_dir=Path(record["checkpoint_dir"]),
         level=record["level"],
-        resource=record["resource"],
+        _resource=record["resource"],
         **shared,
     )
 

@@ -83,6 +83,8 @@ class Evaluation:
         trial, history = self._claims.begun(claim)
         with Host(trial, history) as host, evaluating(trial):
             ending = self._evaluated(claim, trial, history, host)
+        if ending.outcome == "finished":
+            self._claims.warn_if_unread(trial)
         return replace(ending, reports=history.rest)
 
     def _evaluated(self, claim: Claim, trial: Trial, history: History, host: Host) -> Ending:

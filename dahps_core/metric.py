@@ -20,25 +20,29 @@ from dahps_core.space.values import plain, value_faults
 _NAMES_SHOWN = 10
 
 _MEND = "Return a number, or a mapping of names to numbers"
+_NONE_MEND = (
+    "End the training function with its metric, such as `return accuracy`; in a script, write "
+    "finish_combination(accuracy)"
+)
 
 
 def read_result(returned: Any, metric: str | None) -> tuple[Value, float | None]:
     """The result to keep and the objective in it.
 
     Args:
-        returned: A number, a mapping of names to numbers, or None. A scalar of NumPy or PyTorch is a
-            number; NaN and infinities are numbers.
+        returned: A number, or a mapping of names to numbers. A scalar of NumPy or PyTorch is a number;
+            NaN and infinities are numbers.
         metric: The objective's name; needed where a mapping is returned.
 
     Returns:
-        The result as JSON values, and the objective, None where None was returned.
+        The result as JSON values, and the objective.
 
     Raises:
-        MetricError: If anything else was returned, or the mapping has no such name.
+        MetricError: If anything else was returned, None too, or the mapping has no such name.
     """
     what = "the trial's result"
     if returned is None:
-        return None, None
+        raise MetricError("the result is None, and a search needs a metric", mend=_NONE_MEND)
     with _readable(what, returned):
         entries = [(key, value) for key, value in returned.items()] if isinstance(returned, Mapping) else None
     if entries is None:

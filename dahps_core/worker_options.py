@@ -78,7 +78,7 @@ class WorkerOptions:
         if self.trial_timeout_s is not None and not self.isolate:
             raise ConfigurationError(
                 "trial_timeout cannot end a trial that runs in its worker's own process",
-                mend="Use isolation=process, or leave the option out",
+                mend="Use hydra.sweeper.isolation=process, or leave the option out",
             )
         for name in ("trial_time_s", "grace_s"):
             value = getattr(self, name)

@@ -19,6 +19,7 @@ from dahps_core.pace import per_hour
 from dahps_core.run_clock import began_at
 from dahps_core.run_limits import RunLimits, limits_of, newest_limits
 from dahps_core.trial import TrialRecord
+from dahps_core.unread_resource import unread
 
 
 def overview(ledger: Ledger) -> dict[str, Any]:
@@ -34,6 +35,8 @@ def overview(ledger: Ledger) -> dict[str, Any]:
     n_open, _ = _left(ledger, [replace(one, max_trials=0) for one in bounding])
     pace = per_hour(end.ended_at for end in ends if end.error is None)
     is_paused = ledger.is_paused()
+    runs = [worker["run"] for worker in alive] or ([newest[0]] if newest else [])
+    ignored = next(filter(None, (unread(ledger.folder, run) for run in dict.fromkeys(runs))), None)
     goes_on = not is_paused and not all(worker["is_stopped"] for worker in alive)
     nobody = None if alive or not left else Nobody(left, limit, newest and ledger.run(newest[0]))
     return {
@@ -58,7 +61,7 @@ def overview(ledger: Ledger) -> dict[str, Any]:
             ledger, {worker["run"]: limits[worker["run"]] for worker in alive}, now_s
         ),
         "present": present,
-        "troubles": list(troubles(ledger.folder, ends, present, nobody, is_paused=is_paused)),
+        "troubles": list(troubles(ledger.folder, ends, present, nobody, is_paused=is_paused, unread=ignored)),
         "best": _best(best) if best else None,
     }
 

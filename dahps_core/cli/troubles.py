@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dahps_core.ledger.prospects import is_failing
+from dahps_core.ledger.prospects import is_failing, summarized_nan
 from dahps_core.ledger.reading import RunRecord
 from dahps_core.ledger.watching import End
 from dahps_core.printing import pasted
@@ -40,6 +40,7 @@ def troubles(
     nobody: Nobody | None,
     *,
     is_paused: bool,
+    unread: str | None = None,
 ) -> Iterator[str]:
     """The lines, without the sign that goes before each.
 
@@ -49,6 +50,7 @@ def troubles(
         present: The workers that have not left, as `overview` tells of them.
         nobody: Whether no worker is alive, though trials are left.
         is_paused: Whether a person has paused the search.
+        unread: What is wrong where a trial did not look at its resource.
     """
     if is_paused:
         yield f"paused; it goes on with: {pasted(['dahps', 'resume', str(ledger)])}"
@@ -62,6 +64,8 @@ def troubles(
         yield f"{why}, and {trials} left: {unless}the same command again goes on"
     elif 0 < n_silent < len(present):
         yield f"{n_silent} of {len(present)} workers are silent: their trials run again after all new ones"
+    if unread:
+        yield unread
     yield from _failures(ends)
     yield from _failing_hosts(ends)
 
@@ -71,6 +75,8 @@ def _why(nobody: Nobody, n_silent: int) -> tuple[str, str]:
     run, limit = nobody.run, nobody.limits.stop_after_failures
     if run and run.is_stopped:
         return "the workers were stopped, by a person or by max_time", ""
+    if run and run.n_nan and is_failing(run.n_failed, limit, has_finished=run.has_finished):
+        return f"the multirun stopped, as {summarized_nan(run)}", ""
     if run and is_failing(run.n_failed, limit, has_finished=run.has_finished):
         return f"the multirun gave up, as its first {run.n_failed} attempts failed", ""
     silent = f" ({n_silent} silent)" if n_silent else ""

@@ -74,15 +74,18 @@ SELECT number FROM trial WHERE digest = :digest AND repetition = :repetition;
 -- name: wrong_runs
 -- Multiruns whose summary does not agree with their attempts.
 WITH outcome AS (
-    SELECT run, trial.state AS outcome FROM trial JOIN worker ON worker.id = trial.worker
+    SELECT run, trial.state AS outcome, metric_is_nan FROM trial JOIN worker ON worker.id = trial.worker
     UNION ALL
-    SELECT run, outcome FROM attempt JOIN worker ON worker.id = attempt.worker
+    SELECT run, outcome, metric_is_nan FROM attempt JOIN worker ON worker.id = attempt.worker
 ), summary AS (
-    SELECT run, max(outcome = 'finished') AS has_finished, sum(outcome IN ('failed', 'died')) AS n_failed
+    SELECT run, max(outcome = 'finished') AS has_finished, sum(outcome IN ('failed', 'died')) AS n_failed,
+           max(outcome = 'finished' AND NOT metric_is_nan) AS has_number, sum(metric_is_nan) AS n_nan
     FROM outcome GROUP BY run
 )
+-- Earlier versions counted a metric of NaN like any other.
 SELECT id FROM run LEFT JOIN summary ON summary.run = run.id
-WHERE run.has_finished <> coalesce(summary.has_finished, 0) OR run.n_failed <> coalesce(summary.n_failed, 0);
+WHERE run.has_finished NOT BETWEEN coalesce(has_number, 0) AND coalesce(summary.has_finished, 0)
+   OR run.n_failed NOT BETWEEN coalesce(summary.n_failed, 0) AND coalesce(summary.n_failed + n_nan, 0);
 
 -- name: reports
 -- What some trials told of themselves.
@@ -179,10 +182,10 @@ UPDATE space SET n_enqueued = (SELECT count(*) FROM trial WHERE trial.space = sp
 -- What a run keeps of its attempts, counted anew.
 UPDATE run SET
     has_finished = EXISTS (SELECT 1 FROM trial JOIN worker ON worker.id = trial.worker
-                           WHERE worker.run = run.id AND trial.state = 'finished')
+                           WHERE worker.run = run.id AND trial.state = 'finished' AND NOT metric_is_nan)
         OR EXISTS (SELECT 1 FROM attempt JOIN worker ON worker.id = attempt.worker
-                   WHERE worker.run = run.id AND attempt.outcome = 'finished'),
+                   WHERE worker.run = run.id AND attempt.outcome = 'finished' AND NOT metric_is_nan),
     n_failed = (SELECT count(*) FROM trial JOIN worker ON worker.id = trial.worker
-                WHERE worker.run = run.id AND trial.state IN ('failed', 'died'))
+                WHERE worker.run = run.id AND (trial.state IN ('failed', 'died') OR metric_is_nan))
              + (SELECT count(*) FROM attempt JOIN worker ON worker.id = attempt.worker
-                WHERE worker.run = run.id AND attempt.outcome IN ('failed', 'died'));
+                WHERE worker.run = run.id AND (attempt.outcome IN ('failed', 'died') OR metric_is_nan));

@@ -21,7 +21,9 @@ def end_if_held(transaction: Transaction, ending: Ending, rungs: Rungs | None) -
     """
     if ending.outcome == "finished":
         is_held = _change(transaction, "finish_trial", ending, **_result(ending))
-        consequence = "run_has_finished_one"
+        # A search whose metric is NaN each time ends as one does whose trials all fail.
+        is_nan = ending.metric is not None and math.isnan(ending.metric)
+        consequence = "count_failure" if is_nan else "run_has_finished_one"
     elif ending.outcome == "released":
         is_held = _change(transaction, "release_trial", ending, error=storable(ending.error))
         consequence = None

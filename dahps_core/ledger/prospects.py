@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import median
 
 from dahps_core.ledger.connection import Transaction
+from dahps_core.ledger.reading import RunRecord
+from dahps_core.plural import counted
 from dahps_core.trial import Draw
 
 #: So many finished trials tell how long the next one takes.
@@ -15,8 +17,15 @@ _LOOKED_THROUGH = 5000
 
 
 def is_failing(n_failed: int, limit: int | None, *, has_finished: bool) -> bool:
-    """Whether a multirun ends since so many of its attempts failed, before one finished."""
+    """Whether a multirun ends: so many of its attempts failed or gave NaN before one gave a number."""
     return limit is not None and not has_finished and n_failed >= limit
+
+
+def summarized_nan(record: RunRecord) -> str:
+    """Return how a multirun went that has seen no metric but NaN."""
+    n_failed = record.n_failed - record.n_nan
+    failures = f", and {counted(n_failed, 'attempt')} failed" if n_failed else ""
+    return f"the metric of its first {counted(record.n_nan, 'finished trial')} is NaN{failures}"
 
 
 def is_out_of_time(transaction: Transaction, time_left_s: float | None, trial_time_s: float | None) -> bool:

@@ -268,16 +268,16 @@ SELECT has_finished, n_failed, is_stopped FROM run WHERE id = :run;
 SELECT DISTINCT folder FROM run WHERE folder IS NOT NULL;
 
 -- name: any_finished
--- Whether the ledger holds a result.
-SELECT EXISTS (SELECT 1 FROM run WHERE has_finished);
+-- Whether the ledger holds a result, if only NaN.
+SELECT EXISTS (SELECT 1 FROM run WHERE has_finished) OR EXISTS (SELECT 1 FROM trial WHERE state = 'finished');
 
 -- name: run_has_finished_one
--- A trial of the multirun ended well; nothing to write if another one did before.
+-- A trial of the multirun ended with a metric that is a number; nothing to write if another one did before.
 UPDATE run SET has_finished = 1
 WHERE has_finished = 0 AND id = (SELECT run FROM worker JOIN trial ON trial.worker = worker.id WHERE number = :number);
 
 -- name: count_failure
--- An attempt of the multirun failed.
+-- An attempt of the multirun failed, or finished with a metric that is NaN.
 UPDATE run SET n_failed = n_failed + 1
 WHERE id = (SELECT run FROM worker JOIN trial ON trial.worker = worker.id WHERE number = :number);
 
@@ -640,6 +640,11 @@ SELECT trial, error FROM (
     UNION ALL
     SELECT trial, error, worker, started_at FROM attempt WHERE outcome IN ('failed', 'died')
 ) WHERE worker IN (SELECT id FROM worker WHERE run = :run) ORDER BY started_at, trial LIMIT 1;
+
+-- name: n_nan
+-- How many trials of a multirun finished with a metric that is NaN.
+SELECT count(*) FROM trial
+WHERE state = 'finished' AND metric_is_nan AND worker IN (SELECT id FROM worker WHERE run = :run);
 
 -- name: n_spaces
 -- Whether a space was added.

@@ -52,8 +52,9 @@ class RunRecord:
     """How a multirun went.
 
     Attributes:
-        has_finished: Whether one of its trials finished.
-        n_failed: How many of its attempts failed.
+        has_finished: Whether one of its trials finished with a metric that is a number.
+        n_failed: How many of its attempts failed, or finished with NaN.
+        n_nan: How many of these finished with NaN; counted until `has_finished`.
         first_failure: The first of them: the trial's number, and the error.
         is_stopped: Whether a person ended its workers.
     """
@@ -62,6 +63,7 @@ class RunRecord:
     n_failed: int
     first_failure: tuple[int, str] | None
     is_stopped: bool
+    n_nan: int = 0
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,9 @@ def run(transaction: Transaction, run: str) -> RunRecord:
         return RunRecord(has_finished=False, n_failed=0, first_failure=None, is_stopped=False)
     failure = transaction.row("first_failure", run=run) if row["n_failed"] else None
     first = (failure["trial"], str(failure["error"])) if failure else None
-    return RunRecord(bool(row["has_finished"]), row["n_failed"], first, bool(row["is_stopped"]))
+    is_early = row["n_failed"] and not row["has_finished"]
+    n_nan = int(transaction.value("n_nan", run=run) or 0) if is_early else 0
+    return RunRecord(bool(row["has_finished"]), row["n_failed"], first, bool(row["is_stopped"]), n_nan)
 
 
 def record(row: sqlite3.Row) -> TrialRecord:

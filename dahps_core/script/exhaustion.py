@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dahps_core.ledger import Ledger
+from dahps_core.ledger.prospects import summarized_nan
 from dahps_core.trial import Draw
 
 _DRAWN = "every combination is drawn, or as many as `k` says"
@@ -21,6 +22,8 @@ def why_exhausted(draw: Draw, ledger: Ledger, run: str) -> str:
     if draw is not Draw.FAILING:
         return _WORDS[draw] + _best_of_levels(ledger)
     record = ledger.run(run)
+    if record.n_nan:
+        return summarized_nan(record)
     first = "trial {}: {}".format(*record.first_failure) if record.first_failure else "no error is known"
     return f"the first {record.n_failed} attempts all failed; {first}"
 

@@ -88,6 +88,8 @@ class Holding:
                 self._host.is_relaunched &= not self.peers  # else they train the next trial, too
                 self._work.close()
         log.info("#%d %s", self._claim.number, answer.outcome)
+        if answer.outcome == "finished":
+            self._claims.warn_if_unread(self.trial)
 
     def _look(self, in_doubt: bool) -> None:
         if self._claims.has_lost(self._claim, in_doubt) and not self.is_over:

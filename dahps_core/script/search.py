@@ -96,11 +96,12 @@ class ScriptSearch:
         """Record the result of the trial in hand, for good; draws nothing.
 
         Args:
-            metric: Any number, NaN and infinities too; a tensor or an array of one element; a mapping of
-                names to these, if the search was told which one is the objective; or None.
+            metric: Any number, NaN and infinities too; a tensor or an array of one element; or a mapping of
+                names to these, if the search was told which one is the objective. On ranks other than 0
+                anything, None too: it is not recorded.
 
         Raises:
-            MetricError: It is nothing of these; the trial is still in hand.
+            MetricError: It is none of these; the trial is still in hand.
             ClaimLost: The trial was claimed by another process, or cancelled.
             LedgerUnavailableError: The storage refused; the result is kept in a file, which the log names.
         """
@@ -136,11 +137,12 @@ class ScriptSearch:
         """The trial in hand, or the next one, for the length of a block, which ends it.
 
         It has finished with what `finish_combination` was given in the block, or else with the last reported
-        metric, or else without one. An exception is the attempt's failure, and goes on its way; SystemExit,
-        KeyboardInterrupt, and any exception once the trial is preempted give it back.
+        metric; without either it has failed. An exception is the attempt's failure, and goes on its way;
+        SystemExit, KeyboardInterrupt, and any exception once the trial is preempted give it back.
 
         Raises:
             SearchExhausted: There is none.
+            MetricError: The block has ended without a metric.
         """
         trial = self._in_hand_or_next()
         if trial is None:
@@ -148,12 +150,16 @@ class ScriptSearch:
         process = this_process()
         try:
             yield trial
+            if self.current and self._hand.holding:
+                metric = self._hand.holding.last_metric
+                if self._hand.ledger and metric is None and trial.preempted:
+                    self.release()
+                else:
+                    self.finish_combination(metric)
         except BaseException as error:
             if self.current:
                 process.end_quietly(process.judged(error))
             raise
-        if self.current and self._hand.holding:
-            self.finish_combination(self._hand.holding.last_metric)
 
     def __iter__(self) -> Iterator[Trial]:
         """One trial after the other, until the search is exhausted; each is to be finished or released."""

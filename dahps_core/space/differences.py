@@ -72,7 +72,8 @@ def _below_shared_values(tree: Tree, path: Path, before: Node, after: Node) -> I
     new_children = {canonical(value): child for value, child in after.branches()}
     for value, child in before.branches():
         if (text := canonical(value)) in new_children:
-            yield path / value_step(value), tree.node(child), tree.node(new_children[text])
+            place = path.passed(before.key) / value_step(value)
+            yield place, tree.node(child), tree.node(new_children[text])
 
 
 def _in_levels(tree: Tree, path: Path, before: Node | None, after: Node | None) -> tuple[str, list[_Pair]]:
@@ -91,7 +92,9 @@ def _beginning_with(
     sought: Node | None, tree: Tree, path: Path, node: Node | None
 ) -> Iterator[tuple[Path, Node]]:
     """The subtrees of a node that begin with the level that another node has."""
-    for value, child in node.branches() if node and sought else ():
+    if not node or not sought:
+        return
+    for value, child in node.branches():
         below = tree.node(child)
-        if below and sought and below.key == sought.key:
-            yield path / value_step(value), below
+        if below and below.key == sought.key:
+            yield path.passed(node.key) / value_step(value), below

@@ -142,12 +142,15 @@ class _Reading:
         in_node = [(name, self.names.pop(name)) for name in list(self.names) if self._text(name) is not None]
         self._adopt_misspelt("default", lambda found: found is None or isinstance(found, Mapping))
         self._adopt_misspelt("cases", lambda found: isinstance(found, Mapping) and not self._has_key(found))
+        passed = self.node.path.passed(self.node.key)
         if "default" in self.words:
-            self.node.subtrees[None] = self.words["default"]
+            found, path = self.words["default"]
+            self.node.subtrees[None] = found, path.below(passed)
         for name, found in [*in_node, *self.names.items()]:
-            self._add_case(name, found, self.node.path)
+            self._add_case(name, found, self.node.path, passed)
         for name, found in self._listed_cases():
-            self._add_case(name, found, self.words["cases"][1])
+            path = self.words["cases"][1]
+            self._add_case(name, found, path, path.below(passed))
         if self.knows_values:
             self._refuse_orphans()
 
@@ -165,8 +168,16 @@ class _Reading:
             else:
                 yield name, found
 
-    def _add_case(self, name: Any, found: Any, path: Path) -> None:
-        place = path / step(name)
+    def _add_case(self, name: Any, found: Any, path: Path, passed: Path) -> None:
+        """Keep the subtree of a case.
+
+        Args:
+            name: Of the case.
+            found: What stands there.
+            path: The place of all cases.
+            passed: The same, for the places below.
+        """
+        place, below = path / step(name), passed / step(name)
         text = self._text(name)
         if text is None:
             if self.knows_values:
@@ -174,11 +185,11 @@ class _Reading:
         elif text in self.node.subtrees:
             self._fault(place, f"a second subtree for {shown(name)}", "write one")
         else:
-            self.node.subtrees[text] = (found, place)
+            self.node.subtrees[text] = (found, below)
             return
         if isinstance(found, Mapping):
             # It belongs to no value, but is read for the faults that are in it.
-            self.node.subtrees[place] = (found, place)
+            self.node.subtrees[place] = (found, below)
 
     def _text(self, name: Any) -> str | None:
         return named_value(name, self.node.values)

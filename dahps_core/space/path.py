@@ -1,4 +1,4 @@
-"""Where something stands in a search space, `root.default.shearlet.values`, and how it is shown."""
+"""Where something stands in a search space, `root(model).vit(lr).default.values`, and how it is shown."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ _SHOWN_LAST = 6
 #: What stands in a path without quotes: words, elements of lists, and numbers.
 _PLAIN_STEP = re.compile(r"[\w+~@/-]+(\[\d+\])?|-?\d+\.\d+(e-?\d+)?")
 
+#: What stands in a path as the key of a node, in parentheses and without quotes.
+_PLAIN_KEY = re.compile(r"[\w+~@/.-]+")
+
 
 class Path:
     """Steps from the envelope to a place in it.
 
+    Each node that a path passes bears its key in parentheses: `default` alone could be any of them.
     A path knows only its parent, so that the paths of a tree with many levels cost no more than it does.
     """
 
-    __slots__ = ("_depth", "_head", "_parent", "_step")
+    __slots__ = ("_depth", "_head", "_name", "_parent", "_step")
 
-    def __init__(self, step: str, parent: Path | None = None) -> None:
-        self._step = _quoted(step)
+    def __init__(self, step: str, parent: Path | None = None, key: str = "") -> None:
+        self._name = step
+        self._step = _quoted(step) + (f"({_quoted(key, _PLAIN_KEY)})" if key else "")
         self._parent = parent
         self._depth: int = parent._depth + 1 if parent else 1
         self._head: str = parent._head if parent else self._step
@@ -35,6 +40,14 @@ class Path:
     def __truediv__(self, step: str) -> Path:
         """The place that a step further leads to."""
         return Path(step, self)
+
+    def passed(self, key: str) -> Path:
+        """Return this place as a part of the paths that lead through its node, which has this key."""
+        return Path(self._name, self._parent, key)
+
+    def below(self, parent: Path) -> Path:
+        """Return the place that the last step leads to from another place."""
+        return Path(self._name, parent)
 
     def element(self, index: int) -> Path:
         """The place of an element of the list that stands here."""
@@ -78,8 +91,8 @@ def shown(found: object) -> str:
     return _shortened(text)
 
 
-def _quoted(step: str) -> str:
-    return _shortened(step) if _PLAIN_STEP.fullmatch(step) else shown(step)
+def _quoted(step: str, plain: re.Pattern[str] = _PLAIN_STEP) -> str:
+    return _shortened(step) if plain.fullmatch(step) else shown(step)
 
 
 def _shortened(text: str) -> str:

@@ -94,5 +94,6 @@ class Tree:
             seen.add(number)
             node = self.nodes[number]
             yield path, node
-            below = [(path / value_step(value), child) for value, child in node.branches()]
+            passed = path.passed(node.key)
+            below = [(passed / value_step(value), child) for value, child in node.branches()]
             waiting += reversed(below)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dahps_core.combination import Combination, Value
-from dahps_core.errors import Fault, SearchChangedError, SearchSpaceError
+from dahps_core.combination import Combination
+from dahps_core.errors import SearchChangedError, SearchSpaceError
 from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.folder import FILE_NAME
 from dahps_core.overrides import shown_overrides
 from dahps_core.plural import counted, counted_combinations
 from dahps_core.printing import printable
 from dahps_core.space import SearchSpace
-from dahps_core.space.path import Path as Place
-from dahps_core.space.path import value_step
+from hydra_plugins.dahps_sweeper._composing import Compose, composing_faults
 from hydra_plugins.dahps_sweeper._launchers import Place as Launchers
 
 log = logging.getLogger(__name__)
@@ -31,26 +30,28 @@ N_AT_ONCE = 50
 #: So many are shown.
 N_SHOWN = 5
 
-Compose = Callable[[Mapping[str, Value]], object]
-
 
 def dry_run(
     search: Search,
     only: dict[str, Any] | None,
+    typed: Collection[str],
     compose: Compose,
     launchers: Launchers,
     config: DictConfig,
     ledger: Path,
+    levels: Iterable[str],
 ) -> None:
     """Compose a sample of each branch, and say what the multirun would be; nothing is written.
 
     Args:
         search: What is searched.
         only: The branch that is drawn from.
+        typed: The keys that the command line sets.
         compose: Composes the config of a trial.
         launchers: Where the workers would run.
         config: The multirun's config.
         ledger: The ledger's folder.
+        levels: What there is to say of the strategy's levels.
 
     Raises:
         SearchSpaceError: With every error that the sample met, each with its place in the tree.
@@ -63,7 +64,7 @@ def dry_run(
     n_composed = min(len(sample), MOST_COMPOSED)
     if n_composed > N_AT_ONCE:
         say("Composing %s", counted(n_composed, "combination"))
-    faults = list(_faults(sample[:MOST_COMPOSED], space, compose))
+    faults = list(composing_faults(sample[:MOST_COMPOSED], space, compose, typed))
     what = "each value of each level" if len(sample) <= MOST_COMPOSED else "the first levels' values"
     say("Composed: %s, which have %s among them", counted(n_composed, "combination"), what)
     if faults:
@@ -71,6 +72,8 @@ def dry_run(
     say("The first trials%s:", "" if _knows_order(search) else ", in an order that the ledger's seed decides")
     for combination in islice(_in_order(search, space), N_SHOWN):
         say("  %s", printable(shown_overrides(combination)))
+    for line in levels:
+        say("%s", line)
     say("Workers: %s", _workers(launchers, config))
     for line in _launcher_options(config.hydra.launcher):
         say("  %s", line)
@@ -80,48 +83,6 @@ def dry_run(
 def _size(space: SearchSpace) -> str:
     n_levels = sum(1 for _ in space.levels())
     return f"{counted_combinations(space.size, space.repetitions)}; {counted(n_levels, 'level')}"
-
-
-def _faults(sample: list[Combination], space: SearchSpace, compose: Compose) -> Iterator[Fault]:
-    """One fault for each key of a level that an error comes with, however many combinations meet it."""
-    errors: dict[str, Combination] = {}
-    for combination in sample:
-        if error := _error(compose, combination):
-            errors.setdefault(error, combination)
-    told = set()
-    for error, combination in errors.items():
-        if not combination:
-            yield Fault("root", f"without a combination the app's config does not compose: {error}")
-            return
-        place, key, value = _culprit(
-            combination, space, lambda items, error=error: _error(compose, items) == error
-        )
-        if (place, key) not in told:
-            told.add((place, key))
-            yield Fault(place, f"{shown_overrides({key: value})} does not compose: {error}")
-
-
-def _error(compose: Compose, items: Mapping[str, Value]) -> str | None:
-    try:
-        compose(items)
-    except Exception as error:  # whatever Hydra, OmegaConf or a resolver of the user's raises
-        return " ".join(str(error).split()) or type(error).__name__
-    return None
-
-
-def _culprit(
-    combination: Combination, space: SearchSpace, fails: Callable[[Mapping[str, Value]], bool]
-) -> tuple[str, str, Value]:
-    """The first value on the way down with which the error comes: where that stands, its key, the value."""
-    items = list(combination.items())
-    n_common = len(space.common)
-    path = Place("root")
-    for end, (key, value) in enumerate(items, start=1):
-        if end == len(items) or fails(dict(items[:end])):
-            return str(path if end > n_common else Place("common") / key), key, value
-        if end > n_common:
-            path = path / value_step(value)
-    raise AssertionError("the combination is empty")
 
 
 def _knows_order(search: Search) -> bool:

@@ -7,7 +7,10 @@ from collections import Counter
 
 from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger
+from dahps_core.ledger.prospects import is_failing, summarized_nan
+from dahps_core.printing import pasted, printable
 from dahps_core.trial import Draw
+from dahps_core.unread_resource import ADVICE, unread
 from hydra_plugins.dahps_sweeper._launch import Launch
 
 log = logging.getLogger(__name__)
@@ -57,30 +60,61 @@ def summarized_endings(endings: Counter[str]) -> str:
     return told + (f"; {_RETIRED}" if endings[Draw.RETIRED.value] else "")
 
 
-def refuse_if_all_failed(ledger: Ledger, run: str) -> None:
-    """Raise if no trial of a multirun has finished, and some have failed.
+def refuse_if_none_has_metric(ledger: Ledger, run: str, limit: int | None) -> None:
+    """Raise if no trial of a multirun has finished with a number, and some have failed, or `limit` gave NaN.
 
     Raises:
-        DahpsError: With the first failure.
+        DahpsError: With the first failure, or what gave NaN.
     """
     record = ledger.run(run)
-    if record.first_failure and not record.has_finished:
+    if record.n_nan and is_failing(record.n_failed, limit, has_finished=record.has_finished):
+        raise DahpsError(
+            f"the search stopped: {summarized_nan(record)}",
+            where=str(ledger.folder),
+            mend="Find out what makes it NaN, and run the same command again; "
+            "hydra.sweeper.stop_after_failures=null goes on whatever the metric is",
+        )
+    if record.first_failure and not record.has_finished and not record.n_nan:
         number, error = record.first_failure
         raise DahpsError(
             f"all {record.n_failed} attempts of this multirun failed. "
             f"The first one, of trial #{number}:\n{error}\n"
-            "Run the same command again when it is mended, to go on with the trials that are left"
+            "Run the same command again when it is fixed, to go on with the trials that are left"
         )
 
 
-def warn_if_without_metric(ledger: Ledger) -> None:
-    """Say so if trials have finished, and none of them with a metric: a `return` is soon forgotten."""
-    lack_it = (trial.metric is None for trial in ledger.trials())
-    if ledger.best() is None and ledger.counts()["finished"] and all(lack_it):
-        log.warning(
-            "No trial has finished with a metric: the training function has to return what is to be %sd",
-            ledger.search.direction,
-        )
+class FirstFault:
+    """Reports a multirun's first failed attempt, and its first unread resource, as soon as there is one.
+
+    Args:
+        ledger: Read only.
+        run: The multirun's id.
+    """
+
+    def __init__(self, ledger: Ledger, run: str) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._to_look_for = [self._failure, self._unread]
+
+    def look(self) -> None:
+        """Report what there is, and was not reported."""
+        for found in list(self._to_look_for):
+            if line := found():
+                self._to_look_for.remove(found)
+                log.warning("%s", printable(line))
+
+    def _failure(self) -> str | None:
+        failure = self._ledger.run(self._run).first_failure
+        if failure is None:
+            return None
+        number, error = failure
+        lines = error.strip().splitlines() or ["no error is known"]
+        command = pasted(["dahps", "show", str(self._ledger.folder), str(number)])
+        return f"First failure, trial #{number}: {lines[-1]} (all of it: {command})"
+
+    def _unread(self) -> str | None:
+        ignored = unread(self._ledger.folder, self._run) if self._ledger.search.brackets else None
+        return ignored and f"{ignored}. {ADVICE}."
 
 
 def _named(error: Exception) -> str:

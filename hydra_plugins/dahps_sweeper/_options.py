@@ -36,7 +36,7 @@ def worker_options(options: DictConfig, place: Place) -> WorkerOptions:
     _refuse_batches(options, is_plain)
     if options.detach and not place.outlives_sweeper:
         raise ConfigurationError(
-            "detach=true: the workers of this launcher end with the process that started them",
+            "hydra.sweeper.detach=true: the workers of this launcher end with the process that started them",
             mend="Use hydra/launcher=submitit_slurm, submitit_local or rq, or leave the option out",
         )
     return WorkerOptions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
@@ -57,6 +57,29 @@ def reached_configs(
     return {path: told[path] for path in sorted(told)}
 
 
+def is_set_by_person(repository: IConfigRepository, config: DictConfig, key: str, provider: str) -> bool:
+    """Return whether a key of `hydra` has its value from the command line, or from a config of the app.
+
+    Args:
+        repository: Where the configs are.
+        config: The multirun's.
+        key: Such as `hydra.launcher.timeout_min`.
+        provider: Of the config that has the default.
+    """
+    last = key.rpartition(".")[2]
+    if any(last in override for override in config.hydra.overrides.hydra):
+        return True
+    starts = [ConfigDefault(path="hydra/config")]
+    starts += [_option(group, name) for group, name in config.hydra.runtime.choices.items()]
+    if primary := config.hydra.job.config_name:
+        starts.append(ConfigDefault(path=primary, primary=True))
+    for _, package, found in _reached(repository, starts):
+        keys = dict(_leaves(package, OmegaConf.to_container(found.config, enum_to_str=True)))
+        if key in keys and found.provider != provider:
+            return True
+    return False
+
+
 def keys_without_value(config: DictConfig) -> list[str]:
     """The app's own keys that a composed config leaves at `???`."""
     leaves = _leaves("", OmegaConf.to_container(config))
@@ -99,23 +122,38 @@ def _options_in(space: SearchSpace, repository: IConfigRepository) -> list[Input
     faults: list[Fault] = []
     for path, key, values in space.levels():
         group = bare(key).partition("@")[0]
-        for name in _names(values) if repository.group_exists(group) else ():
-            if not repository.config_exists(f"{group}/{name}"):
-                there = ", ".join(repository.get_group_options(group))
+        if key.startswith("~") or not repository.group_exists(group):
+            continue
+        there = repository.get_group_options(group)
+        # Hydra merges a mapping into the config, whatever groups there are.
+        for name in _flat(value for value in values if not isinstance(value, dict)):
+            if not isinstance(name, str):
+                faults.append(Fault(path, *_no_name(name, group, there)))
+            elif "${" not in name and not repository.config_exists(f"{group}/{name}"):
                 what = f"the config group {group} has no {shown(name)}"
-                faults.append(Fault(path, what, f"it has {there}"))
-            options.append(_option(bare(key), name))
+                faults.append(Fault(path, what, f"it has {', '.join(there)}"))
+            elif "${" not in name:
+                options.append(_option(bare(key), name))
     if faults:
         raise SearchSpaceError(list(dict.fromkeys(faults)))
     return options
 
 
-def _names(values: Any) -> Iterator[str]:
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
         if isinstance(value, list):
-            yield from _names(value)
-        elif isinstance(value, str) and "${" not in value:
+            yield from _flat(value)
+        else:
             yield value
+
+
+def _no_name(value: Any, group: str, there: list[str]) -> tuple[str, str]:
+    """Return what is wrong with a value that is no option's name, and what to write."""
+    what = f"{shown(value)} is not an option of the config group {group}, whose options are strings"
+    if (text := json.dumps(value)) in there:
+        return what, f'quote it: "{text}"'
+    advice = f"it has {', '.join(there)}"
+    return what, advice + ("; for none of them, add an option whose file is empty" if value is None else "")
 
 
 def _option(key: str, name: Any) -> InputDefault:

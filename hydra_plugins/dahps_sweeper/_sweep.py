@@ -29,17 +29,19 @@ from dahps_core.run_limits import keep_limits
 from dahps_core.trial import TrialState
 from dahps_core.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._alone import command_alone
+from hydra_plugins.dahps_sweeper._composing import refuse_what_does_not_compose
 from hydra_plugins.dahps_sweeper._dry_run import dry_run
 from hydra_plugins.dahps_sweeper._frozen import (
     FrozenConfigLoader,
     has_clock_in_sweep_dir,
     put_sweep_dir,
 )
+from hydra_plugins.dahps_sweeper._interpolations import refuse_changing_references
 from hydra_plugins.dahps_sweeper._judging import (
+    FirstFault,
     judge,
     none_started,
-    refuse_if_all_failed,
-    warn_if_without_metric,
+    refuse_if_none_has_metric,
 )
 from hydra_plugins.dahps_sweeper._launch import Launch
 from hydra_plugins.dahps_sweeper._launchers import detaches, place_of_workers, without_waiting
@@ -49,18 +51,21 @@ from hydra_plugins.dahps_sweeper._letting_go import (
     stop_and_wait,
     wait_until_submitted,
 )
+from hydra_plugins.dahps_sweeper._misplaced import refuse_misplaced_options
 from hydra_plugins.dahps_sweeper._options import is_plain_sweep, read_only, worker_options
 from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, put_aside_hydras, read_arguments
 from hydra_plugins.dahps_sweeper._owners import Owner, claim_sweep, plain_ledger
 from hydra_plugins.dahps_sweeper._program import Program
 from hydra_plugins.dahps_sweeper._progress import ProgressDisplay
 from hydra_plugins.dahps_sweeper._reached import reached_configs
+from hydra_plugins.dahps_sweeper._resource import described_levels, refuse_resource_for_nobody
 from hydra_plugins.dahps_sweeper._results import conclude, save
 from hydra_plugins.dahps_sweeper._returns import Returns, batches, first_failure, records
 from hydra_plugins.dahps_sweeper._scheduler import jobs_in_queue
 from hydra_plugins.dahps_sweeper._search import read_search
 from hydra_plugins.dahps_sweeper._strategy import read_resource_key
 from hydra_plugins.dahps_sweeper._submission import Submission
+from hydra_plugins.dahps_sweeper._time_limits import with_time_limits
 from hydra_plugins.dahps_sweeper._travel import as_yaml, refuse_what_cannot_travel
 from hydra_plugins.dahps_sweeper._trial_configs import TrialConfigs
 from hydra_plugins.dahps_sweeper._waiting import Doubt, wait_for_workers
@@ -120,18 +125,30 @@ class Sweep:
         options = worker_options(self.options, self.place)
         only = read_only(self.options)
         overrides = TrialOverrides.like(arguments, read_resource_key(self.options, search))
+        refuse_changing_references(self.context, self.config, search.space, arguments)
         configs = self._freeze_configs(search)
+        refuse_resource_for_nobody(search, overrides.resource_key, configs, self.task_function)
+        refuse_misplaced_options(arguments, self.config, configs, self.loader)
+        self.config = with_time_limits(self.config, self.loader.repository, self.place, self.is_plain)
         as_yaml(self.config)  # raises if it cannot be written
         composed = TrialConfigs(self.loader, self.config, search, overrides)
         if not self.place.is_here:
             refuse_what_cannot_travel(self.context, self.config, self.task_function)
         if self.options.dry_run:
-            dry_run(search, only, composed.of, self.place, self.config, Path(self._ledger_folder()))
+            levels = described_levels(
+                search, overrides.resource_key, configs, self.options.max_resource_total
+            )
+            folder = Path(self._ledger_folder())
+            dry_run(search, only, arguments, composed.of, self.place, self.config, folder, levels)
             composed.check(only, is_plain=self.is_plain)
             return []
-        composed.check(only, is_plain=self.is_plain)
         if self.is_plain:  # its ledger is in the folder
+            composed.check(only, is_plain=True)
             self._claim_folder(plain_ledger(self.run_id), None)
+        else:
+            space = search.space if only is None else search.space.only(only)
+            refuse_what_does_not_compose(space, composed.of, self.loader.repository, arguments)
+            composed.check(only, is_plain=False)
         with Ledger.join(
             self._ledger_folder(),
             search,
@@ -241,8 +258,7 @@ class Sweep:
             trials = (trial for number in failed for trial in ledger.trials_among([number]))
             self.failure = first_failure(task, trials)
         else:
-            refuse_if_all_failed(ledger, self.run_id)
-            warn_if_without_metric(ledger)
+            refuse_if_none_has_metric(ledger, self.run_id, task.options.stop_after_failures)
         judge(launch, ledger, self.run_id, ledger.remaining(*limits), self._again(ledger), are_gone=are_gone)
         return True
 
@@ -293,7 +309,13 @@ class Sweep:
                 watch = Watch(ledger, self.run_id, task.options)
                 ask = partial(jobs_in_queue, submission.batches) if self.place.is_slurm else None
                 doubt = Doubt(ask, task.options.lease_s)
-                return wait_for_workers(launch, watch, doubt, lambda: progress.update(watch.left))
+                first_fault = FirstFault(ledger, self.run_id)
+
+                def show_changes() -> None:
+                    progress.update(watch.left)
+                    first_fault.look()
+
+                return wait_for_workers(launch, watch, doubt, show_changes)
         except KeyboardInterrupt:
             if self.place.is_slurm:
                 let_go_or_stop(ledger, self.run_id, self._batches(submission))

@@ -171,7 +171,9 @@ class WorkerTask:
 
     def composed(self, trial: Trial | TrialRecord, job_id: str) -> DictConfig:
         """The config of a trial, in a job of this id."""
-        overrides = self.overrides.of(trial.combination, trial.resource)
+        # To look at it is to pass it on: see `Trial.ignores_resource`.
+        resource = trial.resource if self.overrides.resource_key else None
+        overrides = self.overrides.of(trial.combination, resource)
         config = self.context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config.hydra):
             config.hydra.job.id = job_id

@@ -36,8 +36,14 @@ def test_nan_and_infinities_are_kept():
     assert read_result(-math.inf, None)[1] == -math.inf
 
 
-def test_nothing_returned_is_no_metric():
-    assert read_result(None, "loss") == (None, None)
+@pytest.mark.parametrize("metric", [None, "loss"])
+def test_nothing_returned_is_refused_with_what_to_write(metric):
+    with pytest.raises(MetricError, match=r"None.*`return accuracy`.*finish_combination\(accuracy\)"):
+        read_result(None, metric)
+
+
+def test_where_nothing_need_rank_nothing_may_be_returned():
+    assert read_anything(None, "loss") == (None, None)
 
 
 def test_a_mapping_is_kept_whole_and_its_objective_named():

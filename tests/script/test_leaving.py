@@ -89,6 +89,40 @@ def test_a_script_that_ends_without_a_word_has_failed(scripts, end):
     assert (trial.state.value, trial.error) == ("failed", "the script ended before finish_combination")
 
 
+def test_a_block_that_ends_without_a_metric_has_failed(scripts):
+    assert scripts.run("s = search()\nwith s.trial():\n    pass\n").code == 1
+    (trial,) = scripts.trials()
+    assert trial.state.value == "failed"
+    assert "finish_combination(accuracy)" in trial.error
+
+
+def test_a_result_of_none_is_refused_and_the_trial_is_still_in_hand(scripts):
+    scripts.run(
+        """
+from dahps_core.errors import MetricError
+s = search()
+try:
+    s.finish_combination(None)
+except MetricError as error:
+    assert "finish_combination(accuracy)" in str(error)
+s.finish_combination(0.5)
+"""
+    )
+    assert [(trial.state.value, trial.metric) for trial in scripts.trials()] == [("finished", 0.5)]
+
+
+def test_a_script_whose_metric_is_always_nan_draws_no_more(scripts):
+    scripts.run(
+        """
+s = search(stop_after_failures=2)
+for _ in s:
+    s.finish_combination(float("nan"))
+assert "the metric of its first 2 finished trials is NaN" in s._hand.why_none, s._hand.why_none
+"""
+    )
+    assert [trial.state.value for trial in scripts.trials()] == ["finished"] * 2
+
+
 def test_a_block_that_ends_finishes_its_trial_with_the_last_report(scripts):
     scripts.run(
         """
@@ -99,14 +133,11 @@ with s.trial() as trial:
 with s.trial() as trial:
     trial.report(7.0, 0)
     trial.report(0.5, 1)
-with s.trial() as trial:
-    pass
 """
     )
     assert [(trial.state.value, trial.metric) for trial in scripts.trials()] == [
         ("finished", 0.25),
         ("finished", 0.5),
-        ("finished", None),
     ]
     with scripts.ledger as ledger:
         assert ledger.history(1) == [(1, 0, 7.0), (1, 1, 0.5)]

@@ -166,7 +166,7 @@ def test_a_space_is_checked_as_a_whole():
     assert [(fault.path, fault.what) for fault in faults] == [
         ('common."d."', '"d." is not a key that Hydra can set'),
         ("root", '"a b" is not a key that Hydra can set'),
-        ("root.1", 'Hydra\'s overrides cannot carry the key "1" of a mapping'),
+        ('root("a b").1', 'Hydra\'s overrides cannot carry the key "1" of a mapping'),
     ]
     assert all(fault.mend for fault in faults)
 

@@ -201,8 +201,8 @@ def test_levels_are_each_distinct_node_once_with_its_path():
     assert [(path, key, list(values)) for path, key, values in space.levels()] == [
         ("common.seed", "seed", [1]),
         ("root", "a", ["x", "y z"]),
-        ("root.x", "lr", [0.1, 0.2]),
-        ('root."y z"', "b", [1]),
+        ("root(a).x", "lr", [0.1, 0.2]),
+        ('root(a)."y z"', "b", [1]),
     ]
 
 

@@ -25,11 +25,14 @@ def differences(old, new):
         ({**MODEL, "values": ["resnet", "vit"]}, ["root (model): values in another order"]),
         (
             {**MODEL, "default": {**LR, "values": [0.1, 1, True]}},
-            ["root.vit (lr): values added: 1, true", "root.vit (lr): values removed: 0.01"],
+            ["root(model).vit (lr): values added: 1, true", "root(model).vit (lr): values removed: 0.01"],
         ),
-        ({**MODEL, "default": None}, ['root.vit: level "lr" removed']),
-        ({**MODEL, "vit": None}, ['root.vit: level "lr" removed']),
-        ({**MODEL, "default": {**LR, "default": {**LR, "key": "b"}}}, ['root.vit.0.1: level "b" added']),
+        ({**MODEL, "default": None}, ['root(model).vit: level "lr" removed']),
+        ({**MODEL, "vit": None}, ['root(model).vit: level "lr" removed']),
+        (
+            {**MODEL, "default": {**LR, "default": {**LR, "key": "b"}}},
+            ['root(model).vit(lr).0.1: level "b" added'],
+        ),
         ({"key": "seed", "values": [1, 2], "default": MODEL}, ['root: level "seed" added']),
         (LR, ['root: level "model" removed']),
         ({**MODEL, "key": "net"}, ['root: level "model" became "net"']),
@@ -44,7 +47,7 @@ def test_an_inserted_level_does_not_hide_what_changed_below():
     between = {"key": "seed", "values": [1], "default": {**MODEL, "values": ["vit"]}}
     assert differences({"root": MODEL}, {"root": between}) == [
         'root: level "seed" added',
-        'root.1 (model): values removed: "resnet"',
+        'root(seed).1 (model): values removed: "resnet"',
     ]
 
 
@@ -63,7 +66,11 @@ def test_a_change_in_a_shared_subtree_is_one_line():
     changed = copy.deepcopy(seeds_tree.mended())
     changed["root"]["fourier"]["default"]["default"]["default"]["deit"]["values"].append("silu")
     old, new = seeds_tree.mended(), changed
-    assert differences(old, new) == ['root.shearlet.1.true.true.true.deit (activation): values added: "silu"']
+    place = (
+        "root(experiment_type).shearlet(n_shearlets).1(normalize).true(magphase).true(symlog).true(model_type)"
+        ".deit (activation)"
+    )
+    assert differences(old, new) == [f'{place}: values added: "silu"']
 
 
 @given(configs(), configs())

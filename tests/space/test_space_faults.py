@@ -30,10 +30,10 @@ def root_faults(node):
 
 def test_the_seeds_as_they_were_written_have_three_faults():
     assert faults(seeds_tree.as_written()) == [
-        "root.default.default.default.default.default: a tuple that holds one mapping (a trailing comma "
-        "after it in the Python file?)",
-        "root.default.deit.values: is empty (list at least one value)",
-        "root.shearlet.value: unknown word (write `values`)",
+        "root(experiment_type).default(model_type).default(model).default(learning_rate).default(batch_size)"
+        ".default: a tuple that holds one mapping (a trailing comma after it in the Python file?)",
+        "root(experiment_type).default(model_type).deit.values: is empty (list at least one value)",
+        "root(experiment_type).shearlet.value: unknown word (write `values`)",
     ]
 
 
@@ -51,8 +51,8 @@ def test_what_is_in_a_node_with_faults_is_read_all_the_same():
         "root",
         "root.valves",
         "root.valves[1]",
-        "root.default.values",
-        "root.default.key",
+        "root(a).default.values",
+        "root(a).default.key",
     ]
 
 
@@ -114,7 +114,7 @@ def test_faults_of_the_envelope(config, fault):
             {"values": [1, 2, 1]},
             "root.values: 1 stands here 2 times (write it once, or set `check_unique: false`)",
         ),
-        ({"default": 5}, "root.default: 5 is not a subtree (write a node, or null for a leaf)"),
+        ({"default": 5}, "root(a).default: 5 is not a subtree (write a node, or null for a leaf)"),
         ({"cases": 5}, "root.cases: 5 is not a mapping (write a mapping of value to subtree)"),
         ({2: None}, "root.2: 2 is not in `values` (a case is named as its value is written)"),
         ({"1": None}, 'root.1: "1" is not in `values` (the value is 1, of another type)'),
@@ -145,9 +145,9 @@ def test_cases_are_not_held_against_values_that_could_not_be_read():
     node = {"key": "a", "values": "x", "default": None, "x": bad, "cases": {"y": bad | {"default": 3}}}
     assert [fault.partition(":")[0] for fault in root_faults(node)] == [
         "root.values",
-        "root.x.values",
-        "root.cases.y.values",
-        "root.cases.y.default",
+        "root(a).x.values",
+        "root(a).cases.y.values",
+        "root(a).cases.y(b).default",
     ]
 
 
@@ -156,8 +156,8 @@ def test_what_belongs_to_no_value_is_read_for_its_faults():
     assert [fault.partition(":")[0] for fault in root_faults({1: None, 2: bad, "cases": {1: bad | {}}})] == [
         "root.2",
         "root.cases.1",
-        "root.2.values",
-        "root.cases.1.values",
+        "root(a).2.values",
+        "root(a).cases.1.values",
     ]
 
 
@@ -227,14 +227,14 @@ def test_a_value_within_itself_or_too_deep_is_a_fault():
 def test_a_cycle_is_a_fault():
     node = {"key": "a", "values": [1]}
     node["default"] = {"key": "b", "values": [2], "default": None, 2: node}
-    assert faults({"root": node}) == ["root.default.2: leads back to root (a tree has no cycles)"]
+    assert faults({"root": node}) == ["root(a).default(b).2: leads back to root (a tree has no cycles)"]
 
 
 def test_a_key_that_is_decided_twice_on_one_path_is_a_fault():
     tail = {"key": "+lr", "values": [1], "default": None}
     between = {"key": "b", "values": [1, 2], "default": None, 2: tail}
     assert faults({"root": {"key": "lr", "values": [1], "default": between}}) == [
-        'root.default.2.key: "+lr" is decided at root already, which leads here (keep one of them)'
+        'root(lr).default(b).2.key: "+lr" is decided at root already, which leads here (keep one of them)'
     ]
 
 
@@ -247,13 +247,16 @@ def test_a_shared_subtree_is_reported_once():
     bad = {"key": "b", "values": []}
     wrapped = ({"key": "c", "values": [1], "default": bad},)
     root = {"key": "a", "values": [1, 2, 3], "default": bad, 1: wrapped, 2: wrapped}
-    assert [fault.partition(":")[0] for fault in faults({"root": root})] == ["root.default.values", "root.1"]
+    assert [fault.partition(":")[0] for fault in faults({"root": root})] == [
+        "root(a).default.values",
+        "root(a).1",
+    ]
 
 
 def test_an_unused_default_is_read_but_takes_no_part():
     bad = {"key": "b", "values": []}
     assert faults({"root": {"key": "a", "values": [1], "default": bad, 1: None}}) == [
-        "root.default.values: is empty (list at least one value)"
+        "root(a).default.values: is empty (list at least one value)"
     ]
     again = {"root": {"key": "a", "values": [1], "default": LEAF, 1: None}}
     assert SearchSpace.from_config(again).size == 1
@@ -265,14 +268,14 @@ def test_faults_deep_down_have_short_paths():
         node = {"key": f"k{depth}", "values": [1], "default": node}
     [fault] = faults({"root": node})
     assert fault == (
-        "root.default.default.default.(2991 more).default.default.default.default.default.values: is empty "
-        "(list at least one value)"
+        "root(k2999).default(k2998).default(k2997).default(k2996).(2991 more).default(k4).default(k3)"
+        ".default(k2).default(k1).default.values: is empty (list at least one value)"
     )
 
 
 def test_a_path_quotes_what_would_be_misread():
     root = {"key": "a", "values": ["x.y: z"], "x.y: z": {"key": "b", "values": []}}
-    assert faults({"root": root}) == ['root."x.y: z".values: is empty (list at least one value)']
+    assert faults({"root": root}) == ['root(a)."x.y: z".values: is empty (list at least one value)']
 
 
 anything = st.recursive(

@@ -1,12 +1,17 @@
 """What the pages say of options is what the real thing says, on both lines of Hydra; links lead somewhere."""
 
 import re
+import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
+
+from hydra_plugins.dahps_sweeper.dahps_sweeper import DahpsSweeperConf, StrategyConf
 
 ROOT = Path(__file__).parents[2]
 SWEEPER = (ROOT / "hydra_plugins/dahps_sweeper/README.md").read_text()
@@ -50,6 +55,33 @@ def test_each_option_is_explained_once(app):
     told = first_column(section(SWEEPER, "Options"))
     assert sorted(told) == sorted({*options, "strategy.name"} - {"_target_", "_recursive_"})
     assert sorted(first_column(STRATEGIES)) == sorted(strategy - {"name"})
+
+
+def typed(page):
+    """The words that a page shows for a command line: in its code between backquotes, and for a console."""
+    text = page.read_text()
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    commands = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    code = [*re.findall(r"`([^`]+)`", prose), *"".join(commands).replace("\\\n", " ").splitlines()]
+    for one in code:
+        if "(" not in one:  # Python
+            yield from (word for word in shlex.split(one, comments=True) if re.match(r"[\w+~@./]+=", word))
+
+
+#: Not that on scripts: it shows arguments of Python.
+OF_HYDRA = [page for page in PAGES if page.parent.name != "script"]
+
+
+@pytest.mark.parametrize("page", OF_HYDRA, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_tells_to_type_works_as_typed(page):
+    options = {one.name for conf in (DahpsSweeperConf, StrategyConf) for one in fields(conf)}
+    for word in typed(page):
+        name = word.partition("=")[0].lstrip("+")
+        assert name.removeprefix("strategy.") not in options, f"{word}: without hydra.sweeper."
+        if "hydra" in name:
+            launcher = ["hydra/launcher=submitit_slurm"] if name.startswith("hydra.launcher.") else []
+            with initialize_config_dir(str(ROOT / "example_app/conf"), version_base=None):
+                compose("config", [*launcher, word], return_hydra_config=True)
 
 
 def anchors(page):

@@ -60,9 +60,9 @@ def test_every_error_is_told_with_its_place(app):
     assert outcome.code == 1
     for words in (
         "3 faults",
-        "root.1: yy=a does not compose",
-        "root.3: hydra.job.chdir=nonsense does not compose",
-        "root.2.true: zz=1 does not compose",
+        "root(x).1: the app's config has no key yy there (did you mean y?",
+        "root(x).3: hydra.job.chdir=nonsense does not compose",
+        "root(x).2(hydra.job.chdir).true: the app's config has no key zz",
         "Nothing was run",
     ):
         assert words in outcome.output, outcome.output
@@ -89,7 +89,7 @@ def test_a_changed_space_is_refused_or_announced(app, on_change, code, words):
 def test_one_branch_alone_is_composed(app):
     outcome = dry(app, FAULTY, "hydra.sweeper.only={x: 1}")
     assert "1 fault:" in outcome.output, outcome.output
-    assert "root.1: yy=a" in outcome.output
+    assert "root(x).1: the app's config has no key yy" in outcome.output
 
 
 def test_it_says_beforehand_what_takes_a_while(app):

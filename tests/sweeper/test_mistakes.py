@@ -15,7 +15,7 @@ BAD_TREE = {"root": {"key": "y", "value": ["a", "b"], "default": {"key": "x", "v
 
 def test_every_fault_of_a_tree_is_told_at_once(app):
     outcome = app.sweep(app.tree(BAD_TREE))
-    assert_told(outcome, "2 faults", "root.value", "`values`", "root.default.values")
+    assert_told(outcome, "2 faults", "root.value", "`values`", "root(y).default.values")
     assert not app.ledger.exists()
 
 
@@ -67,7 +67,7 @@ TREE = {"root": {"key": "y", "values": [0, 1], "default": {"key": "x", "values":
 @pytest.mark.parametrize("argument", ["x=3", "++x=3", "x=3,4", "++x=1,2"])
 def test_a_key_of_the_tree_on_the_command_line_is_refused_at_its_place_in_the_tree(app, argument):
     outcome = app.sweep(app.tree(TREE), argument)
-    assert_told(outcome, "1 fault:", "root.0:", argument.partition("=")[0], "command line", "only")
+    assert_told(outcome, "1 fault:", "root(y).0:", argument.partition("=")[0], "command line", "only")
     assert not app.ledger.exists()
 
 

@@ -47,6 +47,19 @@ def test_a_job_that_runs_out_of_time_is_requeued_as_often_as_the_launcher_was_to
     ] * 2
 
 
+def test_a_job_that_runs_out_of_time_is_requeued_unless_the_launcher_was_told_otherwise(app, slurm, gate):
+    limits = ["hydra.launcher.timeout_min=9"]  # submitit's own default would be to give the job up
+    sweep = app.start("x=1", override("wait_for", gate), *ON_SLURM, *limits, "hydra.sweeper.n_workers=1")
+    wait_until(lambda: (0, 1) in app.runs(), 120, "the first attempt")
+    slurm.run("scancel", "--signal=USR2", *slurm.squeue())
+    wait_until(lambda: (0, 2) in app.runs(), 240, "the second attempt")
+    gate.touch()
+    outcome = app.wait(sweep, timeout_s=300)
+    assert outcome.code == 0, outcome.output
+    assert [trial["state"] for trial in app.trials()] == ["finished"]
+    assert attempts(app, 0) == [("released", "SIGUSR2: its worker was told to end")]
+
+
 def test_a_step_that_is_killed_is_told_of_with_the_logs_of_its_job(app, slurm, gate):
     sweep = app.start("x=1,2", override("wait_for", gate), *ON_SLURM, "hydra.sweeper.n_workers=2")
     wait_until(lambda: len(app.runs()) == 2, 120, "two running trials")
