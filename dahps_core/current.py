@@ -26,7 +26,7 @@ _N_FLAGS = 3
 
 
 class Flags:
-    """What all processes of an attempt see at once: is it preempted, should it stop, has it read its resource.
+    """What all processes of an attempt share: is it preempted, should it stop, has it read its resource.
 
     Forked processes share it; others too, from when it is kept in a file.
     """
