@@ -11,7 +11,7 @@ class Tee:
         return len(text)
 
 
-@hydra.main(version_base="1.3", config_path=None)
+@hydra.main(version_base="1.3", config_path="conf", config_name="trials")
 def main(config: DictConfig) -> float:
     sys.stdout = sys.stderr = Tee()
     print("hidden")

@@ -83,8 +83,7 @@ def test_the_best_trials_keep_their_checkpoints(app):
 def test_a_trial_that_replaces_its_output_finishes(app):
     app.script = APPS / "tee.py"
     app.ledger = app.folder / "dahps" / "tee"
-    search = "hydra.sweeper.search={root:{key:+x,values:[1,2],default:null}}"
-    outcome = app.sweep(search, *LOCALLY)
+    outcome = app.sweep("x=range(1,3)", *LOCALLY)
     assert outcome.code == 0, outcome.output
     assert sorted(trial["metric"] for trial in app.trials()) == [1, 2]
 
