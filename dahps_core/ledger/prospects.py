@@ -17,7 +17,7 @@ _LOOKED_THROUGH = 5000
 
 
 def is_failing(n_failed: int, limit: int | None, *, has_finished: bool) -> bool:
-    """Whether a multirun ends: so many of its attempts failed or gave NaN before one gave a number."""
+    """Return whether a multirun ends: `limit` attempts failed or gave NaN before one gave a number."""
     return limit is not None and not has_finished and n_failed >= limit
 
 

@@ -161,8 +161,8 @@ class DahpsSweeperConf:
     # How often a trial is run that raises, or whose worker dies; null: 3, and once in a plain sweep.
     max_attempts: int | None = None
 
-    # Stop the search when so many attempts of this multirun failed, or finished with NaN, before one finished
-    # with a number; null: never. A plain sweep does not stop.
+    # Stop the search when this many attempts of this multirun failed, or finished with NaN, before one
+    # finished with a number; null: never. A plain sweep does not stop.
     stop_after_failures: int | None = 5
 
     # Seconds between two signs of life of a worker.
