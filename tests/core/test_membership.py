@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import socket
@@ -32,7 +33,10 @@ pytestmark = pytest.mark.usefixtures("environment")
 
 @pytest.fixture
 def environment(monkeypatch):
+    """Spawned processes find the tests; no fork server is left: no forked process could use it."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    yield
+    multiprocessing.forkserver._forkserver._stop()
 
 
 @pytest.fixture(params=[True, False], ids=["isolated", "in the worker"])
@@ -204,10 +208,7 @@ def test_nonsense_in_the_variable_is_one_clear_error(text):
 def test_no_request_harms_the_worker(tmp_path, requests):
     def evaluate():
         address = str(Attempt.of_this_process().folder / SOCKET)
-        requests.extend(
-            f"{request}\n".encode() for request in ('{"what": "report", "step": -1}', "[]", "null")
-        )
-        for request in requests:
+        for request in [*requests, b'{"what": "report", "step": -1}\n', b"[]\n", b"null\n"]:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(address)
                 connection.sendall(request)
@@ -231,32 +232,23 @@ def test_without_a_socket_a_spawned_process_is_refused_and_the_trial_goes_on(tmp
     assert [trial.metric for trial in work(tmp_path, evaluate, isolate).trials()] == [1.0]
 
 
-def test_nothing_is_left_of_attempts_even_of_killed_workers(tmp_path, isolate, monkeypatch):
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    code = """
+def test_nothing_is_left_of_attempts_even_of_killed_workers(tmp_path, isolate):
+    code = f"""
 import os, signal, sys
 from pathlib import Path
 from tests.core import test_membership
 
 def evaluate():
-    if len(sys.argv) > 2:
-        os.kill(int(sys.argv[2]) or os.getppid(), signal.SIGKILL)
+    if sys.argv[1] == "killed":
+        os.kill(os.getppid() if {isolate} else os.getpid(), signal.SIGKILL)
     return float(len(os.listdir(os.environ["TMPDIR"])))
 
-test_membership.work(Path(sys.argv[1]), evaluate, ISOLATE)
-""".replace("ISOLATE", repr(isolate))
-
-    def run(name, *arguments):
-        (tmp_path / name).mkdir()
-        pid = [] if not arguments else ["0" if isolate else str(os.getpid())]
-        subprocess.run([sys.executable, "-c", code, tmp_path / name, *pid[: len(arguments)]], timeout=120)
-
-    kill = code.replace("int(sys.argv[2]) or os.getppid()", "os.getppid()" if isolate else "os.getpid()")
-    code = kill
-    run("killed", "kill")
-    assert len(os.listdir(temporary)) == 1
-    run("again")
-    assert os.listdir(temporary) == []
+test_membership.work(Path(sys.argv[1]), evaluate, {isolate})
+"""
+    with tempfile.TemporaryDirectory() as temporary:  # a short path: a socket's name has an end
+        environ = {**os.environ, "TMPDIR": temporary}
+        for name, left in ("killed", 1), ("again", 0):
+            (tmp_path / name).mkdir()
+            subprocess.run([sys.executable, "-c", code, name], cwd=tmp_path, env=environ, timeout=120)
+            assert len(os.listdir(temporary)) == left
     assert [trial.metric for trial in Ledger.open(tmp_path / "again" / "ledger").trials()] == [1.0]

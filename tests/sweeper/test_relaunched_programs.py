@@ -36,7 +36,7 @@ def facts(app, number, rank):
 
 
 def searched(app, *overrides):
-    return app.sweep("x=1,2", override("notes", app.folder), *overrides)
+    return app.wait(app.start("x=1,2", override("notes", app.folder), *overrides), 300)
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS.values(), ids=LAUNCHERS)
