@@ -31,7 +31,7 @@ def of_trial(name: str, *default: Any) -> Any:
     }
     if name not in values:
         raise ValueError(f"${{dahps:{name}}}: a trial has no {name!r}, it has {', '.join(values)}")
-    # A default may be null, so none is something else: and no mark of ours, which launchers pickle a copy of.
+    # A default may be null, and launchers pickle copies, in which a sentinel would not be recognised.
     if default and trial.number is None:
         return default[0]
     value = values[name]()

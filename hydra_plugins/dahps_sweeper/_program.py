@@ -26,6 +26,7 @@ class Program:
         arguments: The overrides on its command line, without Hydra's own.
         argv: Its `sys.argv`.
         module: What `python -m` has run; None if a file was.
+        file: The file of its `__main__`; None if it has none.
     """
 
     app: str
@@ -33,6 +34,7 @@ class Program:
     arguments: Sequence[str]
     argv: Sequence[str]
     module: str | None
+    file: str | None
 
     @classmethod
     def of_this_process(
@@ -41,13 +43,15 @@ class Program:
         """Describe the program that this process runs."""
         program, *rest = sys.argv or [""]
         path = os.path.abspath(program)
-        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        main = sys.modules["__main__"]
+        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
         return cls(
             app=os.path.realpath(_source_of(task_function) or program),
             config_name=config.hydra.job.config_name,
             arguments=[one for one in arguments if not one.lstrip("+~").startswith(("hydra.", "hydra/"))],
             argv=[path if os.path.exists(path) else program, *rest],
             module=spec and spec.name,
+            file=file and os.path.abspath(file),
         )
 
     def described(self, config: DictConfig, loader: Any) -> dict[str, Any]:
@@ -70,16 +74,18 @@ class Program:
     def entered(self) -> Iterator[None]:
         """Let this process, which a launcher has started, look as if the program had been.
 
-        Libraries that start the program again, for further ranks, find in it what to start.
+        Libraries that start the program again, for further ranks, find in it what to start, and spawned
+        processes what to import.
         """
         main = sys.modules["__main__"]
-        before = sys.argv, getattr(main, "__spec__", None)
+        before = sys.argv, getattr(main, "__spec__", None), getattr(main, "__file__", None)
         sys.argv = [*self.argv]
         main.__spec__ = ModuleSpec(self.module, None) if self.module else None
+        main.__file__ = self.file
         try:
             yield
         finally:
-            sys.argv, main.__spec__ = before
+            sys.argv, main.__spec__, main.__file__ = before
 
 
 def _source_of(function: object) -> str | None:

@@ -115,3 +115,24 @@ def test_after_the_attempt_it_is_refused(app):
     assert "attempt 1 of this trial, which is over" in outcome.stderr
     assert "Traceback" not in outcome.stderr
     assert len(app.trials()) == 2
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS.values(), ids=LAUNCHERS)
+def test_what_a_trial_spawns_has_the_trial_under_each_launcher(app, launcher):
+    """It imports the program's main module, not the launcher's."""
+    (app.folder / "elsewhere.py").write_text(
+        "from dahps_core import current_trial\ndef report(x):\n    current_trial().report(x, 1)\n"
+    )
+    app.script.write_text(
+        "import hydra\nfrom multiprocessing import get_context\nfrom elsewhere import report\n"
+        '@hydra.main(version_base="1.3", config_path="conf", config_name="relaunching")\n'
+        "def main(config):\n"
+        "    process = get_context('spawn').Process(target=report, args=(config.x,))\n"
+        "    process.start()\n    process.join()\n    assert process.exitcode == 0\n    return config.x\n"
+        'if __name__ == "__main__":\n    main()\n'
+    )
+    outcome = searched(app, *launcher)
+    assert outcome.code == 0, outcome.output
+    with Ledger.open(app.ledger) as ledger:
+        for trial in ledger.trials():
+            assert ledger.history(trial.number) == [(1, 1, trial.metric)]
