@@ -7,13 +7,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
-from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -30,6 +27,7 @@ from dahps_core.trial import TrialState
 from dahps_core.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._alone import command_alone
 from hydra_plugins.dahps_sweeper._composing import refuse_what_does_not_compose
+from hydra_plugins.dahps_sweeper._dispatch import Dispatch
 from hydra_plugins.dahps_sweeper._dry_run import dry_run
 from hydra_plugins.dahps_sweeper._frozen import (
     FrozenConfigLoader,
@@ -38,39 +36,26 @@ from hydra_plugins.dahps_sweeper._frozen import (
 )
 from hydra_plugins.dahps_sweeper._interpolations import refuse_changing_references
 from hydra_plugins.dahps_sweeper._judging import (
-    FirstFault,
     judge,
-    none_started,
     refuse_if_none_has_metric,
 )
-from hydra_plugins.dahps_sweeper._launch import Launch
-from hydra_plugins.dahps_sweeper._launchers import detaches, place_of_workers, without_waiting
-from hydra_plugins.dahps_sweeper._letting_go import (
-    let_go,
-    let_go_or_stop,
-    stop_and_wait,
-    wait_until_submitted,
-)
+from hydra_plugins.dahps_sweeper._launchers import detaches, place_of_workers
 from hydra_plugins.dahps_sweeper._misplaced import refuse_misplaced_options
 from hydra_plugins.dahps_sweeper._options import is_plain_sweep, read_only, worker_options
 from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, put_aside_hydras, read_arguments
 from hydra_plugins.dahps_sweeper._owners import Owner, claim_sweep, plain_ledger
 from hydra_plugins.dahps_sweeper._program import Program
-from hydra_plugins.dahps_sweeper._progress import ProgressDisplay
 from hydra_plugins.dahps_sweeper._reached import reached_configs
 from hydra_plugins.dahps_sweeper._resource import described_levels, refuse_resource_for_nobody
 from hydra_plugins.dahps_sweeper._results import conclude, save
 from hydra_plugins.dahps_sweeper._returns import Returns, batches, first_failure, records
-from hydra_plugins.dahps_sweeper._scheduler import jobs_in_queue
 from hydra_plugins.dahps_sweeper._search import read_search
 from hydra_plugins.dahps_sweeper._strategy import read_resource_key
 from hydra_plugins.dahps_sweeper._submission import Submission
 from hydra_plugins.dahps_sweeper._time_limits import with_time_limits
 from hydra_plugins.dahps_sweeper._travel import as_yaml, refuse_what_cannot_travel
 from hydra_plugins.dahps_sweeper._trial_configs import TrialConfigs
-from hydra_plugins.dahps_sweeper._waiting import Doubt, wait_for_workers
-from hydra_plugins.dahps_sweeper._watch import Watch
-from hydra_plugins.dahps_sweeper._worker_task import WorkerTask, worker_context
+from hydra_plugins.dahps_sweeper._worker_task import WorkerTask
 
 log = logging.getLogger(__name__)
 
@@ -249,10 +234,12 @@ class Sweep:
         command = RunCommand(command_alone(), os.getcwd(), task.overrides.resource_key)
         keep_command(ledger.folder, self.run_id, command)
         submission = Submission(self.place.submitit_folder)
-        launch = self._launch(task, 1 if self.place.is_here else min(self.options.n_workers, left))
+        dispatch = Dispatch(self.context, self.config, self.place, task, self._again(ledger))
+        launch = dispatch.launch(1 if self.place.is_here else min(self.options.n_workers, left))
         if detaches(self.config):
-            return self._detach(launch, submission, ledger)
-        are_gone = self._wait(launch, submission, ledger, task)
+            dispatch.detach(launch, submission, ledger)
+            return False
+        are_gone = dispatch.wait(launch, submission, ledger, _total(ledger, task))
         if self.is_plain:
             failed = ledger.numbers_in(TrialState.FAILED, TrialState.LOST)
             trials = (trial for number in failed for trial in ledger.trials_among([number]))
@@ -273,58 +260,6 @@ class Sweep:
         if self.is_plain:
             return batches(task, list(ledger.trials()), self.options.max_batch_size)
         return records(ledger)
-
-    def _launch(self, task: WorkerTask, n_workers: int) -> Launch:
-        leaves_a_queue = self.place.is_queue and detaches(self.config)
-        config = without_waiting(self.config) if leaves_a_queue else self.config
-
-        def launcher() -> Launcher:
-            context = worker_context(self.context, self.run_id)
-            return Plugins.instance().instantiate_launcher(
-                hydra_context=context, task_function=task, config=config
-            )
-
-        parts = [(launcher(), numbers) for numbers in self.place.launches(n_workers)]
-        return Launch(parts, ends_together=self.place.ends_together)
-
-    def _detach(self, launch: Launch, submission: Submission, ledger: Ledger) -> bool:
-        launch.start()
-        wait_until_submitted(launch, submission)
-        queued = launch.n_workers if self.place.is_queue and not launch.error else 0
-        n_submitted = queued or len(submission.jobs())
-        if launch.error and not n_submitted:
-            raise none_started(launch.error) from launch.error
-        let_go(ledger, n_submitted, self._batches(submission), self._again(ledger))
-        return False
-
-    def _wait(self, launch: Launch, submission: Submission, ledger: Ledger, task: WorkerTask) -> bool:
-        """Wait for the workers; whether their jobs are gone without a word."""
-        if self.place.is_here:
-            ledger.close()  # the trials run here, and may close or write to whatever is open
-            launch.run()
-            return False
-        launch.start()
-        try:
-            with ProgressDisplay(ledger, _total(ledger, task), self.place.ends_together) as progress:
-                watch = Watch(ledger, self.run_id, task.options)
-                ask = partial(jobs_in_queue, submission.batches) if self.place.is_slurm else None
-                doubt = Doubt(ask, task.options.lease_s)
-                first_fault = FirstFault(ledger, self.run_id)
-
-                def show_changes() -> None:
-                    progress.update(watch.left)
-                    first_fault.look()
-
-                return wait_for_workers(launch, watch, doubt, show_changes)
-        except KeyboardInterrupt:
-            if self.place.is_slurm:
-                let_go_or_stop(ledger, self.run_id, self._batches(submission))
-            else:
-                stop_and_wait(ledger, self.run_id, launch, task.options.grace_s)
-            raise
-
-    def _batches(self, submission: Submission) -> list[str]:
-        return submission.batches() if self.place.is_slurm else []
 
 
 def _total(ledger: Ledger, task: WorkerTask) -> int:
