@@ -40,13 +40,10 @@ def reached_configs(
         SearchSpaceError: The space names options that a config group has not.
         ConfigurationError: A config cannot be read.
     """
-    choices: Any = OmegaConf.to_container(config.hydra.runtime.choices)
-    starts = [ConfigDefault(path="hydra/config"), *_options_in(space, repository)]
-    starts += [_option(group, name) for group, name in choices.items()]
+    choices = _choices(config)
+    primary = config.hydra.job.config_name
     told: dict[str, dict[str, Any]] = {}
-    if primary := config.hydra.job.config_name:
-        starts.append(ConfigDefault(path=primary, primary=True))
-    for path, package, found in _reached(repository, starts):
+    for path, package, found in _reached(repository, [*_options_in(space, repository), *_starts(config)]):
         if package.partition(".")[0] != "hydra":
             told[path] = _content(found, package)
     if primary in told:  # the options that it names may be overridden: what was chosen counts
@@ -69,11 +66,7 @@ def is_set_by_person(repository: IConfigRepository, config: DictConfig, key: str
     last = key.rpartition(".")[2]
     if any(last in override for override in config.hydra.overrides.hydra):
         return True
-    starts = [ConfigDefault(path="hydra/config")]
-    starts += [_option(group, name) for group, name in config.hydra.runtime.choices.items()]
-    if primary := config.hydra.job.config_name:
-        starts.append(ConfigDefault(path=primary, primary=True))
-    for _, package, found in _reached(repository, starts):
+    for _, package, found in _reached(repository, _starts(config)):
         keys = dict(_leaves(package, OmegaConf.to_container(found.config, enum_to_str=True)))
         if key in keys and found.provider != provider:
             return True
@@ -84,6 +77,20 @@ def keys_without_value(config: DictConfig) -> list[str]:
     """The app's own keys that a composed config leaves at `???`."""
     leaves = _leaves("", OmegaConf.to_container(config))
     return [key for key, value in leaves if value == "???" and not key.startswith("hydra.")]
+
+
+def _choices(config: DictConfig) -> dict[str, Any]:
+    # Unresolved: an option that each combination sets may still be ???.
+    choices: Any = OmegaConf.to_container(config.hydra.runtime.choices)
+    return dict(choices)
+
+
+def _starts(config: DictConfig) -> list[InputDefault]:
+    """Return what the multirun was composed of: where the defaults lists begin."""
+    starts = [ConfigDefault(path="hydra/config"), *(_option(*choice) for choice in _choices(config).items())]
+    if primary := config.hydra.job.config_name:
+        starts.append(ConfigDefault(path=primary, primary=True))
+    return starts
 
 
 def _reached(
