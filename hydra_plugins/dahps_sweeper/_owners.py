@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -142,6 +143,20 @@ def claim_sweep(folder: Path, owner: Owner, *, is_chosen: bool) -> Path:
         where="hydra.sweep.dir",
         mend="Give another hydra.sweep.dir, or remove the folder if nobody needs what is in it",
     )
+
+
+def expect_writable(folder: Path) -> None:
+    """Create a sweep's folder if it is missing, and write into it for a moment.
+
+    Raises:
+        DahpsError: That is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 def claim_trial(folder: str, owner: Owner) -> None:

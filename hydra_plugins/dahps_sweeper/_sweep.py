@@ -43,7 +43,7 @@ from hydra_plugins.dahps_sweeper._launchers import detaches, place_of_workers
 from hydra_plugins.dahps_sweeper._misplaced import refuse_misplaced_options
 from hydra_plugins.dahps_sweeper._options import is_plain_sweep, read_only, worker_options
 from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, put_aside_hydras, read_arguments
-from hydra_plugins.dahps_sweeper._owners import Owner, claim_sweep, plain_ledger
+from hydra_plugins.dahps_sweeper._owners import Owner, claim_sweep, expect_writable, plain_ledger
 from hydra_plugins.dahps_sweeper._program import Program
 from hydra_plugins.dahps_sweeper._reached import reached_configs
 from hydra_plugins.dahps_sweeper._resource import described_levels, refuse_resource_for_nobody
@@ -134,6 +134,7 @@ class Sweep:
             space = search.space if only is None else search.space.only(only)
             refuse_what_does_not_compose(space, composed.of, self.loader.repository, arguments)
             composed.check(only, is_plain=False)
+            expect_writable(self.folder)  # before there is a ledger; only that one can claim it
         with Ledger.join(
             self._ledger_folder(),
             search,

@@ -240,7 +240,7 @@ def test_a_name_that_trials_share_is_refused_before_anything_runs(app, overrides
 )
 def test_a_trial_that_would_write_into_anothers_folder_fails_and_names_it(app, where):
     alike = "hydra.sweeper.search={root:{key:x,values:[1,2,'1'],default:null}}"
-    once = ["behaviour=nothing", "hydra.sweeper.max_attempts=1"]
+    once = ["behaviour=undefined", "hydra.sweeper.max_attempts=1"]
     outcome = app.sweep(alike, "hydra.sweep.subdir='${x}'", *once, *where)
     assert outcome.code == 0, outcome.output
     assert sorted(trial["state"] for trial in app.trials()) == ["failed", "finished", "finished"]
