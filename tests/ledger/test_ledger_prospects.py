@@ -188,7 +188,7 @@ class TestReasons:
             *said[1:],
         ]
 
-    @pytest.mark.parametrize("name", ["missing", "", "x" * 5000, "\0"])
+    @pytest.mark.parametrize("name", ["missing", "", "x" * 5000])
     def test_a_log_that_cannot_be_read_is_no_error(self, ledger, tmp_path, name):
         path = f"{tmp_path}/{name}"  # the folder itself, for the empty name
         assert self.lost(ledger, path).endswith(f"; log: {path}")
