@@ -28,7 +28,7 @@ def possible(folder: Path | str) -> Path:
             where=str(folder),
             mend="Give an absolute path, or change to a directory that exists",
         ) from error
-    if absolute.is_file():
+    if os.path.isfile(absolute):  # False as well where one may not look
         raise not_a_ledger(absolute, "it is a file, and a ledger is a folder")
     return absolute
 

@@ -40,4 +40,4 @@ def test_what_is_typed_is_completed(shell, environment):
         terminal.type("dahps comp\t--help\n")
         terminal.read_until("Usage: dahps completion")
         terminal.type("dahps trials a-l\t --sta\tfin\t--sor\tnumber\n")
-        terminal.read_until("dahps: a-ledger/ledger.db: there is no ledger here")
+        terminal.read_until("/a-ledger/ledger.db: there is no ledger here")

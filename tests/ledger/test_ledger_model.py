@@ -8,11 +8,10 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
-from ledger_support import ask, assert_sound, fail, finish, grid, lose, register, release
+from ledger_support import ask, assert_sound, fail, finish, grid, lose, register, release, unsound
 
 from dahps_core.errors import ClaimLost, ConfigurationError
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.checking import breaches
 from dahps_core.trial import Claim, Draw, TrialState
 
 VALUES = ["a", "b", "c"]
@@ -188,7 +187,7 @@ class LedgerAndModel(RuleBasedStateMachine):
     def teardown(self):
         self.ledger.close()
         assert_sound(self.folder)
-        assert list(breaches(self.folder)) == []
+        assert unsound(self.folder) == []
         shutil.rmtree(self.folder)
 
 
