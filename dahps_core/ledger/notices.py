@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from dahps_core.ledger.storage import fresh_stamp, put_in_place, refused
@@ -30,8 +31,10 @@ def give_notice(folder: Path) -> None:
         LedgerUnavailableError: The storage refused.
     """
     path = folder / FILE_NAME
+    before, end = None, time.monotonic() + _LONGEST_S
+    with suppress(OSError):  # something else may stand there, a socket for example: it is replaced
+        before = notice(folder)
     try:
-        before, end = notice(folder), time.monotonic() + _LONGEST_S
         put_in_place(path)
         while notice(folder) == before and time.monotonic() < end:  # two in one tick of the storage's clock
             time.sleep(_PAUSE_S)

@@ -87,7 +87,7 @@ def test_a_worker_that_was_stopped_until_its_heartbeat_was_removed_works_on(ledg
         with worker.heart.beating(OPTIONS.heartbeat_s):
             pass
         assert worker.heart.path.exists()
-        assert not worker.has_lost(claim, after_a_gap=True)
+        assert not worker.has_lost(claim, in_doubt=True)
         assert isinstance(worker.next(after=ending_of(claim)), Claim)
         assert ledger.workers("stopped")[0].state == "working"
     assert next(ledger.trials()).state is TrialState.FINISHED
