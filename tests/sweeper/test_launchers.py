@@ -27,7 +27,7 @@ def test_workers_share_the_trials_and_run_each_once(app, launcher):
     assert {trial["state"] for trial in app.trials()} == {"finished"}
     assert outcome.results["best_value"] == 0
     for number in range(12):
-        assert f"#{number} :" in outcome.output
+        assert f"#{number} finished" in outcome.output
         assert (outcome.folder / str(number) / ".hydra" / "overrides.yaml").exists()
 
 
