@@ -1,4 +1,4 @@
-"""How an attempt ended, and the line of JSON that reports it; checked by whoever reads it."""
+"""How an attempt ended, and the line of JSON that reports it, which its reader checks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def answer_of(function: Callable[[], tuple[Value, float | None]]) -> Answer:
     """Call `function`, which returns a result and its metric, and return how it ended.
 
     Raises:
-        KeyboardInterrupt, Terminated: Whoever runs the process may have ended it.
+        KeyboardInterrupt, Terminated: The process was told to end, perhaps.
     """
     try:
         result, metric = function()
@@ -57,7 +57,7 @@ def answer_of(function: Callable[[], tuple[Value, float | None]]) -> Answer:
 
 
 def reason(error: BaseException) -> str:
-    """Why an attempt failed, for people: the traceback, or the message alone of an error of ours."""
+    """Return why an attempt failed, for people: the traceback, or the message alone of a `DahpsError`."""
     is_ours = isinstance(error, DahpsError)
     try:
         text = str(error) if is_ours else "".join(traceback.format_exception(error)).rstrip()

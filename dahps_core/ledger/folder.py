@@ -17,7 +17,7 @@ Locking: TypeAlias = Literal["fcntl", "folder"]
 
 
 def possible(folder: Path | str) -> Path:
-    """Return the absolute path, if a folder can have it: whoever uses the ledger may change its directory."""
+    """Return the absolute path, if a folder can have it: the process may change its directory later."""
     if "\0" in str(folder):
         raise ConfigurationError("no path has a NUL in it", where=repr(str(folder)))
     try:

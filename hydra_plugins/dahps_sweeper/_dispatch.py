@@ -47,7 +47,7 @@ class Dispatch:
     again: str
 
     def launch(self, n_workers: int) -> Launch:
-        """Make the launchers of so many workers ready."""
+        """Make the launchers of `n_workers` workers ready."""
         leaves_a_queue = self.place.is_queue and detaches(self.config)
         config = without_waiting(self.config) if leaves_a_queue else self.config
 

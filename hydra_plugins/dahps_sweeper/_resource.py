@@ -25,7 +25,7 @@ from dahps_core.unread_resource import ADVICE
 _RESOLVER = "dahps:resource"
 #: What code that reads `current_trial().resource` has in it.
 _WORDS = (b"dahps_core", b"current_trial")
-#: So many files are looked through at most; where there are more, nothing is certain.
+#: The most files that are looked through; if there are more, nothing is certain.
 _MOST_FILES = 2000
 _NOT_OF_A_PERSON = ("site-packages", "dist-packages")
 
