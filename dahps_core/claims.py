@@ -225,7 +225,7 @@ class Claims:
         remove_unfinished(self._ledger.checkpoint_dir(ending.number), ending.attempt)
         if ending.outcome == "finished" and self._options.keep_checkpoints is not None:
             with self.heart.beating(self._options.heartbeat_s):
-                remove_unkept(self._ledger, self._options.keep_checkpoints)
+                remove_unkept(self._ledger, self._options.keep_checkpoints, self._options.max_attempts)
 
     def _draw(self, after: Ending | None = None) -> Claim | Draw:
         if self._interruption.reason:

@@ -107,27 +107,30 @@ class Average:
     """What the repetitions of a combination came to.
 
     Attributes:
-        n: How many of them finished.
+        n: How many of them finished with a metric.
         mean: Of their metrics.
         std: Of their metrics, as of a sample (n - 1); None of a single one, NaN where one is infinite.
+        repetitions: How many the search asks for.
     """
 
     n: int
     mean: float
     std: float | None
+    repetitions: int
 
     @classmethod
-    def of(cls, metrics: Sequence[float]) -> Average:
-        """That of at least one metric."""
+    def of(cls, metrics: Sequence[float], repetitions: int) -> Average:
+        """Return the average of at least one metric."""
         # Exact before it is rounded: a mean is never below the least, nor above the greatest.
         mean = float(statistics.mean(metrics))
-        if len(metrics) == 1:
-            return cls(1, mean, None)
-        return cls(len(metrics), mean, statistics.stdev(metrics) if math.isfinite(mean) else math.nan)
+        std = None
+        if len(metrics) > 1:
+            std = statistics.stdev(metrics) if math.isfinite(mean) else math.nan
+        return cls(len(metrics), mean, std, repetitions)
 
     def __str__(self) -> str:
         spread = "" if self.std is None else f" ± {self.std:.2g}"
-        return f"{self.mean:.6g}{spread} (n={self.n})"
+        return f"{self.mean:.6g}{spread} (n={self.n}/{self.repetitions})"
 
 
 @dataclass(frozen=True)

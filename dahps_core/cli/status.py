@@ -114,7 +114,7 @@ def _rows(known: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if known["finished_per_hour"] is not None and _anybody_lives(known):
         yield "pace", _shown_pace(known)
     best = known["best"]
-    yield "best", "none yet" if best is None else _shown_best(best)
+    yield "best", _none_yet(known) if best is None else _shown_best(best)
     if best is not None:
         yield from (("", line) for line in folded(shown_overrides(best["combination"]), 8))
         yield "", best["output_dir"] or ""
@@ -166,6 +166,12 @@ def _worker_cells(worker: dict[str, Any]) -> list[str]:
         "none" if silent is None else f"{shown_duration(silent)} ago",
         _state(worker),
     ]
+
+
+def _none_yet(known: dict[str, Any]) -> str:
+    if known["repetitions"] == 1 or known["levels"]:
+        return "none yet"
+    return f"none yet: no combination has a metric of each of its {known['repetitions']:,} repetitions"
 
 
 def _shown_best(best: dict[str, Any]) -> str:

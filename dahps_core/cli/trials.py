@@ -99,10 +99,12 @@ def trials(
 @click.command()
 @on_ledger
 @click.option("-k", "n_best", type=click.IntRange(min=1), default=5, help="how many (default: 5)")
-def best(ledger: Ledger, n_best: int) -> None:
+@click.option("--incomplete", is_flag=True, help="rank also combinations with missing repetitions")
+def best(ledger: Ledger, n_best: int, incomplete: bool) -> None:
     """The best trials, the best one first: NaN never wins; where there are levels, the highest one counts.
 
-    Where combinations are repeated, those with the best mean, each by its best repetition.
+    Where combinations are repeated, those with the best mean over all repetitions, each by its best one;
+    n=2/3 says that 2 of 3 have a metric.
     """
     titles = [
         "trial",
@@ -111,7 +113,9 @@ def best(ledger: Ledger, n_best: int) -> None:
         "output_dir",
         "combination",
     ]
-    say(*table(titles, map(_best_cells, ledger.best_trials(n_best))))
+    say(*table(titles, map(_best_cells, ledger.best_trials(n_best, incomplete=incomplete))))
+    if not incomplete and (left_out := ledger.left_out()):
+        click.echo(f"{left_out} (--incomplete ranks those with a metric)", err=True)
 
 
 def _best_cells(trial: TrialRecord) -> list[str]:

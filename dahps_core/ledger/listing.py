@@ -77,7 +77,7 @@ def _pages(database: Database, choice: Choice) -> Iterator[Sequence[int]]:
     if choice.state not in (None, TrialState.FINISHED):
         found = numbers_in(database, [choice.state])
     else:
-        found = range(database.read(lambda reader: int(reader.value("n_drawn") or 0)))
+        found = range(database.read(reading.n_drawn))
     for first in range(0, len(found), reading.TRIALS_PER_PAGE):
         yield found[first : first + reading.TRIALS_PER_PAGE]
 

@@ -72,6 +72,7 @@ def join(
         is_extended = extend or space_id is not None
         _refuse_changes(transaction, database.folder, kept, asked, space_may_differ=is_extended)
         if space_id is None:
+            asked.refuse_levels_of_repetitions()  # those that older versions made go on
             space_id = _add_space(transaction, asked.space)
         return kept, space_id if branch is None else _branch_id(transaction, branch)
 
@@ -104,6 +105,7 @@ def bind_to_branch(transaction: Transaction, search: Search, only: Mapping[str, 
 
 
 def _make(transaction: Transaction, search: Search, locking: str) -> None:
+    search.refuse_levels_of_repetitions()
     make_tables(transaction)
     seed = secrets.randbits(63) if search.seed is None else search.seed
     transaction.change(

@@ -152,6 +152,10 @@ WHERE batch = :batch ORDER BY started_at DESC, id LIMIT 1;
 -- How many trials there are: numbers are dense.
 SELECT coalesce(max(number), -1) + 1 FROM trial;
 
+-- name: n_numbers_and_rows
+-- Both are the same: numbers are dense.
+SELECT coalesce(max(number), -1) + 1, count(*) FROM trial;
+
 -- name: worker_counts
 -- Workers by state.
 SELECT state, count(*) AS n FROM worker GROUP BY state;
@@ -617,15 +621,28 @@ LIMIT :limit OFFSET 1;
 -- Those of a trial's combination in all its repetitions; a value that the space repeats makes others.
 SELECT other.number, other.metric FROM trial AS one JOIN trial AS other
   ON other.digest = one.digest AND other.repetition / :repetitions = one.repetition / :repetitions
-WHERE one.number = :number AND other.state = 'finished' ORDER BY other.number;
+WHERE one.number = :number AND other.state = 'finished' AND other.metric IS NOT NULL ORDER BY other.number;
+
+-- name: incomplete_combinations
+-- How many have a repetition without a metric: because it is still to end, has failed, or has finished without one. The
+-- mean of infinities of both signs is none.
+SELECT sum(is_unfinished), sum(NOT is_unfinished AND has_failed),
+  sum(NOT is_unfinished AND NOT has_failed AND is_unmeasured)
+FROM (
+    SELECT count(*) < :repetitions OR max(state IN ('running', 'released', 'queued')) AS is_unfinished,
+      max(state <> 'finished') AS has_failed,
+      max(metric IS NULL) OR (max(metric) = 9e999 AND min(metric) = -9e999) AS is_unmeasured
+    FROM trial GROUP BY digest, repetition / :repetitions
+);
 
 -- name: finished_of_repeated
--- Those among some trials that are finished, and whose combination's repetitions have all ended.
+-- Those among some trials that are finished, and of whose combination no repetition can still run.
 SELECT number FROM trial AS one WHERE state = 'finished' AND number IN (SELECT value FROM json_each(:numbers))
   AND :repetitions = (
     SELECT count(*) FROM trial AS other
     WHERE other.digest = one.digest AND other.repetition / :repetitions = one.repetition / :repetitions
       AND other.state NOT IN ('running', 'released', 'queued')
+      AND (other.state NOT IN ('failed', 'died', 'lost') OR other.charged >= :max_attempts)
   );
 
 -- name: finished_among

@@ -115,7 +115,7 @@ class LedgerReader:
     @property
     def n_drawn(self) -> int:
         """How many trials were ever drawn or asked for; their numbers are dense from 0."""
-        return int(self._value("n_drawn") or 0)
+        return self._database.read(reading.n_drawn)
 
     def remaining(
         self,
@@ -232,17 +232,30 @@ class LedgerReader:
         it may have failed later. Ties go to the one that did so first.
 
         Otherwise, where the search has repetitions, the best one of the combination with the best mean over
-        them, with its `average`. A combination counts when all its repetitions have ended.
+        them, with its `average`. Only combinations count of which all repetitions have a metric.
         """
         return next(iter(self.best_trials(1)), None)
 
-    def best_trials(self, n_best: int) -> list[TrialRecord]:
+    def best_trials(self, n_best: int, *, incomplete: bool = False) -> list[TrialRecord]:
         """Return the best trials, the best one first, ranked as `best` does.
 
-        Where combinations are judged by their means, one trial for each of the best combinations.
+        Where combinations are judged by their means, one trial for each of the best combinations; with
+        `incomplete`, also of those that `left_out` counts, by the mean of the repetitions with a metric.
         """
-        find = repetitions.best_by_mean if repetitions.is_by_mean(self.search) else ranking.best
+        if repetitions.is_by_mean(self.search):
+            find = partial(repetitions.best_by_mean, incomplete=incomplete)
+        else:
+            find = partial(ranking.best)
         return self._database.read(partial(find, search=self.search, n_best=n_best))
+
+    def left_out(self) -> repetitions.LeftOut | None:
+        """Return which combinations do not rank; None where combinations are not judged by their means.
+
+        Reads every trial once.
+        """
+        if not repetitions.is_by_mean(self.search):
+            return None
+        return self._database.read(partial(repetitions.left_out, search=self.search))
 
     def listed(self, choice: listing.Choice, *, best_first: bool = False) -> Iterator[TrialRecord]:
         """Return the chosen trials, by number, or those that rank by metric, the best one first.
@@ -257,13 +270,18 @@ class LedgerReader:
         brackets = self.search.brackets
         return self._database.read(partial(reading.rungs, brackets=brackets)) if brackets else []
 
-    def finished_beyond_best(self, numbers: Collection[int], n_best: int) -> list[int]:
-        """Those among some trials that are finished for good, and not among so many of the best.
+    def finished_beyond_best(
+        self, numbers: Collection[int], n_best: int, max_attempts: int | None = None
+    ) -> list[int]:
+        """Return those among some trials that are finished for good, and cannot be among the `n_best` best.
 
-        Where `best` goes by the mean of repetitions, not among those of so many of the best combinations.
+        Where `best` goes by the mean of repetitions, the best combinations count. Of one with a failed
+        repetition that may run again, as `max_attempts` says (None: always), no trial is among these.
         """
-        is_by_mean = repetitions.is_by_mean(self.search) and n_best > 0
-        find = repetitions.finished_beyond_best_means if is_by_mean else ranking.finished_beyond_best
+        if repetitions.is_by_mean(self.search) and n_best > 0:
+            find = partial(repetitions.finished_beyond_best_means, max_attempts=max_attempts)
+        else:
+            find = partial(ranking.finished_beyond_best)
         return self._database.read(partial(find, search=self.search, numbers=numbers, n_best=n_best))
 
     def workers(self, run: str) -> list[reading.WorkerRecord]:

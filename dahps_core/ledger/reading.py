@@ -86,6 +86,18 @@ def counts(transaction: Transaction) -> dict[TrialState, int]:
     return {state: int(row[state.value]) for state in TrialState}
 
 
+def n_drawn(transaction: Transaction) -> int:
+    """Return how many trials there are, for readers that go through all numbers.
+
+    Raises:
+        LedgerDamagedError: The numbers are not dense: a single wrong one is up to 2^63.
+    """
+    n_numbers, n_rows = transaction.rows("n_numbers_and_rows")[0]
+    if n_numbers != n_rows:
+        raise damaged(f"its {n_rows:,} trials have numbers up to {n_numbers - 1:,}")
+    return int(n_rows)
+
+
 def trials(database: Database, first: int, brackets: Brackets | None) -> Iterator[TrialRecord]:
     """The trials from a number on, read a page at a time: each page is consistent in itself."""
     while True:

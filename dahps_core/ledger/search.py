@@ -51,6 +51,21 @@ class Search:
         if not (self.metric or "").isprintable():
             raise ConfigurationError(f"{self.metric!r} is no name", where="metric")
 
+    def refuse_levels_of_repetitions(self) -> None:
+        """Expect that no combination is repeated where trials are promoted by a single metric each.
+
+        Raises:
+            ConfigurationError: Lucky repetitions would be promoted, instead of the best combinations.
+        """
+        if self.brackets and self.space.repetitions > 1:
+            raise ConfigurationError(
+                f"{self.strategy} promotes single trials, and with {self.space.repetitions} repetitions the "
+                "lucky ones instead of the best combinations",
+                where="repetitions",
+                mend="Remove repetitions, and repeat the best combinations in a second search; "
+                "or use strategy.name=random",
+            )
+
     def differences_of_settings(self, asked: Search) -> list[str]:
         """Where another search departs from this one, its space aside; a seed left open departs from none."""
         pairs = {

@@ -13,6 +13,7 @@ from pathlib import Path
 from dahps_core.combination import Value, canonical
 from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.reading import RungRecord
+from dahps_core.ledger.repetitions import LeftOut
 from dahps_core.ledger.surveying import AttemptSpan, Improvement
 from dahps_core.printing import printable
 from dahps_core.report.sample import MOST_TRIALS, Sample
@@ -31,6 +32,7 @@ class Survey:
         spaces: Those that are searched, oldest first.
         n_trials: How many were drawn or asked for.
         n_unmeasured: How many have finished without a finite metric.
+        left_out: Which combinations do not rank; None where combinations are not judged by their means.
         improvements: When the best metric so far became better.
         trials: Those that the page shows: all, or those that `sample` describes.
         attempts: Of the trials that stand for all, and of the best ones.
@@ -46,6 +48,7 @@ class Survey:
     best: TrialRecord | None
     n_trials: int
     n_unmeasured: int
+    left_out: LeftOut | None
     improvements: Sequence[Improvement]
     trials: Sequence[TrialRecord]
     attempts: Sequence[AttemptSpan]
@@ -67,6 +70,7 @@ class Survey:
             best=ledger.best(),
             n_trials=n_trials,
             n_unmeasured=ledger.n_unmeasured(),
+            left_out=ledger.left_out(),
             improvements=ledger.improvements(),
             trials=list(ledger.trials() if sample is None else sample.trials(ledger)),
             attempts=list(ledger.attempts_among(numbers)),

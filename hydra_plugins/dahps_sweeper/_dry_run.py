@@ -112,6 +112,7 @@ def _launcher_options(launcher: DictConfig) -> Iterator[str]:
 
 def _ledger(folder: Path, options: DictConfig, search: Search) -> str:
     if not (folder / FILE_NAME).exists():
+        search.refuse_levels_of_repetitions()
         return f"{folder} will be made"
     try:
         with Ledger.join(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from dahps_core.ledger import Ledger, Search
+from dahps_core.ledger.repetitions import LeftOut
 from dahps_core.overrides import to_overrides
 from dahps_core.printing import pasted, printable
 from dahps_core.trial import TrialRecord
@@ -40,19 +42,21 @@ def conclude(ledger: Ledger, folder: Path) -> None:
         ledger: Read only.
         folder: The sweep's.
     """
-    best = ledger.best()
+    best, left_out = ledger.best(), ledger.left_out()
     log.info("%s", summarized(ledger.counts(), best))
     if best is not None:
         at_level = "" if best.resource is None else f" at the highest level, {best.resource}"
         log.info("Best trial #%d: metric %s%s", best.number, best.average or best.metric, at_level)
         log.info("  %s", " ".join(to_overrides(best.combination)))
         log.info("  in %s", printable(best.output_dir or "?"))
+    if left_out:
+        log.info("%s (rank them too: dahps best --incomplete)", left_out)
     log.info("More: dahps status %s", pasted([str(ledger.folder)]))
     if best is not None:
-        save(OmegaConf.to_yaml(_results(ledger.search, best)), folder / FILE_NAME)
+        save(OmegaConf.to_yaml(_results(ledger.search, best, left_out)), folder / FILE_NAME)
 
 
-def _results(search: Search, best: TrialRecord) -> dict[str, Any]:
+def _results(search: Search, best: TrialRecord, left_out: LeftOut | None) -> dict[str, Any]:
     """The first three names are those of Hydra's Optuna sweeper: what reads its files reads these."""
     results = {
         "name": "dahps",
@@ -65,6 +69,8 @@ def _results(search: Search, best: TrialRecord) -> dict[str, Any]:
     }
     if best.average:
         results |= {"best_std": best.average.std, "best_repetitions": best.average.n}
+    if left_out is not None:
+        results |= {"left_out_combinations": asdict(left_out)}
     if best.resource is not None:
         results |= {"best_resource": best.resource}
     return results

@@ -51,9 +51,7 @@ def test_status_for_programs(ledger, capsys):
     }
     assert status["workers"] == {"working": 1, "waiting": 0, "left": 0}
     assert status["paused"] is False
-    assert status["best"]["number"] == 0
-    assert status["best"]["metric"] == 0.5
-    assert status["best"]["average"] == {"n": 1, "mean": 0.5, "std": None}
+    assert status["best"] is None
     assert (status["strategy"], status["direction"], status["seed"]) == ("grid", "maximize", 5)
 
 
@@ -62,8 +60,7 @@ def test_status_for_people(ledger, capsys):
     shown = capsys.readouterr().out
     assert "4 combinations x 2 repetitions, 5 trials drawn" in shown
     assert "2 finished" in shown
-    assert "0.5 (n=1) (trial #0)" in shown
-    assert "x=1" in shown
+    assert "none yet: no combination has a metric of each of its 2 repetitions" in shown
 
 
 def test_the_best_of_repeated_combinations_are_those_with_the_best_mean(ledger, capsys):
@@ -74,8 +71,28 @@ def test_the_best_of_repeated_combinations_are_those_with_the_best_mean(ledger, 
             opened.finish_if_held(claim, result=metric, metric=metric, output_dir="out")
     assert main(["best", str(ledger)]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in shown] == ["trial", "#0", f"#{claims[2].number}"]
-    assert "  0.45 ± 0.64 (n=2)  " in shown[2]
+    assert [line.split()[0] for line in shown] == ["trial", f"#{claims[2].number}"]
+    assert "  0.45 ± 0.64 (n=2/2)  " in shown[1]
+    assert main(["status", str(ledger)]) == 0
+    assert f"0.45 ± 0.64 (n=2/2) (trial #{claims[2].number})" in capsys.readouterr().out
+    assert main(["status", str(ledger), "--json"]) == 0
+    best = json.loads(capsys.readouterr().out)["best"]
+    assert best["average"] == pytest.approx({"n": 2, "mean": 0.45, "std": 0.6364, "repetitions": 2}, abs=1e-3)
+
+
+def test_incomplete_combinations_are_left_out_with_a_word(ledger, capsys):
+    assert main(["best", str(ledger)]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[1:] == []
+    assert told.err == (
+        "3 incomplete combinations left out: 2 with repetitions still to run, 1 with a failed, lost or "
+        "cancelled repetition (--incomplete ranks those with a metric)\n"
+    )
+    assert main(["best", str(ledger), "--incomplete"]) == 0
+    told = capsys.readouterr()
+    assert [line.split()[0] for line in told.out.splitlines()] == ["trial", "#0"]
+    assert "  0.5 (n=1/2)  " in told.out
+    assert told.err == ""
 
 
 def test_csv_has_a_row_for_each_trial_and_survives_hostile_values(ledger, capsys):

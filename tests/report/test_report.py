@@ -86,7 +86,17 @@ def test_the_best_of_repeated_combinations_is_told_with_its_mean(tmp_path):
         for metric in (0.0, 9.0, 1.0, 3.0):
             finish(ledger, claimed(ledger, worker), metric)
     page, _ = reported(tmp_path / "ledger", tmp_path)
-    assert "<dt>best</dt><dd>2 ± 1.4 (n=2), trial 2: x=good</dd>" in page
+    assert "left out" not in page
+    assert "<dt>best</dt><dd>2 ± 1.4 (n=2/2), trial 2: x=good</dd>" in page
+
+
+def test_combinations_that_do_not_rank_are_counted(tmp_path):
+    with Ledger.join(tmp_path / "ledger", grid("a", "b", repetitions=2)) as ledger:
+        worker = register(ledger)
+        for metric in (0.0, math.nan, 1.0):
+            finish(ledger, claimed(ledger, worker), metric)
+    page, _ = reported(tmp_path / "ledger", tmp_path)
+    assert "2 incomplete combinations left out: 1 with repetitions still to run, 1 with a repetition" in page
 
 
 def test_failures_and_interruptions_are_in_the_timeline(tmp_path):
