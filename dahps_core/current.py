@@ -7,7 +7,7 @@ import operator
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -248,6 +248,12 @@ def trial_of(record: dict[str, Any], **shared: Any) -> Trial:
         _resource=record["resource"],
         **shared,
     )
+
+
+def alone(trial: Trial) -> Trial:
+    """Return a trial as one that is run outside of its search: what it saves and reports is the run's."""
+    outside = _stand_in(_run_folder())
+    return replace(trial, _checkpoint_dir=outside._checkpoint_dir, _history=outside._history)
 
 
 @cache

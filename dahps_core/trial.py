@@ -146,6 +146,7 @@ class TrialRecord:
         resource: What it is given there; None without levels.
         metrics: Level -> the metric there, of all levels where it finished; empty without levels.
         average: Of its combination's repetitions, where it is the best trial of a search that repeats.
+        run: The multirun of the last attempt; None before the first.
     """
 
     number: int
@@ -164,6 +165,7 @@ class TrialRecord:
     resource: int | float | None = None
     metrics: Mapping[int, float | None] = field(default_factory=dict)
     average: Average | None = None
+    run: str | None = None
 
     @property
     def value(self) -> float | None:

@@ -12,6 +12,7 @@ from dahps_core.combination import canonical
 from dahps_core.errors import ConfigurationError
 from dahps_core.heartbeat import silent_for_s
 from dahps_core.ledger import Ledger
+from dahps_core.ledger.mixed_configs import finished_by_configs
 from dahps_core.ledger.rows import row
 from dahps_core.ledger.storage import storage_time
 from dahps_core.ledger.watching import PresentWorker
@@ -61,7 +62,17 @@ def overview(ledger: Ledger) -> dict[str, Any]:
             ledger, {worker["run"]: limits[worker["run"]] for worker in alive}, now_s
         ),
         "present": present,
-        "troubles": list(troubles(ledger.folder, ends, present, nobody, is_paused=is_paused, unread=ignored)),
+        "troubles": list(
+            troubles(
+                ledger.folder,
+                ends,
+                present,
+                nobody,
+                is_paused=is_paused,
+                unread=ignored,
+                by_configs=finished_by_configs(ledger),
+            )
+        ),
         "best": _best(best) if best else None,
     }
 

@@ -16,12 +16,12 @@ from dahps_core.cli.text import drawable, say, table
 from dahps_core.combination import Value
 from dahps_core.errors import ConfigurationError, OverrideError
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.run_commands import RunCommand, command_of
+from dahps_core.ledger.configs import path_of_configs
+from dahps_core.ledger.run_commands import command_of, configs_of
 from dahps_core.ledger.watching import AttemptRecord
 from dahps_core.overrides import shown_overrides, to_overrides
 from dahps_core.pace import shown_duration
 from dahps_core.printing import pasted, printable
-from dahps_core.space.keys import bare
 from dahps_core.trial import MAY_BE_RETRIED, TrialRecord
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -40,9 +40,8 @@ def show(ledger: Ledger, number: int) -> None:
     for name, text in _rows(ledger, trial):
         say(f"{name:12}{text}".rstrip())
     if attempts:
-        command = command_of(ledger.folder, attempts[-1].run)
-        say(f"{'run alone':12}{_alone(command, trial) if command else _in_the_search(ledger, trial)}")
-    say(*_attempt_lines(attempts))
+        say(f"{'run alone':12}{_alone(ledger, trial, attempts[-1].run)}")
+    say(*_attempt_lines(ledger, attempts))
     say(*_history_lines(ledger.history(number)))
     say(*_file_lines(ledger, number, attempts))
     if trial.error is not None:
@@ -90,24 +89,18 @@ def _rows(ledger: Ledger, trial: TrialRecord) -> Iterator[tuple[str, str]]:
         yield f"at {ledger.search.brackets.resource(trial.number, level)}", str(metric)
 
 
-def _alone(command: RunCommand, trial: TrialRecord) -> str:
-    """The command line that runs the trial alone, outside of the search."""
-    given = dict(trial.combination)
-    if command.resource_key is not None and trial.resource is not None:
-        given[command.resource_key] = trial.resource
-    decided = {bare(key) for key in given}
-    words = [word for word in command.words if bare(word.partition("=")[0]) not in decided]
-    try:
-        words += _words(given)
-    except OverrideError:
-        return shown_overrides(given)
-    return f"cd {pasted([command.cwd])} && {pasted(words)}"
+def _alone(ledger: Ledger, trial: TrialRecord, run: str) -> str:
+    """Return the command line that runs the trial alone, outside of the search, as it ran in it."""
+    command = command_of(ledger.folder, run)
+    if command is None:
+        return _in_the_search(ledger, trial)
+    return f"cd {pasted([command.cwd])} && {pasted(command.of_trial(trial.number))}"
 
 
 def _in_the_search(ledger: Ledger, trial: TrialRecord) -> str:
-    """What there is to say where no command runs the trial alone: a script draws its trials itself."""
+    """Return what there is to say where no command runs the trial alone."""
     if trial.state not in MAY_BE_RETRIED:
-        return "no command is known: a script draws its trials from the ledger"
+        return "no command is known: a script drew the trial, or an older version started its multirun"
     retry = pasted(["dahps", "retry", str(ledger.folder), str(trial.number)])
     return f"no command is known; it runs before all new trials, after: {retry}"
 
@@ -128,14 +121,16 @@ def _words(values: Mapping[str, Value]) -> list[str]:
     return words
 
 
-def _attempt_lines(attempts: Sequence[AttemptRecord]) -> Iterator[str]:
+def _attempt_lines(ledger: Ledger, attempts: Sequence[AttemptRecord]) -> Iterator[str]:
     if attempts:
         yield ""
-        titles = ["attempt", "state", "metric", "started", "took", "host", "job", "why"]
-        yield from table(titles, map(_attempt_cells, attempts))
+        titles = ["attempt", "state", "metric", "started", "took", "host", "job", "configs", "why"]
+        yield from table(
+            titles, (_attempt_cells(one, configs_of(ledger.folder, one.run)) for one in attempts)
+        )
 
 
-def _attempt_cells(one: AttemptRecord) -> list[str]:
+def _attempt_cells(one: AttemptRecord, configs: int | None) -> list[str]:
     took = shown_duration(one.ended_at - one.started_at) if one.ended_at is not None else ""
     why = next((line for line in reversed((one.error or "").splitlines()) if line.strip()), "")
     return [
@@ -146,6 +141,7 @@ def _attempt_cells(one: AttemptRecord) -> list[str]:
         took,
         f"{one.host}:{one.pid}",
         one.job or "",
+        "" if configs is None else str(configs),
         why.strip(),
     ]
 
@@ -179,6 +175,10 @@ def _file_lines(ledger: Ledger, number: int, attempts: Sequence[AttemptRecord]) 
     folders = dict.fromkeys(one.output_dir for one in attempts if one.output_dir)
     yield from _named("output", folders)
     yield from _named("logs", dict.fromkeys(str(path) for one in attempts for path in _log_files(one)))
+    used = dict.fromkeys(configs_of(ledger.folder, one.run) for one in attempts)
+    yield from _named(
+        "configs", [str(path_of_configs(ledger.folder, one)) for one in used if one is not None]
+    )
     checkpoints = ledger.checkpoint_dir(number)
     yield from _named("checkpoints", [str(checkpoints)] if checkpoints.is_dir() else [])
 

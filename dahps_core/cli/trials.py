@@ -26,13 +26,12 @@ from dahps_core.combination import Value, canonical
 from dahps_core.errors import ConfigurationError
 from dahps_core.extras import from_extra
 from dahps_core.ledger import Ledger
+from dahps_core.ledger.configs import n_configs
 from dahps_core.ledger.listing import Choice
 from dahps_core.ledger.rows import AFTER, BEFORE, TrialTable, strict
+from dahps_core.ledger.run_commands import configs_of
 from dahps_core.overrides import shown_overrides
 from dahps_core.trial import TrialRecord, TrialState
-
-#: What people are shown, but for the keys of the space.
-_FOR_PEOPLE = ("number", "state", "metric", "resource")
 
 #: What may be unknown of a trial; the value None of a key is written as it is.
 _KNOWN_BLANK = {*BEFORE, *AFTER}
@@ -79,8 +78,8 @@ def trials(
     if spreadsheet and style != "csv":
         raise ConfigurationError("--spreadsheet is for csv alone", where="trials", mend="Add --format csv")
     spaces = ledger.spaces()
-    rows = TrialTable(spaces)
-    shown = _chosen_columns(rows, columns, style, has_levels=ledger.search.brackets is not None)
+    rows = TrialTable(spaces, partial(configs_of, ledger.folder))
+    shown = _chosen_columns(rows, columns, style, _for_people(ledger))
     choice = Choice(None if state is None else TrialState(state), chosen_values(spaces, words))
     listed = islice(_sorted(ledger, choice, rows, sort, limit), limit)
     if style == "parquet":
@@ -127,13 +126,22 @@ def _best_cells(trial: TrialRecord) -> list[str]:
 _Rows = Iterable[dict[str, Any]]
 
 
-def _chosen_columns(rows: TrialTable, columns: str | None, style: str, *, has_levels: bool) -> list[str]:
+def _for_people(ledger: Ledger) -> list[str]:
+    """Return the columns that people are shown, but for the keys of the space."""
+    shown = ["number", "state", "metric"]
+    if ledger.search.brackets:
+        shown.append("resource")
+    if n_configs(ledger.folder) > 1:
+        shown.append("configs")
+    return shown
+
+
+def _chosen_columns(rows: TrialTable, columns: str | None, style: str, known: Sequence[str]) -> list[str]:
     if columns is None:
         if style == "json":
             return [*BEFORE, "combination", *AFTER]
         if style != "table":
             return [name for name in rows.columns if name != "combination"]
-        known = [name for name in _FOR_PEOPLE if has_levels or name != "resource"]
         return [*known, *rows.keys] if fits("  ".join([*known, *rows.keys])) else [*known, "combination"]
     chosen = columns.split(",")
     for name in chosen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def troubles(
     *,
     is_paused: bool,
     unread: str | None = None,
+    by_configs: Mapping[int, int],
 ) -> Iterator[str]:
     """The lines, without the sign that goes before each.
 
@@ -51,6 +52,7 @@ def troubles(
         nobody: Whether no worker is alive, though trials are left.
         is_paused: Whether a person has paused the search.
         unread: What is wrong where a trial did not look at its resource.
+        by_configs: How many trials finished with each of the kept configs.
     """
     if is_paused:
         yield f"paused; it goes on with: {pasted(['dahps', 'resume', str(ledger)])}"
@@ -66,6 +68,10 @@ def troubles(
         yield f"{n_silent} of {len(present)} workers are silent: their trials run again after all new ones"
     if unread:
         yield unread
+    if len(by_configs) > 1:
+        counts = ", ".join(f"{n:,} with configs {one}" for one, n in by_configs.items())
+        column = pasted(["dahps", "trials", str(ledger), "--columns", "number,metric,configs"])
+        yield f"finished trials are made of different configs ({counts}); which ones: {column}"
     yield from _failures(ends)
     yield from _failing_hosts(ends)
 

@@ -7,11 +7,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from dahps_core.errors import LedgerDamagedError, SearchChangedError
-from dahps_core.ledger.storage import refused
+from dahps_core.ledger.storage import put_in_place, refused
 from dahps_core.small_files import read_json
 
 #: The folder in the ledger's; in it 0, 1, ...: the newest one counts.
@@ -22,7 +24,7 @@ _FILE = "configs.json"
 Configs: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
-def keep_configs(folder: Path, configs: Configs, *, extend: bool) -> list[str]:
+def keep_configs(folder: Path, configs: Configs, *, extend: bool) -> tuple[int, list[str]]:
     """Keep the configs with a ledger whose trials have none yet, or the same.
 
     Args:
@@ -31,7 +33,7 @@ def keep_configs(folder: Path, configs: Configs, *, extend: bool) -> list[str]:
         extend: Whether other ones may follow those that are there.
 
     Returns:
-        The differences to those that were there, a line for each.
+        The number that they are kept under, and their differences to those before, a line for each.
 
     Raises:
         SearchChangedError: There are some, and they may not.
@@ -51,11 +53,55 @@ def keep_configs(folder: Path, configs: Configs, *, extend: bool) -> list[str]:
                     "in this one with the configs as they are now (hydra.sweeper.on_change=extend)",
                 )
             if newest is not None and not changes:
-                return []
-            if _add(place, 0 if newest is None else newest + 1, configs):
-                return changes
+                return newest, []
+            number = 0 if newest is None else newest + 1
+            if _add(place, number, configs):
+                return number, changes
     except OSError as error:
         raise refused(place, error) from error
+
+
+def n_configs(folder: Path) -> int:
+    """Return how many times the configs of a ledger's trials were others than before; 1 if never."""
+    with suppress(OSError):
+        return (_newest(folder / FOLDER) or 0) + 1
+    return 1
+
+
+def path_of_configs(folder: Path, number: int) -> Path:
+    """Return the file in which the configs of some trials can be read."""
+    return folder / FOLDER / str(number) / _FILE
+
+
+def keep_sources(folder: Path, sources: Any) -> str | None:
+    """Keep all that a multirun has read of configs, once for all multiruns that read the same.
+
+    Args:
+        folder: The ledger's.
+        sources: JSON's values.
+
+    Returns:
+        The name that they are kept under; None if the storage refuses.
+    """
+    text = json.dumps(sources)
+    name = sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+    path = _sources(folder, name)
+    with suppress(OSError):
+        if not path.exists():
+            put_in_place(path, text)
+        return name
+    return None
+
+
+def kept_sources(folder: Path, name: str | None) -> Any:
+    """Return what `keep_sources` has kept under a name; None if that is not known, or is gone."""
+    with suppress(OSError, ValueError):
+        return None if name is None else read_json(_sources(folder, name))
+    return None
+
+
+def _sources(folder: Path, name: str) -> Path:
+    return folder / FOLDER / f"sources-{name}.json"
 
 
 def _newest(place: Path) -> int | None:

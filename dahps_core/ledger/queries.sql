@@ -513,11 +513,16 @@ SELECT number, combination, repetition, trial.state, attempts, trial.level,
        trial.metric, trial.metric_is_nan, trial.result,
        coalesce(trial.started_at, last.started_at) AS started_at, coalesce(trial.ended_at, last.ended_at) AS ended_at,
        coalesce(trial.output_dir, last.output_dir) AS output_dir, coalesce(trial.error, last.error) AS error,
-       worker.host, worker.pid, worker.job
+       worker.host, worker.pid, worker.job, worker.run
 FROM trial
 LEFT JOIN attempt AS last ON trial.token IS NULL AND last.trial = trial.number AND last.attempt = trial.attempts
 LEFT JOIN worker ON worker.id = coalesce(trial.worker, last.worker)
 WHERE number IN (SELECT value FROM json_each(:numbers)) ORDER BY number;
+
+-- name: finished_by_run
+-- How many trials have their results of each multirun.
+SELECT worker.run, count(*) AS n FROM trial JOIN worker ON worker.id = trial.worker
+WHERE trial.state = 'finished' GROUP BY worker.run;
 
 -- name: chosen_among
 -- Those among some trials that are in one of some states, and whose combination contains a text of each list.

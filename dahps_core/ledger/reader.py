@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +25,11 @@ from dahps_core.ledger import (
 from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Database, Parameter, Transaction
 from dahps_core.ledger.folder import FILE_NAME
+from dahps_core.ledger.notebook import shown_in_notebook
 from dahps_core.ledger.opening import bind_to_branch
 from dahps_core.ledger.rows import TrialTable
+from dahps_core.ledger.run_commands import configs_of
 from dahps_core.ledger.search import Search
-from dahps_core.overrides import shown_overrides
 from dahps_core.space import SearchSpace
 from dahps_core.trial import Claim, TrialRecord, TrialState
 
@@ -196,19 +196,15 @@ class LedgerReader:
         Raises:
             ConfigurationError: pandas is not installed.
         """
-        return TrialTable(self.spaces()).frame(self.trials())
+        return TrialTable(self.spaces(), partial(configs_of, self.folder)).frame(self.trials())
 
     def _repr_html_(self) -> str:
-        counts = ", ".join(f"{count} {state.value}" for state, count in self.counts().items() if count)
-        best = self.best()
-        lines = [
-            f"<b>{escape(str(self.folder))}</b>",
-            escape(f"{self.search.strategy}, {self.search.direction}: {counts or 'no trial yet'}"),
-        ]
-        if best is not None:
-            combination = f"<code>{escape(shown_overrides(best.combination))}</code>"
-            lines.append(f"best {best.average or best.metric} (trial #{best.number}): {combination}")
-        return "<br>".join(lines)
+        return shown_in_notebook(self)
+
+    def finished_by_run(self) -> dict[str, int]:
+        """Return how many trials have finished in each multirun; reads every trial once."""
+        rows = self._database.read(lambda transaction: transaction.rows("finished_by_run"))
+        return {row["run"]: row["n"] for row in rows}
 
     def history(self, number: int) -> list[tuple[int, int, float]]:
         """What a trial's attempts told of themselves: (attempt, step, metric), by attempt and step.

@@ -240,6 +240,7 @@ def _record(row: sqlite3.Row) -> TrialRecord:
         ended_at=row["ended_at"],
         error=row["error"],
         level=row["level"],
+        run=row["run"],
     )
 
 

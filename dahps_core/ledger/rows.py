@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dahps_core.combination import Value
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 #: What is known of a trial, before the columns of its keys and after them.
 BEFORE = ("number", "state", "metric", "resource", "repetition", "attempts")
-AFTER = ("level", "metrics", "result", "worker", "started_at", "ended_at", "output_dir", "error")
+AFTER = ("level", "metrics", "result", "worker", "configs", "started_at", "ended_at", "output_dir", "error")
 
 
 class TrialTable:
@@ -24,13 +25,17 @@ class TrialTable:
 
     Args:
         spaces: What was ever searched in the ledger.
+        configs_of: Which of the kept configs the trials of a multirun are made of; None: unknown.
 
     Attributes:
         keys: Column -> the key that it tells the value of.
         columns: All of them, in order.
     """
 
-    def __init__(self, spaces: Iterable[SearchSpace]) -> None:
+    def __init__(
+        self, spaces: Iterable[SearchSpace], configs_of: Callable[[str], int | None] = lambda run: None
+    ) -> None:
+        self._configs_of = cache(configs_of)
         keys = dict.fromkeys(key for space in spaces for _, key, _ in space.levels())
         taken = {*BEFORE, "combination", *AFTER}
         self.keys = {f"combination.{key}" if key in taken else key: key for key in keys}
@@ -39,7 +44,9 @@ class TrialTable:
     def row(self, trial: TrialRecord) -> dict[str, Value]:
         """One trial; a key that does not apply to its branch is not there, which is not the value None."""
         values = trial.combination
-        return row(trial) | {column: values[key] for column, key in self.keys.items() if key in values}
+        configs = None if trial.run is None else self._configs_of(trial.run)
+        by_key = {column: values[key] for column, key in self.keys.items() if key in values}
+        return row(trial, configs) | by_key
 
     def frame(self, trials: Iterable[TrialRecord]) -> pd.DataFrame:
         """See `Ledger.to_frame`."""
@@ -49,9 +56,10 @@ class TrialTable:
         return pd.DataFrame.from_records(list(map(self.row, trials)), columns=columns).set_index("number")
 
 
-def row(trial: TrialRecord) -> dict[str, Value]:
-    """One trial with its combination in one; times are seconds since the epoch."""
+def row(trial: TrialRecord, configs: int | None = None) -> dict[str, Value]:
+    """Return a trial with its combination in one; times are seconds since the epoch."""
     values = vars(trial) | {
+        "configs": configs,
         "combination": dict(trial.combination),
         "state": trial.state.value,
         "metrics": {str(level): metric for level, metric in trial.metrics.items()},

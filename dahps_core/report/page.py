@@ -106,6 +106,11 @@ def _header(survey: Survey) -> Iterator[tuple[str, str]]:
     if survey.n_unmeasured:
         yield "not drawn", f"{survey.n_unmeasured:,} finished without a finite metric: in the table alone"
     yield "best", _best(survey.best) if survey.best else "none yet"
+    if len(survey.by_configs) > 1:
+        counts = ", ".join(
+            f"{counted(n, 'trial')} with configs {one}" for one, n in survey.by_configs.items()
+        )
+        yield "configs", f"finished trials are made of different ones: {counts}"
     if survey.left_out:
         yield "not ranked", str(survey.left_out)
     yield "read", moment(survey.made_at)[:19]

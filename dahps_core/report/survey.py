@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dahps_core.combination import Value, canonical
 from dahps_core.ledger import Ledger, Search
+from dahps_core.ledger.mixed_configs import finished_by_configs
 from dahps_core.ledger.reading import RungRecord
 from dahps_core.ledger.repetitions import LeftOut
 from dahps_core.ledger.surveying import AttemptSpan, Improvement
@@ -32,6 +33,7 @@ class Survey:
         spaces: Those that are searched, oldest first.
         n_trials: How many were drawn or asked for.
         n_unmeasured: How many have finished without a finite metric.
+        by_configs: How many trials finished with each of the kept configs; empty if these never changed.
         left_out: Which combinations do not rank; None where combinations are not judged by their means.
         improvements: When the best metric so far became better.
         trials: Those that the page shows: all, or those that `sample` describes.
@@ -48,6 +50,7 @@ class Survey:
     best: TrialRecord | None
     n_trials: int
     n_unmeasured: int
+    by_configs: Mapping[int, int]
     left_out: LeftOut | None
     improvements: Sequence[Improvement]
     trials: Sequence[TrialRecord]
@@ -70,6 +73,7 @@ class Survey:
             best=ledger.best(),
             n_trials=n_trials,
             n_unmeasured=ledger.n_unmeasured(),
+            by_configs=finished_by_configs(ledger),
             left_out=ledger.left_out(),
             improvements=ledger.improvements(),
             trials=list(ledger.trials() if sample is None else sample.trials(ledger)),

@@ -17,15 +17,15 @@ from omegaconf import DictConfig
 from dahps_core.batch import BatchJob
 from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger, Search
-from dahps_core.ledger.configs import Configs, keep_configs
-from dahps_core.ledger.run_commands import RunCommand, keep_command
+from dahps_core.ledger.configs import Configs, keep_configs, keep_sources
+from dahps_core.ledger.run_commands import keep_command
 from dahps_core.overrides import to_overrides
 from dahps_core.plural import counted
 from dahps_core.printing import pasted, printable
 from dahps_core.run_limits import keep_limits
 from dahps_core.trial import TrialState
 from dahps_core.worker import WorkerOptions
-from hydra_plugins.dahps_sweeper._alone import command_alone
+from hydra_plugins.dahps_sweeper._alone import command_of_process
 from hydra_plugins.dahps_sweeper._composing import refuse_what_does_not_compose
 from hydra_plugins.dahps_sweeper._dispatch import Dispatch
 from hydra_plugins.dahps_sweeper._dry_run import dry_run
@@ -146,7 +146,7 @@ class Sweep:
             if not self.is_plain:
                 self._claim_folder(str(ledger.folder), ledger.identity())
             save(as_yaml(self.config), self.folder / "multirun.yaml")
-            self._keep(configs, ledger)
+            self._keep(configs, ledger, overrides.resource_key)
             keep_limits(ledger.folder, self.run_id, options, only)
             task = self._worker_task(ledger, options, only, overrides)
             try:
@@ -178,10 +178,17 @@ class Sweep:
         put_sweep_dir(self.config, self.loader.sweep_dir)
         self.folder, self.place = folder, place_of_workers(self.config)
 
-    def _keep(self, configs: Configs, ledger: Ledger) -> None:
-        if changes := keep_configs(ledger.folder, configs, extend=self.options.on_change.value == "extend"):
+    def _keep(self, configs: Configs, ledger: Ledger, resource_key: str | None) -> None:
+        """Keep what the trials are made of, and the command that runs one of them alone."""
+        is_extended = self.options.on_change.value == "extend"
+        number, changes = keep_configs(ledger.folder, configs, extend=is_extended)
+        if changes:
             lines = "\n  ".join(changes)
             log.warning("New trials are made of other configs than those before in this ledger:\n  %s", lines)
+        sources = keep_sources(ledger.folder, self.loader.repository.answers())
+        kept = {"configs": number, "sources": sources}
+        command = command_of_process(ledger.folder, os.getcwd(), resource_key, **kept)
+        keep_command(ledger.folder, self.run_id, command)
 
     def _worker_task(
         self, ledger: Ledger, options: WorkerOptions, only: dict[str, Any] | None, overrides: TrialOverrides
@@ -232,8 +239,6 @@ class Sweep:
         )
         # Before a worker has started, so that jobs that are still queued can be stopped.
         ledger.enter_run(self.run_id, str(self.folder))
-        command = RunCommand(command_alone(), os.getcwd(), task.overrides.resource_key)
-        keep_command(ledger.folder, self.run_id, command)
         submission = Submission(self.place.submitit_folder)
         dispatch = Dispatch(self.context, self.config, self.place, task, self._again(ledger))
         launch = dispatch.launch(1 if self.place.is_here else min(self.options.n_workers, left))

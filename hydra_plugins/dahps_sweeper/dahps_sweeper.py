@@ -158,6 +158,10 @@ class DahpsSweeperConf:
     # launched; write nothing and run nothing.
     dry_run: bool = False
 
+    # Run the trial of `ledger` with this number alone, as it ran in the search, and record nothing:
+    # `dahps show` prints the command. null: search.
+    run_alone: int | None = None
+
     # How often a trial is run that raises, or whose worker dies; null: 3, and once in a plain sweep.
     max_attempts: int | None = None
 
@@ -234,11 +238,14 @@ class DahpsSweeper(Sweeper):
         self.config = config
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the search; in a process that a trial has started, evaluate that trial and record nothing.
+        """Run the search, or one trial alone.
+
+        In a process that a trial has started, evaluate that trial and record nothing.
 
         Args:
             arguments: The command line's overrides of the app's config.
         """
+        from hydra_plugins.dahps_sweeper._alone import run_alone
         from hydra_plugins.dahps_sweeper._relaunched import evaluate_again, is_started_by_a_trial
         from hydra_plugins.dahps_sweeper._sweep import Sweep
 
@@ -247,4 +254,6 @@ class DahpsSweeper(Sweeper):
         assert self.config is not None
         if is_started_by_a_trial():
             return evaluate_again(self.hydra_context, self.config, self.task_function, arguments)
+        if self.config.hydra.sweeper.run_alone is not None:
+            return run_alone(self.hydra_context, self.config, self.task_function, arguments)
         return Sweep(self.hydra_context, self.config, self.task_function).run(arguments)

@@ -195,7 +195,7 @@ def test_where_no_command_runs_a_trial_alone_show_says_how_it_can_run_again(fold
     [line] = [line for line in shown.splitlines() if line.startswith("run alone")]
     command = shlex.join(["dahps", "retry", str(folder), "3"])
     assert line == f"run alone   no command is known; it runs before all new trials, after: {command}"
-    assert "run alone   no command is known: a script draws" in dahps("show", folder, 0)
+    assert "run alone   no command is known: a script drew" in dahps("show", folder, 0)
 
 
 def test_a_trial_s_history_is_drawn(folder):

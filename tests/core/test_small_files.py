@@ -107,7 +107,7 @@ def ledger(tmp_path):
         worker = ledger.register(run="run", host="host", pid=1, job=None, run_folder=str(tmp_path))
         claim = ledger.claim(worker, max_trials=None, max_attempts=1, stop_after_failures=None)
         assert isinstance(claim, Claim)
-        keep_command(ledger.folder, "run", RunCommand(["python", "app.py"], "/"))
+        keep_command(ledger.folder, "run", RunCommand(["python", "app.py"], "alone", [], "/"))
         (ledger.folder / "runs").mkdir()
         with Heart(ledger.folder, worker):
             yield ledger

@@ -32,7 +32,7 @@ def test_of_many_that_come_at_once_one_makes_the_ledgers_configs(folder):
     told = dict(answers.get(timeout=60) for _ in processes)
     for process in processes:
         process.join()
-    (first,) = [number for number, answer in told.items() if answer == []]
+    (first,) = [number for number, answer in told.items() if answer == (0, [])]
     assert all(f"{first} became {number}" in told[number] for number in told if number != first)
     assert [path.name for path in (folder / FOLDER).iterdir()] == ["0"]
 
@@ -41,8 +41,8 @@ def test_of_many_that_come_at_once_one_makes_the_ledgers_configs(folder):
 def test_the_same_configs_are_no_change_whatever_is_in_them(configs):
     in_another_order = {name: dict(reversed(says.items())) for name, says in reversed(configs.items())}
     with TemporaryDirectory() as name:
-        assert keep_configs(Path(name), configs, extend=False) == []
-        assert keep_configs(Path(name), in_another_order, extend=False) == []
+        assert keep_configs(Path(name), configs, extend=False) == (0, [])
+        assert keep_configs(Path(name), in_another_order, extend=False) == (0, [])
 
 
 def test_each_change_is_told(folder):
@@ -53,8 +53,9 @@ def test_each_change_is_told(folder):
     lines = str(caught.value).split("\n  ")[1:]
     assert lines[:2] == ["config: a: 1 became 1.0", "config: b: removed, it was 2"]
     assert lines[2].startswith("config: c: added, null\nNothing was run")
-    assert len(keep_configs(folder, changed, extend=True)) == 3
-    assert keep_configs(folder, changed, extend=False) == []
+    number, told = keep_configs(folder, changed, extend=True)
+    assert (number, len(told)) == (1, 3)
+    assert keep_configs(folder, changed, extend=False) == (1, [])
 
 
 def test_what_cannot_be_read_or_kept_is_told(folder):
