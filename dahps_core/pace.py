@@ -8,17 +8,17 @@ from collections.abc import Iterable
 _LATELY_S = 3600.0
 
 
-def per_hour(ends: Iterable[float]) -> float | None:
-    """How many trials end in an hour, lately; None if too few have ended to tell.
+def per_hour(ends: Iterable[tuple[float, float]]) -> float | None:
+    """Return how much ends in an hour, lately; None if too few trials have ended for a figure.
 
     Args:
-        ends: When trials ended, in seconds, in any order.
+        ends: When each trial ended, in seconds, and how much ended with it; in any order.
     """
-    times = sorted(ends)
-    times = [end for end in times if end >= times[-1] - _LATELY_S]
-    if len(times) < 2 or times[-1] <= times[0]:
+    known = sorted(ends)
+    known = [end for end in known if end[0] >= known[-1][0] - _LATELY_S]
+    if len(known) < 2 or known[-1][0] <= known[0][0]:
         return None
-    return 3600.0 * (len(times) - 1) / (times[-1] - times[0])
+    return 3600.0 * sum(amount for _, amount in known[1:]) / (known[-1][0] - known[0][0])
 
 
 def shown_duration(seconds: float) -> str:

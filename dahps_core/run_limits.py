@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 from dahps_core.ledger.storage import put_in_place
 from dahps_core.run_clock import FOLDER_NAME, file_of_run
 from dahps_core.small_files import read_json
-from dahps_core.worker_options import WorkerOptions
 
 _SUFFIX = ".json"
 
@@ -39,23 +38,19 @@ class RunLimits:
 _NAMES = [one.name for one in fields(RunLimits)]
 
 
-def keep_limits(
-    folder: Path, run: str, options: WorkerOptions, only: Mapping[str, Any] | None = None
-) -> None:
+def keep_limits(folder: Path, run: str, limits: RunLimits) -> None:
     """Keep what bounds a multirun, unless one of its workers has; where the storage refuses, nobody is told.
 
     Args:
         folder: The ledger's.
         run: The multirun's id.
-        options: Of its workers.
-        only: The branch that it draws from.
+        limits: Of its workers.
     """
     path = file_of_limits(folder, run)
-    limits = {name: getattr(options, name, None) for name in _NAMES} | {"only": only}
     with suppress(OSError):
         path.parent.mkdir(exist_ok=True)
         if not path.exists():
-            put_in_place(path, json.dumps({"run": run, **limits}))
+            put_in_place(path, json.dumps({"run": run, **vars(limits)}))
 
 
 def limits_of(folder: Path, run: str) -> RunLimits:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dahps_core.errors import ConfigurationError
+from dahps_core.run_limits import RunLimits
 from dahps_core.strategies.stopping import STOP_RULES
 
 #: The longest that a program can wait, in seconds: poll counts milliseconds in 31 bits.
@@ -89,3 +92,15 @@ class WorkerOptions:
                 f"a heartbeat of {self.heartbeat_s} s does not go with a lease of {self.lease_s} s",
                 mend="A lease must last two heartbeats at least, or workers are held for dead that are not",
             )
+
+    def limits(self, only: Mapping[str, Any] | None = None) -> RunLimits:
+        """Return what bounds a multirun of such workers, drawing from a branch or all of the space."""
+        return RunLimits(
+            self.max_trials,
+            self.max_attempts,
+            self.stop_after_failures,
+            self.max_resource_total,
+            self.max_time_s,
+            self.lease_s,
+            None if only is None else dict(only),
+        )

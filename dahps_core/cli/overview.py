@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 from dahps_core.cli.troubles import Nobody, troubles
-from dahps_core.combination import canonical
-from dahps_core.errors import ConfigurationError
 from dahps_core.heartbeat import silent_for_s
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.mixed_configs import finished_by_configs
+from dahps_core.ledger.progress import ProgressReader
 from dahps_core.ledger.rows import row
 from dahps_core.ledger.storage import storage_time
 from dahps_core.ledger.watching import PresentWorker
@@ -32,14 +29,16 @@ def overview(ledger: Ledger) -> dict[str, Any]:
     alive = [worker for worker in present if not worker["is_silent"]]
     newest = None if alive else newest_limits(ledger.folder)
     bounding = {limits[worker["run"]] for worker in alive} or {newest[1] if newest else RunLimits()}
-    left, limit = _left(ledger, bounding)
-    n_open, _ = _left(ledger, [replace(one, max_trials=0) for one in bounding])
-    pace = per_hour(end.ended_at for end in ends if end.error is None)
+    progress = ProgressReader(ledger).read(bounding)
+    limit = progress.limits
+    pace = per_hour((end.ended_at, 1) for end in ends if end.error is None)
     is_paused = ledger.is_paused()
     runs = [worker["run"] for worker in alive] or ([newest[0]] if newest else [])
     ignored = next(filter(None, (unread(ledger.folder, run) for run in dict.fromkeys(runs))), None)
     goes_on = not is_paused and not all(worker["is_stopped"] for worker in alive)
-    nobody = None if alive or not left else Nobody(left, limit, newest and ledger.run(newest[0]))
+    nobody = None
+    if progress.n_left and not alive:
+        nobody = Nobody(progress.n_left, limit, newest and ledger.run(newest[0]))
     return {
         "ledger": str(ledger.folder),
         "strategy": search.strategy,
@@ -50,14 +49,18 @@ def overview(ledger: Ledger) -> dict[str, Any]:
         "repetitions": search.space.repetitions,
         "max_trials": limit.max_trials,
         "drawn": n_drawn,
-        "left": left,
-        "total": max(left, n_drawn - n_open + left),
+        "done": progress.done,
+        "left": progress.left,
+        "budget": progress.budget,
+        "running": progress.running,
+        "unit": progress.unit,
+        "branches": [one.only for one in bounding] if all(one.only for one in bounding) else None,
         "trials": {state.value: count for state, count in ledger.counts().items()},
         "levels": [vars(rung) for rung in ledger.rungs()],
         "paused": is_paused,
         "workers": ledger.worker_counts(),
         "finished_per_hour": pace,
-        "seconds_left": 3600 * left / pace if pace and goes_on and not search.brackets else None,
+        "seconds_left": progress.seconds_left(ends, search.brackets) if goes_on else None,
         "max_time_left_s": _time_left_s(
             ledger, {worker["run"]: limits[worker["run"]] for worker in alive}, now_s
         ),
@@ -87,29 +90,6 @@ def _workers(ledger: Ledger, now_s: float) -> tuple[list[dict[str, Any]], dict[s
     told = [_worker(ledger, worker, now_s, limits) for worker in workers]
     present = [worker for worker in told if not worker["is_silent"] or worker["trial"] is not None]
     return sorted(present, key=lambda worker: not worker["is_silent"]), limits
-
-
-def _left(ledger: Ledger, limits: Collection[RunLimits]) -> tuple[int, RunLimits]:
-    """How many trials are not over by these limits, and which of them leave the most.
-
-    Multiruns may draw from branches of their own: what these leave is added up, but never to more than one
-    of them would leave of the whole space.
-    """
-    whole = {replace(limit, only=None) for limit in limits}
-    left = {limit: _remaining(ledger, limit) for limit in {*limits, *whole}}
-    by_branch: dict[str, int] = {}
-    for limit in limits:
-        branch = canonical(limit.only)
-        by_branch[branch] = max(left[limit], by_branch.get(branch, 0))
-    n_left = min(sum(by_branch.values()), max(left[limit] for limit in whole))
-    return n_left, max(limits, key=left.__getitem__)
-
-
-def _remaining(ledger: Ledger, limit: RunLimits) -> int:
-    asked = limit.max_trials, limit.max_attempts, limit.max_resource_total
-    with suppress(ConfigurationError):
-        return ledger.remaining(*asked, limit.only)
-    return ledger.remaining(*asked)  # the space was extended since, and has that branch no more
 
 
 def _time_left_s(ledger: Ledger, alive: Mapping[str, RunLimits], now_s: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import time
@@ -16,6 +17,7 @@ from dahps_core.cli.on_ledger import on_ledger
 from dahps_core.cli.overview import overview
 from dahps_core.cli.text import drawable, folded, table
 from dahps_core.ledger import Ledger
+from dahps_core.ledger.progress import shown_amount
 from dahps_core.ledger.rows import strict
 from dahps_core.overrides import shown_overrides
 from dahps_core.pace import shown_duration
@@ -103,11 +105,10 @@ def _rows(known: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "ledger", known["ledger"]
     yield "search", f"{known['strategy']}, seed {known['seed']}, {known['direction']} {known['metric'] or ''}"
     yield "space", f"{combinations}, {counted(known['drawn'], 'trial')} drawn"
-    if known["max_trials"] is not None:
-        yield "budget", counted(known["max_trials"], "trial")
     if sys.stdout.isatty():
         yield "", _bar(known)
-    yield "trials", ", ".join([*_listed(known["trials"]), f"{known['left']:,} left to run"])
+    yield "budget", _shown_budget(known)
+    yield "trials", ", ".join(_listed(known["trials"])) or "none yet"
     if known["levels"]:
         yield "levels", _shown_levels(known["levels"])
     yield "workers", _shown_workers(known)
@@ -122,14 +123,22 @@ def _rows(known: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _bar(known: dict[str, Any]) -> str:
     width = max(10, min(72, shutil.get_terminal_size().columns - 20))
-    total, n_running = max(1, known["total"]), known["trials"]["running"]
-    n_over = total - known["left"]
-    filled = width * n_over // total
-    running = min(width - filled, -(-width * n_running // total))
+    budget = known["budget"] or 1
+    filled = int(width * known["done"] / budget)
+    running = min(width - filled, math.ceil(width * known["running"] / budget))
     signs = drawable("█▒░", "#+.")
     counts = filled, running, width - filled - running
     bar = "".join(sign * count for sign, count in zip(signs, counts, strict=True))
-    return f"{bar} {n_over / total:.1%}"
+    return f"{bar} {known['done'] / budget:.1%}"
+
+
+def _shown_budget(known: dict[str, Any]) -> str:
+    """Return how far the search is: of the branches alone that the workers draw from, if there are such."""
+    done, left, budget = (shown_amount(known[name]) for name in ("done", "left", "budget"))
+    where = ""
+    if known["branches"] is not None:
+        where = f" of {' and '.join(shown_overrides(one) for one in known['branches'])}"
+    return f"{budget} {known['unit']}{where}: {done} done, {left} left"
 
 
 def _shown_pace(known: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from dahps_core.ledger.asking import Asking
 from dahps_core.ledger.bound_space import BoundSpace
 from dahps_core.ledger.connection import Transaction
 from dahps_core.ledger.obituaries import NO_SIGN_OF_LIFE
+from dahps_core.run_limits import RunLimits
 from dahps_core.trial import Claim, Draw
 
 #: How many positions that were drawn before one transaction passes over, so that it stays short.
@@ -117,26 +118,33 @@ def claimed_before(transaction: Transaction, bound: BoundSpace, asking: Asking) 
     return bound.claim_of(trial["number"], trial["attempts"], asking.token, drawn, trial["level"])
 
 
-def remaining(
-    transaction: Transaction,
-    bound: BoundSpace,
-    max_trials: int | None,
-    max_attempts: int,
-    max_resource_total: float | None = None,
-) -> int:
-    """How many trials are not over: those still to be drawn or promoted, that run, and that may run again."""
+def remaining(transaction: Transaction, bound: BoundSpace, limits: RunLimits, n_ahead: int) -> int:
+    """Return how many trials are not over: those still to be drawn or promoted, that run, and may run again.
+
+    Args:
+        transaction: On the ledger.
+        bound: The space that is drawn from.
+        limits: Of the multirun; its branch is that of `bound`.
+        n_ahead: How many trials of the space are there already, and its cursor has not passed over them.
+    """
     trials = bound.open_trials(transaction)
-    n_drawn = _number(transaction, "n_drawn")
-    due = bound.space.n_trials - _number(transaction, "cursor", space=bound.id)
-    if max_trials is not None:
-        due = min(due, max(0, max_trials - n_drawn))
+    n_due = due(transaction, bound, limits, n_ahead)
     if bound.rungs:
-        due += trials.count_promotable()
+        n_due += trials.count_promotable()
+        n_drawn = _number(transaction, "n_drawn")
         promotable = trials.next_promotion()
         number = n_drawn if promotable is None else promotable
-        if not bound.rungs.affords(transaction, number, n_drawn, max_resource_total):
-            due = 0
-    return due + trials.count(max_attempts)
+        if not bound.rungs.affords(transaction, number, n_drawn, limits.max_resource_total):
+            n_due = 0
+    return n_due + trials.count(limits.max_attempts)
+
+
+def due(transaction: Transaction, bound: BoundSpace, limits: RunLimits, n_ahead: int) -> int:
+    """Return how many trials are still to be drawn, with the arguments of `remaining`."""
+    n_due = bound.space.n_trials - _number(transaction, "cursor", space=bound.id) - n_ahead
+    if limits.max_trials is None:
+        return n_due
+    return min(n_due, max(0, limits.max_trials - _number(transaction, "n_drawn")))
 
 
 def _due(transaction: Transaction, bound: BoundSpace, asking: Asking, outlook: _Outlook) -> int | None:

@@ -234,6 +234,10 @@ WHERE is_top = 1 AND is_promoted = 0 ORDER BY standing.level DESC, score, place;
 -- How many may be promoted.
 SELECT count(*) FROM standing WHERE is_top = 1 AND is_promoted = 0;
 
+-- name: promotable_by_rung
+-- How many may be promoted, by where they ended.
+SELECT bracket, level, count(*) AS n FROM standing WHERE is_top = 1 AND is_promoted = 0 GROUP BY bracket, level;
+
 -- name: trials_to_retry
 -- The tail of the queue: failed trials with attempts left, and lost ones whose holder is known to be dead.
 SELECT number, combination FROM trial WHERE state IN ('failed', 'died') AND charged < :max_attempts
@@ -533,6 +537,31 @@ SELECT number FROM trial WHERE number IN (SELECT value FROM json_each(:numbers))
     WHERE NOT EXISTS (SELECT 1 FROM json_each(key.value) AS text WHERE instr(combination, text.value))
   );
 
+-- name: has_trials_of_others
+-- Whether trials may be there that were not drawn from a space: from another one, or asked for by a person.
+SELECT EXISTS (SELECT 1 FROM space WHERE id <> :space OR n_enqueued > 0);
+
+-- name: trials_from
+-- Trials from a number on, with what tells which spaces and branches have them.
+SELECT number, space, position, combination, repetition FROM trial WHERE number >= :first ORDER BY number LIMIT :limit;
+
+-- name: open_at_levels
+-- The trials that run, or may run again, at their levels.
+SELECT number, level, state FROM trial WHERE state IN ('running', 'released', 'queued')
+UNION ALL
+SELECT number, level, state FROM trial WHERE state IN ('failed', 'died') AND charged < :max_attempts
+UNION ALL
+SELECT number, level, state FROM trial WHERE state = 'lost' AND charged < :max_attempts;
+
+-- name: unfinished
+-- The trials without a result.
+SELECT number, state, charged FROM trial WHERE state = 'running'
+UNION ALL SELECT number, state, charged FROM trial WHERE state = 'released'
+UNION ALL SELECT number, state, charged FROM trial WHERE state = 'queued'
+UNION ALL SELECT number, state, charged FROM trial WHERE state IN ('failed', 'died')
+UNION ALL SELECT number, state, charged FROM trial WHERE state = 'lost'
+UNION ALL SELECT number, state, charged FROM trial WHERE state = 'cancelled';
+
 -- name: numbers_of_unfinished
 -- The trials in one of some states, `finished` aside, in no order: to sort them here would not use the small indexes.
 SELECT number FROM trial WHERE state = 'running' AND state IN (SELECT value FROM json_each(:states))
@@ -556,7 +585,7 @@ WHERE worker.state <> 'left' ORDER BY worker.started_at, worker.id;
 
 -- name: last_ends
 -- How the last trials ended, the latest first, among the newest ones; of an error the end says what went wrong.
-SELECT number, trial.state, trial.ended_at, host, CASE trial.state WHEN 'finished' THEN NULL ELSE substr(error, -500) END
+SELECT number, trial.state, trial.ended_at, level, host, CASE trial.state WHEN 'finished' THEN NULL ELSE substr(error, -500) END
        AS error
 FROM trial JOIN worker ON worker.id = trial.worker
 WHERE trial.state IN ('finished', 'failed', 'died', 'lost') AND number > (SELECT max(number) FROM trial) - :looked_through

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from dahps_core.combination import Value
 from dahps_core.ledger import (
-    claiming,
     listing,
     notices,
     ranking,
@@ -23,13 +21,14 @@ from dahps_core.ledger import (
     watching,
 )
 from dahps_core.ledger.bound_space import BoundSpace
-from dahps_core.ledger.connection import Database, Parameter, Transaction
+from dahps_core.ledger.connection import Database, Parameter
 from dahps_core.ledger.folder import FILE_NAME
 from dahps_core.ledger.notebook import shown_in_notebook
-from dahps_core.ledger.opening import bind_to_branch
+from dahps_core.ledger.progress import ProgressReader
 from dahps_core.ledger.rows import TrialTable
 from dahps_core.ledger.run_commands import configs_of
 from dahps_core.ledger.search import Search
+from dahps_core.run_limits import RunLimits
 from dahps_core.space import SearchSpace
 from dahps_core.trial import Claim, TrialRecord, TrialState
 
@@ -126,9 +125,6 @@ class LedgerReader:
     ) -> int:
         """How many trials are not over, by the limits that `claim` is given; 0 when the search has ended.
 
-        Trials that were drawn from another, overlapping space of the ledger, or asked for by a person, are
-        counted as undrawn until the cursor has passed over them.
-
         Args:
             max_trials: See `claim`, as for the next two.
             max_attempts: See there.
@@ -138,14 +134,13 @@ class LedgerReader:
         Raises:
             ConfigurationError: The space has no such branch.
         """
-        # Before the ledger is read: a writer waits for who reads it.
-        branch = self.search if only is None else replace(self.search, space=self.search.space.only(only))
-
-        def count(transaction: Transaction) -> int:
-            bound = self._bound if only is None else bind_to_branch(transaction, branch, only)
-            return claiming.remaining(transaction, bound, max_trials, max_attempts, max_resource_total)
-
-        return self._database.read(count)
+        limits = RunLimits(
+            max_trials,
+            max_attempts,
+            max_resource_total=max_resource_total,
+            only=None if only is None else dict(only),
+        )
+        return ProgressReader(self).remaining(limits)
 
     def counts(self) -> dict[TrialState, int]:
         """How many trials are in each state, at one moment."""

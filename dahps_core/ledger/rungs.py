@@ -79,6 +79,13 @@ class Rungs:
         promoted = {(row["bracket"], row["level"]): row["n_promoted"] for row in rows if row["n_promoted"]}
         return self.brackets.used(n_trials, promoted)
 
+    def expected(self, transaction: Transaction, n_trials: int) -> Resource:
+        """Return what so many trials use if one in `eta` is promoted wherever not more are already."""
+        found = {(row["bracket"], row["level"]): row["n_promoted"] for row in transaction.rows("rungs")}
+        for row in transaction.rows("promotable_by_rung"):
+            found[row["bracket"], row["level"]] += row["n"]
+        return self.brackets.expected(n_trials, found)
+
     def score(self, metric: float | None) -> float | None:
         """The metric, so that the lowest is best; None: it ranks worst, and never promotes."""
         if metric is None or math.isnan(metric):

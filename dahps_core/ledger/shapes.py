@@ -209,7 +209,7 @@ TABLES: dict[str, Shape] = {
     "standing": STANDING,
 }
 
-_OF_WORKER = {name: WORKER[name] for name in ("host", "pid", "job", "log")}
+_OF_WORKER = {name: WORKER[name] for name in ("host", "pid", "job", "log", "run")}
 _LISTED_ATTEMPT = {**ATTEMPT, "state": _STATE, "outcome": _STATE, "ended_at": _TIME | _NULL, **_OF_WORKER}
 _CHARGED = {"charged": _FEW | _NULL}
 

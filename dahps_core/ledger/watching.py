@@ -36,12 +36,14 @@ class End:
     Attributes:
         ended_at: Seconds since the epoch by its worker's clock.
         error: The last line of it; None if the trial finished.
+        level: Where it ended; 0 without levels.
     """
 
     number: int
     ended_at: float
     host: str
     error: str | None
+    level: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def last_ends(transaction: Transaction) -> list[End]:
             row["ended_at"],
             row["host"],
             None if row["state"] == "finished" else _last_line(row["error"] or row["state"]),
+            row["level"],
         )
         for row in rows
     ]

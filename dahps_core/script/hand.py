@@ -247,7 +247,7 @@ class Hand:
     def _new_claims(self, ledger: Ledger, process: Process) -> Claims:
         predecessor = ledger.last_worker_of_batch(self._batch.lineage) if self._batch.restarts else None
         self._run = predecessor.run if predecessor else self._batch.array or secrets.token_hex(4)
-        keep_limits(ledger.folder, self._run, self._options)
+        keep_limits(ledger.folder, self._run, self._options.limits())
         folder = str(Path.cwd() / UNRECORDED_FOLDER)
         return Claims(ledger, self._run, self._options, process, self._batch, folder, resume=predecessor)
 

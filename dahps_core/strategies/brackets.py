@@ -151,6 +151,19 @@ class Brackets:
         here = self.levels[level]
         return here if level == bracket else _plain(_exact(here) - _exact(self.levels[level - 1]))
 
+    def cost_of(self, number: int, level: int) -> Resource:
+        """Return what the trial with this number uses at a level."""
+        return self.cost(self.bracket(number), level)
+
+    def expected(self, n_trials: int, promoted: Mapping[tuple[int, int], int]) -> Resource:
+        """Return what `n_trials` use if one in `eta` of each rung is promoted, or as many as were if more."""
+        total = Fraction(0)
+        for bracket, n in enumerate(self.n_started(n_trials)):
+            for level in range(bracket, self.top + 1):
+                total += n * _exact(self.cost(bracket, level))
+                n = max(promoted.get((bracket, level), 0), n // self.eta)
+        return _plain(total)
+
     def used(self, n_trials: int, promoted: Mapping[tuple[int, int], int]) -> Resource:
         """What so many first trials use, with those that were promoted from each (bracket, level)."""
         started = {(bracket, bracket): n for bracket, n in enumerate(self.n_started(n_trials))}

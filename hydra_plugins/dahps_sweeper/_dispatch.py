@@ -74,14 +74,13 @@ class Dispatch:
             raise none_started(launch.error) from launch.error
         let_go(ledger, n_submitted, self._batches(submission), self.again)
 
-    def wait(self, launch: Launch, submission: Submission, ledger: Ledger, total: int) -> bool:
+    def wait(self, launch: Launch, submission: Submission, ledger: Ledger) -> bool:
         """Run the workers and wait for them; returns whether their jobs have vanished.
 
         Args:
             launch: Ready.
             submission: Of this multirun's jobs.
             ledger: Read only.
-            total: How many trials the search is to have.
         """
         if self.place.is_here:
             ledger.close()  # the trials run here, and may close or write to whatever is open
@@ -89,14 +88,14 @@ class Dispatch:
             return False
         launch.start()
         try:
-            with ProgressDisplay(ledger, total, self.place.ends_together) as progress:
-                watch = Watch(ledger, self.task.run, self.task.options)
+            with ProgressDisplay(ledger, self.place.ends_together) as progress:
+                watch = Watch(ledger, self.task.run, self.task.options, self.task.only)
                 ask = partial(jobs_in_queue, submission.batches) if self.place.is_slurm else None
                 doubt = Doubt(ask, self.task.options.lease_s)
                 first_fault = FirstFault(ledger, self.task.run)
 
                 def show_changes() -> None:
-                    progress.update(watch.left)
+                    progress.update(watch.progress)
                     first_fault.look()
 
                 return wait_for_workers(launch, watch, doubt, show_changes)

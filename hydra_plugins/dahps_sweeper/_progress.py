@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
 
 from dahps_core.ledger import Ledger
+from dahps_core.ledger.progress import Progress
 from dahps_core.ledger.watching import End
 from dahps_core.overrides import shown_overrides
-from dahps_core.pace import per_hour, shown_duration
+from dahps_core.pace import shown_duration
 from dahps_core.printing import printable
 from dahps_core.trial import TrialRecord, TrialState
 
@@ -26,30 +28,28 @@ class ProgressDisplay:
 
     Args:
         ledger: Read only.
-        total: How many trials this multirun is to see to its end, together with others.
         is_shared: Whether the workers log to the same place: they log the ends of their trials there, and
             would write through a bar.
     """
 
-    def __init__(self, ledger: Ledger, total: int, is_shared: bool = False) -> None:
+    def __init__(self, ledger: Ledger, is_shared: bool = False) -> None:
         self._ledger = ledger
         self._is_shared = is_shared
-        self._total = total
         self._alike = ledger.space.alike()
         self._ended = set(ledger.last_ends())
         self._best = _identity(ledger.best())
         self._shown = ""
         console = Console()
-        self._bar = Progress(
+        self._bar = ProgressBar(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[progress]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[summary]}"),
             console=console,
             disable=is_shared or not console.is_terminal,
         )
-        self._task = self._bar.add_task("dahps", total=total, summary="")
+        self._task = self._bar.add_task("dahps", total=None, progress="", summary="")
         self._display = ExitStack()
 
     def __enter__(self) -> ProgressDisplay:
@@ -63,21 +63,26 @@ class ProgressDisplay:
     ) -> None:
         self._display.close()
 
-    def update(self, left: int) -> None:
-        """Show what has changed: each trial that has ended, and the counts; `left` trials are not over."""
+    def update(self, progress: Progress) -> None:
+        """Show what has changed: each trial that has ended, and how far the multirun is."""
         ends, best = self._ledger.last_ends(), self._ledger.best()
         if not self._is_shared:
             for line in self._lines([end for end in reversed(ends) if end not in self._ended], best):
                 log.info("%s", line)
         self._ended, self._best = set(ends), _identity(best)
-        counts = self._ledger.counts()
-        summary = summarized(counts, best)
-        done = max(0, self._total - left)
-        outlook = _outlook(ends, left)
-        self._bar.update(self._task, completed=done, summary=summary + outlook)
-        if self._bar.disable and summary != self._shown:
-            log.info("%d/%d trials: %s%s", done, self._total, summary, outlook)
-            self._shown = summary
+        summary = summarized(progress.counts, best)
+        seconds = progress.seconds_left(ends, self._ledger.search.brackets)
+        outlook = f", {shown_duration(seconds)} left" if seconds else ""
+        self._bar.update(
+            self._task,
+            total=float(progress.budget),
+            completed=float(progress.done),
+            progress=str(progress),
+            summary=summary + outlook,
+        )
+        if self._bar.disable and f"{progress}: {summary}" != self._shown:
+            self._shown = f"{progress}: {summary}"
+            log.info("%s%s", self._shown, outlook)
 
     def _lines(self, ends: list[End], best: TrialRecord | None) -> Iterator[str]:
         """A line for each trial that has ended, in the order of their ends."""
@@ -109,11 +114,6 @@ def _identity(best: TrialRecord | None) -> tuple[object, ...]:
     return () if best is None else (best.number, best.level, best.value)
 
 
-def _outlook(ends: Iterable[End], left: int) -> str:
-    pace = per_hour(end.ended_at for end in ends if end.error is None)
-    return f", {shown_duration(3600 * left / pace)} left" if pace and left else ""
-
-
 @contextmanager
 def _logging_to_the_current_streams(before: tuple[object, object]) -> Iterator[None]:
     """Let what is logged to the former standard streams go to the current ones, which know of the bar."""
@@ -133,7 +133,7 @@ def _logging_to_the_current_streams(before: tuple[object, object]) -> Iterator[N
             handler.setStream(stream)
 
 
-def summarized(counts: dict[TrialState, int], best: TrialRecord | None) -> str:
+def summarized(counts: Mapping[TrialState, int], best: TrialRecord | None) -> str:
     """The counts that are not zero, and the best metric."""
     parts = [f"{count} {state.value}" for state, count in counts.items() if count]
     if best is not None:

@@ -10,9 +10,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from dahps_core.ledger import Ledger, Search
+from dahps_core.ledger.progress import Progress, ProgressReader
 from dahps_core.ledger.repetitions import LeftOut
 from dahps_core.overrides import to_overrides
 from dahps_core.printing import pasted, printable
+from dahps_core.run_limits import RunLimits
 from dahps_core.trial import TrialRecord
 from hydra_plugins.dahps_sweeper._owners import unwritable
 from hydra_plugins.dahps_sweeper._progress import summarized
@@ -35,15 +37,17 @@ def save(text: str, path: Path) -> None:
         raise unwritable(path, error) from error
 
 
-def conclude(ledger: Ledger, folder: Path) -> None:
+def conclude(ledger: Ledger, folder: Path, limits: RunLimits) -> None:
     """Write the results as they are now, if there are any, and tell them.
 
     Args:
         ledger: Read only.
         folder: The sweep's.
+        limits: Of the multirun.
     """
+    progress = ProgressReader(ledger).read([limits])
     best, left_out = ledger.best(), ledger.left_out()
-    log.info("%s", summarized(ledger.counts(), best))
+    log.info("%s: %s", progress, summarized(progress.counts, best))
     if best is not None:
         at_level = "" if best.resource is None else f" at the highest level, {best.resource}"
         log.info("Best trial #%d: metric %s%s", best.number, best.average or best.metric, at_level)
@@ -53,10 +57,12 @@ def conclude(ledger: Ledger, folder: Path) -> None:
         log.info("%s (rank them too: dahps best --incomplete)", left_out)
     log.info("More: dahps status %s", pasted([str(ledger.folder)]))
     if best is not None:
-        save(OmegaConf.to_yaml(_results(ledger.search, best, left_out)), folder / FILE_NAME)
+        save(OmegaConf.to_yaml(_results(ledger.search, best, left_out, progress)), folder / FILE_NAME)
 
 
-def _results(search: Search, best: TrialRecord, left_out: LeftOut | None) -> dict[str, Any]:
+def _results(
+    search: Search, best: TrialRecord, left_out: LeftOut | None, progress: Progress
+) -> dict[str, Any]:
     """The first three names are those of Hydra's Optuna sweeper: what reads its files reads these."""
     results = {
         "name": "dahps",
@@ -66,6 +72,7 @@ def _results(search: Search, best: TrialRecord, left_out: LeftOut | None) -> dic
         "best_output_dir": best.output_dir,
         "metric": search.metric,
         "direction": search.direction,
+        **{name: getattr(progress, name) for name in ("done", "left", "budget", "unit")},
     }
     if best.average:
         results |= {"best_std": best.average.std, "best_repetitions": best.average.n}

@@ -18,9 +18,9 @@ from dahps_core.batch import BatchJob
 from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.configs import Configs, keep_configs, keep_sources
+from dahps_core.ledger.progress import ProgressReader, shown_amount
 from dahps_core.ledger.run_commands import keep_command
 from dahps_core.overrides import to_overrides
-from dahps_core.plural import counted
 from dahps_core.printing import pasted, printable
 from dahps_core.run_limits import keep_limits
 from dahps_core.trial import TrialState
@@ -147,15 +147,15 @@ class Sweep:
                 self._claim_folder(str(ledger.folder), ledger.identity())
             save(as_yaml(self.config), self.folder / "multirun.yaml")
             self._keep(configs, ledger, overrides.resource_key)
-            keep_limits(ledger.folder, self.run_id, options, only)
+            keep_limits(ledger.folder, self.run_id, options.limits(only))
             task = self._worker_task(ledger, options, only, overrides)
             try:
                 is_over = all(self._work(ledger, part) for part in self._parts(task, ledger))
             except KeyboardInterrupt:
-                conclude(ledger, self.folder)
+                conclude(ledger, self.folder, options.limits(only))
                 raise
             if is_over:
-                conclude(ledger, self.folder)
+                conclude(ledger, self.folder, options.limits(only))
             return self._returns(task, ledger)
 
     def _ledger_folder(self) -> str:
@@ -225,34 +225,34 @@ class Sweep:
 
     def _work(self, ledger: Ledger, task: WorkerTask) -> bool:
         """Launch workers and wait for them; whether this multirun's part in the search is over."""
-        limits = task.options.max_trials, task.options.max_attempts, task.options.max_resource_total
-        left = ledger.remaining(*limits)
-        if not left:
+        limits = task.options.limits(task.only)
+        progress = ProgressReader(ledger).read([limits])
+        if not progress.n_left:
             log.info(
                 "Nothing is left to run in the ledger %s; raise max_trials (or max_attempts, "
                 "to run failed trials again), or give another",
                 printable(str(ledger.folder)),
             )
             return True
-        log.info(
-            "Search of %s, ledger %s", counted(_total(ledger, task), "trial"), printable(str(ledger.folder))
-        )
+        budget = f"{shown_amount(progress.budget)} {progress.unit}"
+        log.info("Search of %s, ledger %s", budget, printable(str(ledger.folder)))
         # Before a worker has started, so that jobs that are still queued can be stopped.
         ledger.enter_run(self.run_id, str(self.folder))
         submission = Submission(self.place.submitit_folder)
         dispatch = Dispatch(self.context, self.config, self.place, task, self._again(ledger))
-        launch = dispatch.launch(1 if self.place.is_here else min(self.options.n_workers, left))
+        launch = dispatch.launch(1 if self.place.is_here else min(self.options.n_workers, progress.n_left))
         if detaches(self.config):
             dispatch.detach(launch, submission, ledger)
             return False
-        are_gone = dispatch.wait(launch, submission, ledger, _total(ledger, task))
+        are_gone = dispatch.wait(launch, submission, ledger)
         if self.is_plain:
             failed = ledger.numbers_in(TrialState.FAILED, TrialState.LOST)
             trials = (trial for number in failed for trial in ledger.trials_among([number]))
             self.failure = first_failure(task, trials)
         else:
             refuse_if_none_has_metric(ledger, self.run_id, task.options.stop_after_failures)
-        judge(launch, ledger, self.run_id, ledger.remaining(*limits), self._again(ledger), are_gone=are_gone)
+        left = ProgressReader(ledger).remaining(limits)
+        judge(launch, ledger, self.run_id, left, self._again(ledger), are_gone=are_gone)
         return True
 
     def _again(self, ledger: Ledger) -> str:

@@ -47,7 +47,7 @@ def wait_for_workers(launch: Launch, watch: Watch, doubt: Doubt, each_change: Ca
             doubt.ends()
         elif watch.is_over:
             break
-        elif doubt.nobody_will_come(watch.left, returned):
+        elif doubt.nobody_will_come(watch.progress.n_left, returned):
             return True
         if returned:
             pause.wait(POLL_S)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dahps_core.heartbeat import Observer
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.folder import FILE_NAME
+from dahps_core.ledger.progress import ProgressReader
 from dahps_core.ledger.prospects import is_failing
 from dahps_core.ledger.storage import fresh_stamp
 from dahps_core.worker import WorkerOptions
@@ -20,14 +23,19 @@ class Watch:
         ledger: Read only.
         run: The multirun's id.
         options: Those of the workers.
+        only: The branch that they draw from; None: all of the space.
 
     Attributes:
-        left: How many trials are not over.
+        progress: How far the multirun is.
         is_over: Whether nothing is left to run for this multirun.
     """
 
-    def __init__(self, ledger: Ledger, run: str, options: WorkerOptions) -> None:
-        self.left = 0
+    def __init__(
+        self, ledger: Ledger, run: str, options: WorkerOptions, only: Mapping[str, Any] | None = None
+    ) -> None:
+        self._limits = [options.limits(only)]
+        self._reader = ProgressReader(ledger)
+        self.progress = self._reader.read(self._limits)
         self.is_over = False
         self._ledger = ledger
         self._run = run
@@ -43,10 +51,8 @@ class Watch:
             return False
         workers = self._ledger.workers(self._run)
         self._present = [worker.id for worker in workers if worker.ended_at is None]
-        self.left = self._ledger.remaining(
-            self._options.max_trials, self._options.max_attempts, self._options.max_resource_total
-        )
-        self.is_over = not self.left or self._is_ended()
+        self.progress = self._reader.read(self._limits)
+        self.is_over = not self.progress.n_left or self._is_ended()
         return True
 
     def somebody_lives(self) -> bool:

@@ -137,7 +137,8 @@ class WorkerTask:
             create=False,
             patience_s=self.patience_s,
         ) as ledger:
-            keep_limits(ledger.folder, self.run, self.options, self.only)  # removed when all others had left
+            # Removed if all others had left.
+            keep_limits(ledger.folder, self.run, self.options.limits(self.only))
             worker = Worker(ledger, self.run, self.prepare, self.options, batch, run_folder, leader)
             return worker.work().value
 

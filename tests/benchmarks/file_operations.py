@@ -110,7 +110,7 @@ def supervise(folder: str) -> None:
     with ProgressDisplay(ledger, SEARCH.space.n_trials) as progress:
         watch = Watch(ledger, "bench", options)
         doubt = Doubt(None, LEASE_S)
-        wait_for_workers(launch, watch, doubt, lambda: progress.update(watch.left))
+        wait_for_workers(launch, watch, doubt, lambda: progress.update(watch.progress))
 
 
 ROLES = {

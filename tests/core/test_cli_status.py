@@ -23,7 +23,7 @@ from tests.ledger.ledger_support import claimed, fail, finish, grid, lose, regis
 
 def keep(ledger, run, max_trials=None, lease_s=120.0, stop_after_failures=None, only=None, **options):
     options = WorkerOptions(max_trials, 2, stop_after_failures, 0.1, lease_s, isolate=True, **options)
-    keep_limits(ledger.folder, run, options, only)
+    keep_limits(ledger.folder, run, options.limits(only))
 
 
 def beat(ledger, worker, ago_s=0.0):
@@ -54,7 +54,7 @@ def test_what_is_left_is_what_the_largest_budget_of_a_live_multirun_leaves(ledge
     told = {}
     for run in ("whole", "large", "small"):
         known = status(ledger)
-        told[run] = known["max_trials"], known["left"], known["total"]
+        told[run] = known["max_trials"], known["left"], known["budget"]
         hearts[run].stop()
     assert told == {"whole": (None, 6, 9), "large": (7, 4, 7), "small": (4, 1, 4)}
 
@@ -74,7 +74,7 @@ def test_what_is_left_of_branches_is_what_the_live_multiruns_may_draw(tmp_path):
     def left():
         with Ledger.open(tmp_path / "ledger") as ledger:
             known = status(ledger)
-            return known["left"], known["total"]
+            return known["left"], known["budget"]
 
     few = of_branch(tmp_path / "ledger", 2, 3, 5)
     assert left() == (2, 3)
@@ -111,7 +111,7 @@ def test_where_no_worker_lives_the_multirun_that_was_started_last_counts(ledger)
         stamp = {"first": 1e9, "last": 2e9}[run]
         os.utime(file_of_run(ledger.folder, run).with_suffix(".json"), (stamp, stamp))
     known = status(ledger)
-    assert (known["max_trials"], known["left"], known["total"]) == (4, 4, 4)
+    assert (known["max_trials"], known["left"], known["budget"]) == (4, 4, 4)
 
 
 def test_a_budget_that_is_used_up_leaves_nothing_wrong(ledger):
@@ -123,10 +123,10 @@ def test_a_budget_that_is_used_up_leaves_nothing_wrong(ledger):
     fail(ledger, claimed(ledger, worker, max_trials=2))
     ledger.retire(worker)
     known = status(ledger)
-    assert (known["left"], known["total"], known["troubles"]) == (0, 2, [])
+    assert (known["left"], known["budget"], known["troubles"]) == (0, 2, [])
     shown = dahps("status", ledger.folder)
-    assert "budget  2 trials\n" in shown
-    assert "1 finished, 1 failed, 0 left to run" in shown
+    assert "budget  2 trials: 2 done, 0 left\n" in shown
+    assert "trials  1 finished, 1 failed\n" in shown
 
 
 def test_the_expected_end_is_that_of_the_budget_and_of_workers_that_live(ledger):
@@ -177,7 +177,7 @@ JSON = st.recursive(
 @given(JSON.map(json.dumps) | st.text())
 def test_whatever_stands_in_the_limits_of_a_multirun_is_no_error(tmp_path_factory, text):
     folder = tmp_path_factory.getbasetemp() / "limits"
-    keep_limits(folder, "run", WorkerOptions(None, 3, None, 15, 120, isolate=True))
+    keep_limits(folder, "run", WorkerOptions(None, 3, None, 15, 120, isolate=True).limits())
     file = file_of_run(folder, "run").with_suffix(".json")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8", errors="surrogatepass")
@@ -277,7 +277,7 @@ def test_a_watch_shows_what_changes_and_ends_quietly(ledger):
         for line in watching.stdout:
             if line.startswith("trials  1 finished"):
                 break
-            if line.startswith("trials  9 left") and ledger.n_drawn == 0:
+            if line.startswith("trials  none yet") and ledger.n_drawn == 0:
                 finish(ledger, claimed(ledger, worker))
         watching.send_signal(signal.SIGINT)
         assert watching.wait(30) == 130
@@ -286,7 +286,7 @@ def test_a_watch_shows_what_changes_and_ends_quietly(ledger):
 
 def test_a_watch_on_a_terminal_ends_quietly(ledger):
     with on_a_terminal("status", ledger.folder, "--watch", "0.1") as terminal:
-        assert "░" in terminal.read_until("left to run")
+        assert "░" in terminal.read_until("left")
         terminal.type("\x03")
         terminal.read_until()
         assert terminal.process.wait(30) == 130

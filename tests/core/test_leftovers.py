@@ -48,7 +48,7 @@ def age(path):
 
 @contextmanager
 def started(ledger, run="next"):
-    keep_limits(ledger.folder, run, OPTIONS)
+    keep_limits(ledger.folder, run, OPTIONS.limits())
     with (
         Ledger.open(ledger.folder) as own,
         closing(Interruption()) as interruption,
@@ -95,7 +95,7 @@ def test_a_worker_that_was_stopped_until_its_heartbeat_was_removed_works_on(ledg
 
 def test_what_bounded_a_multirun_is_removed_when_its_workers_have_left(ledger):
     for run in ("ended", "present", "queued", "newest"):
-        keep_limits(ledger.folder, run, OPTIONS)
+        keep_limits(ledger.folder, run, OPTIONS.limits())
     register(ledger, run="present")
     ledger.retire(register(ledger, run="ended"))
     with started(ledger):
@@ -107,7 +107,7 @@ def test_what_bounded_a_multirun_is_removed_when_its_workers_have_left(ledger):
 
 def test_the_clock_of_a_multirun_goes_on_until_no_queued_job_can_begin_it_anew(ledger):
     for run in ("goes on", "is stopped", "is over"):
-        keep_limits(ledger.folder, run, OPTIONS)
+        keep_limits(ledger.folder, run, OPTIONS.limits())
         RunClock(ledger.folder, run).start()
         ledger.retire(register(ledger, run=run))
     ledger.stop(run="is stopped")
@@ -139,7 +139,7 @@ def test_a_slow_storage_delays_no_worker_for_long(ledger, monkeypatch):
 
 
 def test_halves_of_files_are_removed_when_no_process_can_still_write_them(ledger):
-    keep_limits(ledger.folder, "run", OPTIONS)
+    keep_limits(ledger.folder, "run", OPTIONS.limits())
     (ledger.folder / "ranks").mkdir()
     halves = [
         ledger.folder / name

@@ -45,7 +45,7 @@ def search(folder: Path) -> None:
                 break
             wall.now += MINUTES * 60 / len(workers)
             ledger.finish_if_held(claim, result=metric, metric=metric, output_dir=f"multirun/{number}")
-        keep_limits(folder, "run", WorkerOptions(N_BUDGET, 3, 5, 15, 120, isolate=True))
+        keep_limits(folder, "run", WorkerOptions(N_BUDGET, 3, 5, 15, 120, isolate=True).limits())
         for worker in workers:
             Heart(folder, worker).beat()
         for worker in workers[1:]:

@@ -87,7 +87,7 @@ def test_k_is_the_budget_that_status_tells(search, tmp_path):
     agent = search({**TREE, "repetitions": 2}, k=1, lease=7.5)
     with Ledger.open(tmp_path / "ledger") as ledger:
         known = overview(ledger)
-        assert (known["max_trials"], known["left"], known["total"]) == (2, 2, 2)
+        assert (known["max_trials"], known["left"], known["budget"]) == (2, 2, 2)
         assert limits_of(ledger.folder, known["present"][0]["run"]).lease_s == 7.5
         drawn(agent)
         known = overview(ledger)

@@ -61,3 +61,57 @@ def test_nothing_is_logged_through_the_bar_of_a_terminal(app):
     for line in re.split(r"[\r\n]+", shown):
         logged = re.search(r"\[\d{4}-\d\d-\d\d [\d:,]+\]", line)
         assert logged is None or not re.search(r"dahps .*[━╸╺]", line[: logged.start()]), line
+
+
+def figures(output):
+    """What the lines of a multirun say is done, of which budget."""
+    return [tuple(map(int, pair)) for pair in re.findall(r"(\d+)/(\d+) (?:trials|resource): ", output)]
+
+
+def budget_of_status(app):
+    known = app.status()
+    return known["done"], known["left"], known["budget"]
+
+
+def test_with_rungs_the_bar_counts_resource_within_its_limit(app):
+    levels = ["hydra/sweeper/strategy=hyperband", "hydra.sweeper.strategy.levels=[1,3,9]"]
+    levels += ["hydra.sweeper.strategy.resource_key=+epochs", "hydra.sweeper.max_resource_total=40"]
+    outcome = app.sweep(*LOCAL, *levels, f"x={','.join(map(str, range(40)))}")
+    assert outcome.code == 0, outcome.output
+    shown = figures(outcome.output)
+    assert [done for done, _ in shown] == sorted(done for done, _ in shown)
+    done, budget = shown[-1]
+    assert {budget for _, budget in shown} == {40, done}  # what is left of it is too little for a trial
+    assert done == budget <= 40
+    assert budget_of_status(app) == (done, 0, done)
+    known = outcome.results
+    assert (known["done"], known["left"], known["budget"], known["unit"]) == (done, 0, done, "resource")
+
+
+def test_of_a_branch_the_bar_counts_its_trials_alone(app):
+    tree = {
+        "root": {
+            "key": "x",
+            "values": [1, 2],
+            "default": {"key": "y", "values": list("abc"), "default": None},
+        }
+    }
+    grid = "hydra.sweeper.strategy.name=grid"
+    assert app.sweep(app.tree(tree), grid, "hydra.sweeper.max_trials=4", *LOCAL).code == 0
+    outcome = app.sweep(app.tree(tree), grid, "hydra.sweeper.only={x: 2}", *LOCAL)
+    assert outcome.code == 0, outcome.output
+    assert {budget for _, budget in figures(outcome.output)} == {3}
+    assert figures(outcome.output)[-1] == (3, 3)
+    assert "3/3 trials: 3 finished" in outcome.output
+    assert (outcome.results["done"], outcome.results["budget"]) == (3, 3)
+    assert budget_of_status(app) == (3, 0, 3)
+
+
+def test_after_an_extension_the_bar_goes_on_from_what_is_done(app):
+    assert app.sweep("x=1,2,3", *LOCAL).code == 0
+    outcome = app.sweep("x=1,2,3,4,5", "hydra.sweeper.on_change=extend", *LOCAL)
+    assert outcome.code == 0, outcome.output
+    assert "Search of 5 trials" in outcome.output
+    assert {budget for _, budget in figures(outcome.output)} == {5}
+    assert min(done for done, _ in figures(outcome.output)) >= 3
+    assert budget_of_status(app) == (5, 0, 5)

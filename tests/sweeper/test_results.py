@@ -23,6 +23,10 @@ def test_the_results_have_the_names_of_the_optuna_sweeper_and_more(app):
         "best_output_dir": best["output_dir"],
         "metric": "loss",
         "direction": "minimize",
+        "done": 3,
+        "left": 0,
+        "budget": 3,
+        "unit": "trials",
     }
 
 

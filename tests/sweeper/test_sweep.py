@@ -26,10 +26,10 @@ def states(app):
 def test_status_tells_what_the_multirun_s_budget_leaves(app):
     assert app.sweep(app.tree(TREE), "hydra.sweeper.max_trials=3").code == 0
     known = app.status()
-    assert (known["max_trials"], known["left"], known["total"], known["troubles"]) == (3, 0, 3, [])
+    assert (known["max_trials"], known["left"], known["budget"], known["troubles"]) == (3, 0, 3, [])
     assert app.sweep(app.tree(TREE)).code == 0
     known = app.status()
-    assert (known["max_trials"], known["left"], known["total"]) == (None, 0, 4)
+    assert (known["max_trials"], known["left"], known["budget"]) == (None, 0, 4)
 
 
 def test_every_combination_of_the_tree_is_run_once_and_the_best_is_named(app):

@@ -41,7 +41,7 @@ def fail(ledger, claim):
 def test_each_change_is_seen(ledger, watch):
     for left in (3, 2, 1, 0):
         assert watch.look()
-        assert (watch.left, watch.is_over) == (left, left == 0)
+        assert (watch.progress.n_left, watch.is_over) == (left, left == 0)
         if left:
             claim = ledger.claim(register(ledger), **LIMITS)
             ledger.end_if_held(
@@ -64,7 +64,7 @@ def test_a_multirun_that_only_fails_is_over(ledger, watch):
     for _ in range(2):
         fail(ledger, ledger.claim(worker, **LIMITS))
     watch.look()
-    assert watch.left == 3
+    assert watch.progress.n_left == 3
     assert watch.is_over
 
 
