@@ -25,7 +25,7 @@ from dahps_core.ledger.search import Search
 from dahps_core.ledger.storage import damaged, not_a_ledger, refusal
 from dahps_core.space import SearchSpace
 from dahps_core.space.pruning import allowed_by
-from dahps_core.strategies import STRATEGIES
+from dahps_core.strategies import IN_ORDER, STRATEGIES
 from dahps_core.strategies.brackets import Brackets
 
 #: Of a reason that quotes what stands in a cell.
@@ -53,10 +53,11 @@ def join(
     Raises:
         SearchChangedError: The ledger holds another search.
     """
-    branch = None if only is None else asked.space.only(only)
+    if only is not None:
+        asked.space.only(only)  # raises before anything is written
 
     # One writing transaction for all of it: of many processes that come at once, one makes the ledger.
-    def join_or_make(transaction: Transaction) -> tuple[Search, int]:
+    def join_or_make(transaction: Transaction) -> tuple[Search, SearchSpace, int]:
         # To SQLite a writer that may only read is a reader until it writes: in a job, hours later.
         if not os.access(database.path, os.W_OK):
             raise refusal(database.path, "it may not be written")
@@ -68,17 +69,21 @@ def join(
         elif is_old(transaction):
             upgrade(transaction, database.path)
         kept, _ = _kept(transaction)
-        space_id = _space_id(transaction, asked.space)
+        space = _known(transaction, asked)
+        space_id = _space_id(transaction, space)
         is_extended = extend or space_id is not None
         _refuse_changes(transaction, database.folder, kept, asked, space_may_differ=is_extended)
         if space_id is None:
             asked.refuse_levels_of_repetitions()  # those that older versions made go on
-            space_id = _add_space(transaction, asked.space)
-        return kept, space_id if branch is None else _branch_id(transaction, branch)
+            space_id = _add_space(transaction, space)
+        if only is not None:
+            space_id = _branch_id(transaction, space.only(only))
+        return kept, space, space_id
 
-    kept, space_id = database.write(join_or_make)
-    search = replace(kept, space=asked.space)
-    return search, bound(search if branch is None else replace(search, space=branch), space_id, only)
+    kept, space, space_id = database.write(join_or_make)
+    search = replace(kept, space=space)
+    drawn = search if only is None else replace(search, space=space.only(only))
+    return search, bound(drawn, space_id, only)
 
 
 def bind_to_newest(database: Database) -> tuple[Search, BoundSpace]:
@@ -166,6 +171,15 @@ def _kept(transaction: Transaction) -> tuple[Search, int]:
 def _space_id(transaction: Transaction, space: SearchSpace) -> int | None:
     found = transaction.value("space_by_digest", digest=space.digest())
     return None if found is None else int(found)
+
+
+def _known(transaction: Transaction, asked: Search) -> SearchSpace:
+    """Return the ledger's space that is asked for, in the ledger's order if the strategy has its own."""
+    if asked.strategy not in IN_ORDER and _space_id(transaction, asked.space) is None:
+        for row in transaction.rows("spaces"):
+            if (space := space_of(row)).has_combinations_of(asked.space):
+                return space
+    return asked.space
 
 
 def _branch_id(transaction: Transaction, branch: SearchSpace) -> int:

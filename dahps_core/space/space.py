@@ -78,6 +78,13 @@ class SearchSpace:
         """The SHA-256 of the definition, in hexadecimal."""
         return hashlib.sha256(canonical(self.definition()).encode()).hexdigest()
 
+    def has_combinations_of(self, other: SearchSpace) -> bool:
+        """Return whether another space differs from this one at most in the order of its values."""
+        mine, others = (
+            (one._tree.unordered(one._root), canonical(one.common), one.repetitions) for one in (self, other)
+        )
+        return mine == others
+
     def differences(self, other: SearchSpace) -> list[str]:
         """What `other` adds to this space, removes from it and changes in it, a readable line each."""
         return differences(self.definition(), other.definition())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import accumulate
 from typing import Any
 
@@ -82,6 +83,16 @@ class Tree:
                 common &= {(key, canonical(value)) for key, value in path.items()}
             found.append({key: value for key, value in paths[0].items() if (key, canonical(value)) in common})
         return {} if root is None else found[root]
+
+    def unordered(self, root: int | None) -> str:
+        """Return what two subtrees have in common that differ at most in the order of their values."""
+        found: list[str] = []
+        for node in self.nodes:
+            branches = sorted(
+                [canonical(value), "" if child is None else found[child]] for value, child in node.branches()
+            )
+            found.append(sha256(canonical([node.key, branches]).encode()).hexdigest())
+        return "" if root is None else found[root]
 
     def walk(self, root: int | None) -> Iterator[tuple[Path, Node]]:
         """Each node that the root leads to once, with the first path to it, parents first."""

@@ -22,4 +22,7 @@ STRATEGIES: dict[str, Callable[[int, int], Order]] = {
 #: Those that promote the best trials to more resource; `asha` is `hyperband` with one bracket.
 WITH_LEVELS = ("hyperband", "asha")
 
-__all__ = ["STRATEGIES", "WITH_LEVELS", "Order"]
+#: Those that draw in the order of the tree, which is a part of the search then.
+IN_ORDER = ("grid",)
+
+__all__ = ["IN_ORDER", "STRATEGIES", "WITH_LEVELS", "Order"]

@@ -23,8 +23,9 @@ from dahps_core.ledger.configs import kept_sources
 from dahps_core.ledger.run_commands import RunCommand, command_of
 from dahps_core.overrides import to_overrides
 from hydra_plugins.dahps_sweeper._frozen import FrozenConfigLoader
-from hydra_plugins.dahps_sweeper._overrides import TrialOverrides, put_aside_hydras, read_arguments
+from hydra_plugins.dahps_sweeper._overrides import TrialOverrides, read_arguments
 from hydra_plugins.dahps_sweeper._program import Program
+from hydra_plugins.dahps_sweeper._run_only import put_aside
 
 _LEDGER, _TRIAL = "hydra.sweeper.ledger", "hydra.sweeper.run_alone"
 
@@ -68,9 +69,9 @@ def run_alone(
     """
     try:
         program = Program.of_this_process(task_function, config, arguments)
-        arguments = put_aside_hydras(config, arguments, context)
         trial, command = _trial_of(config.hydra.sweeper)
         loader = FrozenConfigLoader(context.config_loader, config)
+        arguments = put_aside(config, arguments, context, loader.repository, set(trial.combination))
         loader.repository.take(_sources(config.hydra.sweeper.ledger, command, trial))
         given = read_arguments(config.hydra.sweeper, arguments, context)
         overrides = TrialOverrides.like(given, command.resource_key)

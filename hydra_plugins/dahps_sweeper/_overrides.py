@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString, Transformer
 from hydra.types import HydraContext
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig
 
 from dahps_core.combination import Value, canonical
 from dahps_core.errors import ConfigurationError
@@ -50,28 +50,6 @@ def read_arguments(
     parser = OverridesParser.create(config_loader=context.config_loader)
     overrides = parser.parse_overrides([*params, *arguments])
     return {override.get_key_element(): _argument(override) for override in overrides}
-
-
-def put_aside_hydras(config: DictConfig, arguments: Sequence[str], context: HydraContext) -> list[str]:
-    """The arguments that trials are made of: not those that bring configs into `hydra`.
-
-    `search@hydra.sweeper.search=digits` says which space is searched, and is no level of it: it joins Hydra's
-    own overrides in the multirun's config, with which each trial is composed.
-
-    Args:
-        config: The multirun's, which is changed.
-        arguments: The command line's overrides of the app's config.
-        context: Hydra's context.
-    """
-    overrides = OverridesParser.create(config_loader=context.config_loader).parse_overrides(list(arguments))
-    aside = [one.input_line for one in overrides if _is_hydras(one)]
-    with read_write(config.hydra.overrides):
-        config.hydra.overrides.hydra += aside
-    return [argument for argument in arguments if argument not in aside]
-
-
-def _is_hydras(override: Override) -> bool:
-    return (override.package or "").startswith("hydra.") and not override.is_sweep_override()
 
 
 def _argument(override: Override) -> Argument:

@@ -47,11 +47,27 @@ def reached_configs(
         if package.partition(".")[0] != "hydra":
             told[path] = _content(found, package)
     if primary in told:  # the options that it names may be overridden: what was chosen counts
-        chosen = {f"defaults.{key}": name for key, name in choices.items() if not _is_hydras(key)}
+        chosen = {
+            f"defaults.{key}": name
+            for key, name in choices.items()
+            if not (_is_hydras(key) or says_only_how_to_run(repository, key, str(name)))
+        }
         decided = {"defaults", *_decided(space)}
         says = {**told[primary], **chosen}
         told[primary] = {key: says[key] for key in says if key.removeprefix("defaults.") not in decided}
     return {path: told[path] for path in sorted(told)}
+
+
+def says_only_how_to_run(repository: IConfigRepository, group: str, name: str) -> bool:
+    """Return whether an option of a config group, with all that it brings in, holds nothing but `hydra`."""
+    if not repository.group_exists(group.partition("@")[0]):
+        return False
+    found = list(_reached(repository, [_option(group, name)]))
+    return bool(found) and not any(
+        _content(config, package).keys() - {"@package"}
+        for _, package, config in found
+        if package.partition(".")[0] != "hydra"
+    )
 
 
 def is_set_by_person(repository: IConfigRepository, config: DictConfig, key: str, provider: str) -> bool:

@@ -18,6 +18,7 @@ from dahps_core.batch import BatchJob
 from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.configs import Configs, keep_configs, keep_sources
+from dahps_core.ledger.folder import locking_of
 from dahps_core.ledger.progress import ProgressReader, shown_amount
 from dahps_core.ledger.run_commands import keep_command
 from dahps_core.overrides import to_overrides
@@ -42,13 +43,19 @@ from hydra_plugins.dahps_sweeper._judging import (
 from hydra_plugins.dahps_sweeper._launchers import detaches, place_of_workers
 from hydra_plugins.dahps_sweeper._misplaced import refuse_misplaced_options
 from hydra_plugins.dahps_sweeper._options import is_plain_sweep, read_only, worker_options
-from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, put_aside_hydras, read_arguments
+from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, read_arguments
 from hydra_plugins.dahps_sweeper._owners import Owner, claim_sweep, expect_writable, plain_ledger
 from hydra_plugins.dahps_sweeper._program import Program
 from hydra_plugins.dahps_sweeper._reached import reached_configs
 from hydra_plugins.dahps_sweeper._resource import described_levels, refuse_resource_for_nobody
 from hydra_plugins.dahps_sweeper._results import conclude, save
 from hydra_plugins.dahps_sweeper._returns import Returns, batches, first_failure, records
+from hydra_plugins.dahps_sweeper._run_only import (
+    not_searched,
+    put_aside,
+    refuse_searched,
+    without_listed,
+)
 from hydra_plugins.dahps_sweeper._search import read_search
 from hydra_plugins.dahps_sweeper._strategy import read_resource_key
 from hydra_plugins.dahps_sweeper._submission import Submission
@@ -94,8 +101,9 @@ class Sweep:
         """
         try:
             self.program = Program.of_this_process(self.task_function, self.config, arguments)
-            arguments = put_aside_hydras(self.config, arguments, self.context)
-            returns = self._run(read_arguments(self.options, arguments, self.context))
+            self.loader = FrozenConfigLoader(self.context.config_loader, self.config)
+            self.context = replace(self.context, config_loader=self.loader)
+            returns = self._run(self._searched(arguments))
             if self.failure:
                 raise self.failure
             return returns
@@ -103,6 +111,17 @@ class Sweep:
             raise CompactHydraException(str(error)) from error
         except KeyboardInterrupt:
             raise SystemExit(INTERRUPTED) from None
+
+    def _searched(self, arguments: list[str]) -> dict[str, Argument]:
+        """The arguments that combinations are made of: the others say how trials are run."""
+        searched: set[str] = set()
+        folder = Path(self._ledger_folder())
+        if not self.is_plain and locking_of(folder):
+            with Ledger.open(folder, patience_s=self.options.patience) as ledger:
+                # In an older version's, all that was typed: it goes on so.
+                searched = {key for _, key, _ in ledger.search.space.levels()}
+        kept = put_aside(self.config, arguments, self.context, self.loader.repository, searched)
+        return read_arguments(self.options, arguments if self.is_plain else kept, self.context)
 
     def _run(self, arguments: dict[str, Argument]) -> Returns:
         # All that can be refused is, before a ledger is made that a mended command would not fit.
@@ -166,9 +185,9 @@ class Sweep:
 
     def _freeze_configs(self, search: Search) -> Configs:
         """From now on the configs are what they are now; what the trials may be composed of."""
-        self.loader = FrozenConfigLoader(self.context.config_loader, self.config)
-        self.context = replace(self.context, config_loader=self.loader)
-        return reached_configs(self.loader.repository, self.config, search.space)
+        names = not_searched(self.config)
+        refuse_searched(search.space, names)
+        return dict(without_listed(reached_configs(self.loader.repository, self.config, search.space), names))
 
     def _claim_folder(self, ledger: str, identity: str | None) -> None:
         """Make the sweep's folder the ledger's; if it is taken, and the clock has named it, use another."""

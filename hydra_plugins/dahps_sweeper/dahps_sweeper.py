@@ -112,6 +112,11 @@ class DahpsSweeperConf:
     # Overrides that come before those of the command line: key -> a value or a sweep, as one would type it.
     params: dict[str, str] | None = None
 
+    # Keys that say only how trials are run, such as [data_dir] for data that lies elsewhere on each cluster:
+    # set on the command line, they are no part of a combination, and may differ between multiruns of one
+    # ledger. A config that holds nothing but `hydra` is none in any case.
+    not_searched: Any = None
+
     # The ledger's folder, on storage that every worker shares. Multiruns with the same ledger work on
     # one search, at the same time or one after the other.
     # null: dahps/<app> where the app was started; of a plain sweep, one of its own in its folder.

@@ -2,11 +2,14 @@
 
 import os
 import sqlite3
+import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ledger_support import ask, claim_all, claimed, finish, grid, record, register, space_of, sql
 
 from dahps_core.errors import (
@@ -318,3 +321,34 @@ def test_tries_in_vain_leave_no_database_open(folder):
         tries.append(caught.value)
     opened = [Path(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
     assert not [path for path in opened if path.exists() and path.samefile(database)]
+
+
+def reordered(node, draw):
+    """A tree with the values of each node in another order."""
+    values = draw(st.permutations(node["values"]))
+    below = {
+        str(value): reordered(child, draw) if child else None
+        for value, child in node.get("cases", {}).items()
+    }
+    return {**node, "values": values, **({"cases": below} if below else {})}
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_reordered_values_are_the_same_search_where_the_strategy_has_its_own_order(data):
+    leaf = {"key": "size", "values": [1, 2, 3], "default": None}
+    tree = {"key": "model", "values": ["a", "b"], "cases": {"a": leaf, "b": None}}
+    spaces = [SearchSpace.from_config({"root": one}) for one in (tree, reordered(tree, data.draw))]
+    with tempfile.TemporaryDirectory() as folder:
+        with Ledger.join(folder, Search(spaces[0], "random", seed=1)) as first:
+            drawn = [claimed(first, register(first)).combination for _ in range(2)]
+        only = data.draw(st.sampled_from([None, {"model": "a"}]))
+        with Ledger.join(folder, Search(spaces[1], "random"), only=only) as second:
+            rest = [claim.combination for claim in claim_all(second, register(second))[0]]
+            assert second.search.space.digest() == spaces[0].digest()
+            assert len(second.spaces()) == 1
+        whole = set(spaces[0] if only is None else spaces[0].only(only))
+        assert set(rest) == whole - set(drawn)
+        other = Search(SearchSpace.from_config({"root": {**leaf, "values": [1, 2, 4]}}), "random")
+        with pytest.raises(SearchChangedError):
+            Ledger.join(folder, other)
