@@ -39,7 +39,7 @@ TREE = {"root": {"key": "y", "values": VALUES, "default": {"key": "x", "values":
 NAMES = re.compile(
     r"\d+|workers|[0-9a-f]{8}-\d+|\.hydra|(config|hydra|overrides|multirun|optimization_results)\.yaml"
     r"|recorder\.log|ledger\.(db(-journal)?|gate)|heartbeats|checkpoints|configs(\.json)?|[0-9a-f]{16}(\.json)?|commands|runs|[0-9a-f]{8}\.json"
-    r"|\.dahps|owner-[0-9a-f]{8}\.json"
+    r"|\.dahps|owner-[0-9a-f]{8}\.json|sources-[0-9a-f]{16}\.json"
 )
 
 
