@@ -669,6 +669,15 @@ FROM (
     FROM trial GROUP BY digest, repetition / :repetitions
 );
 
+-- name: complete_among
+-- Those among some trials of whose combination each repetition has a metric.
+SELECT number FROM trial AS one WHERE number IN (SELECT value FROM json_each(:numbers))
+  AND :repetitions = (
+    SELECT count(*) FROM trial AS other
+    WHERE other.digest = one.digest AND other.repetition / :repetitions = one.repetition / :repetitions
+      AND other.state = 'finished' AND other.metric IS NOT NULL
+  );
+
 -- name: finished_of_repeated
 -- Those among some trials that are finished, and of whose combination no repetition can still run.
 SELECT number FROM trial AS one WHERE state = 'finished' AND number IN (SELECT value FROM json_each(:numbers))

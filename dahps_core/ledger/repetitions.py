@@ -120,7 +120,7 @@ def _best_means(
     sign = 1 if search.direction == "minimize" else -1
     found: list[tuple[int, Average]] = []
     seen: set[int] = set()
-    for number, score in _from_the_best(transaction, search):
+    for number, score in _from_the_best(transaction, search, incomplete=incomplete):
         if len(found) == n_best and score >= sign * found[-1][1].mean:
             break
         if number in seen:
@@ -128,7 +128,7 @@ def _best_means(
         measured = _measured(transaction, search, number)
         seen.update(one for one, _ in measured)
         average = Average.of([metric for _, metric in measured], repetitions)
-        if (incomplete or average.n == repetitions) and not math.isnan(average.mean):
+        if not math.isnan(average.mean):
             found = sorted([*found, (number, average)], key=lambda one: sign * one[1].mean)[:n_best]
     return found
 
@@ -139,9 +139,20 @@ def _measured(transaction: Transaction, search: Search, number: int) -> list[tup
     return [(row["number"], row["metric"]) for row in rows]
 
 
-def _from_the_best(transaction: Transaction, search: Search) -> Iterator[tuple[int, float]]:
+def _from_the_best(
+    transaction: Transaction, search: Search, *, incomplete: bool
+) -> Iterator[tuple[int, float]]:
     """Yield number and score of the trials that rank, the best one first."""
     after, size = None, _FIRST_PAGE
     while page := ranking.ranked(transaction, search, size, after):
-        yield from ((one.number, one.score) for one in page)
+        numbers = [one.number for one in page]
+        counted = set(numbers if incomplete else _complete_among(transaction, search, numbers))
+        yield from ((one.number, one.score) for one in page if one.number in counted)
         after, size = page[-1], size * _GROWTH
+
+
+def _complete_among(transaction: Transaction, search: Search, numbers: Iterable[int]) -> list[int]:
+    """Return those among some trials of whose combination each repetition has a metric."""
+    wanted, repetitions = json.dumps(list(numbers)), search.space.repetitions
+    rows = transaction.rows("complete_among", numbers=wanted, repetitions=repetitions)
+    return [row["number"] for row in rows]
