@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dahps_core.resolver import register_when_imported
+from dahps_core.trial.resolver import register_when_imported
 
 if TYPE_CHECKING:
-    from dahps_core.combination import Combination
-    from dahps_core.current import Trial, current_trial
     from dahps_core.errors import DahpsError, SearchExhausted
     from dahps_core.ledger import Ledger, Search
+    from dahps_core.model.combination import Combination
     from dahps_core.script import (
         DistributedAsynchronousGridSearch,
         DistributedAsynchronousHyperBand,
         DistributedAsynchronousRandomSearch,
     )
     from dahps_core.space import SearchSpace
+    from dahps_core.trial.current import Trial, current_trial
 
 __all__ = [
     "Combination",
@@ -35,7 +35,7 @@ __all__ = [
 register_when_imported()
 
 _HOMES = {
-    "Combination": "combination",
+    "Combination": "model.combination",
     "DahpsError": "errors",
     "DistributedAsynchronousGridSearch": "script",
     "DistributedAsynchronousHyperBand": "script",
@@ -44,8 +44,8 @@ _HOMES = {
     "Search": "ledger",
     "SearchExhausted": "errors",
     "SearchSpace": "space",
-    "Trial": "current",
-    "current_trial": "current",
+    "Trial": "trial.current",
+    "current_trial": "trial.current",
 }
 
 

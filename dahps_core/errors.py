@@ -6,11 +6,12 @@ stands, without a traceback.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dahps_core.plural import counted
-from dahps_core.printing import printable, printable_lines
+from dahps_core.text.plural import counted
+from dahps_core.text.printing import printable, printable_lines
 
 #: A generated tree can have a fault on each of its levels; what leads to it stands among the first.
 FAULTS_SHOWN = 100
@@ -143,3 +144,18 @@ def rebuilt(description: Sequence[str]) -> DahpsError:
     kind, what, where, mend = description
     known = {error.__name__: error for error in (ClaimLost, ConfigurationError, MetricError, AttemptOver)}
     return known.get(kind, LedgerUnavailableError)(what, where=where, mend=mend)
+
+
+@contextmanager
+def from_extra(name: str) -> Iterator[None]:
+    """Import what one of the package's extras brings.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{error.name} is not installed", mend=f"Run: pip install 'dahps[{name}]'"
+        ) from error

@@ -10,7 +10,7 @@ from unittest import mock
 import yaml
 
 from dahps_core import Ledger, Search, SearchSpace
-from dahps_core.trial import Claim, Ending, Report
+from dahps_core.model.records import Claim, Ending, Report
 
 SEEDS = Path(__file__).resolve().parents[1] / "example_app" / "conf" / "search" / "seeds.yaml"
 LIMITS = {"max_trials": None, "max_attempts": 2, "stop_after_failures": None}

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from dahps_core.combination import Combination, Value, canonical
 from dahps_core.errors import ConfigurationError, OverrideError
-from dahps_core.overrides import shown_overrides, to_overrides
+from dahps_core.model.combination import Combination, Value, canonical
 from dahps_core.space import SearchSpace
+from dahps_core.space.overrides import shown_overrides, to_overrides
 from dahps_core.space.place import Place
 from dahps_core.space.pruning import named
 from dahps_core.space.words import nearest

@@ -14,7 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from dahps_core.errors import DahpsError
-from dahps_core.printing import printable, printable_lines
+from dahps_core.text.printing import printable, printable_lines
 
 #: Command -> the module that holds it, and what it does.
 COMMANDS = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from dahps_core.cli.combinations import typed_combinations
-from dahps_core.cli.on_ledger import on_ledger
+from dahps_core.cli.ledger_argument import on_ledger
 from dahps_core.cli.text import say
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import Ledger
-from dahps_core.overrides import shown_overrides
-from dahps_core.printing import pasted
-from dahps_core.trial import MAY_BE_RETRIED, TrialState
+from dahps_core.model.records import MAY_BE_RETRIED, TrialState
+from dahps_core.space.overrides import shown_overrides
+from dahps_core.text.printing import pasted
 
 _SAID = {
     TrialState.RUNNING: "it was running: its worker ends it at its next heartbeat",

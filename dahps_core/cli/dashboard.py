@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dahps_core.cli.on_ledger import ledger_argument
+from dahps_core.cli.ledger_argument import ledger_argument
 from dahps_core.cli.text import say
 
 

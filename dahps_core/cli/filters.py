@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from dahps_core.cli.combinations import pieces, texts_of
-from dahps_core.combination import Value, canonical
 from dahps_core.errors import ConfigurationError
+from dahps_core.model.combination import Value, canonical
 from dahps_core.space import SearchSpace
 from dahps_core.space.pruning import named
 from dahps_core.space.words import nearest

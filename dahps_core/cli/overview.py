@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dahps_core.cli.troubles import Nobody, troubles
-from dahps_core.heartbeat import silent_for_s
+from dahps_core.cli.problems import Nobody, troubles
 from dahps_core.ledger import Ledger
+from dahps_core.ledger.folder.heartbeat import silent_for_s
+from dahps_core.ledger.folder.run_clock import began_at
+from dahps_core.ledger.folder.run_limits import RunLimits, limits_of, newest_limits
+from dahps_core.ledger.folder.unread_resource import unread
 from dahps_core.ledger.mixed_configs import finished_by_configs
 from dahps_core.ledger.progress import ProgressReader
-from dahps_core.ledger.rows import row
-from dahps_core.ledger.storage import storage_time
-from dahps_core.ledger.watching import PresentWorker
-from dahps_core.pace import per_hour
-from dahps_core.run_clock import began_at
-from dahps_core.run_limits import RunLimits, limits_of, newest_limits
-from dahps_core.trial import TrialRecord
-from dahps_core.unread_resource import unread
+from dahps_core.ledger.sqlite.storage_errors import storage_time
+from dahps_core.ledger.views.export import row
+from dahps_core.ledger.views.status import PresentWorker
+from dahps_core.model.pace import per_hour
+from dahps_core.model.records import TrialRecord
 
 
 def overview(ledger: Ledger) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from dahps_core.cli.on_ledger import on_ledger
+from dahps_core.cli.ledger_argument import on_ledger
 from dahps_core.cli.text import say
 from dahps_core.ledger import Ledger
-from dahps_core.printing import printable
+from dahps_core.text.printing import printable
 
 #: Characters of a page within which it names its ledger.
 _HEAD = 10_000

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import click
 
-from dahps_core.cli.on_ledger import on_ledger
+from dahps_core.cli.ledger_argument import on_ledger
 from dahps_core.cli.text import drawable, say, table
-from dahps_core.combination import Value
 from dahps_core.errors import ConfigurationError, OverrideError
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.configs import path_of_configs
-from dahps_core.ledger.run_commands import command_of, configs_of
-from dahps_core.ledger.watching import AttemptRecord
-from dahps_core.overrides import shown_overrides, to_overrides
-from dahps_core.pace import shown_duration
-from dahps_core.printing import pasted, printable
-from dahps_core.trial import MAY_BE_RETRIED, TrialRecord
+from dahps_core.ledger.folder.configs import path_of_configs
+from dahps_core.ledger.folder.run_commands import command_of, configs_of
+from dahps_core.ledger.views.status import AttemptRecord
+from dahps_core.model.combination import Value
+from dahps_core.model.pace import shown_duration
+from dahps_core.model.records import MAY_BE_RETRIED, TrialRecord
+from dahps_core.space.overrides import shown_overrides, to_overrides
+from dahps_core.text.printing import pasted, printable
 
 _BARS = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS = "_.-~=+*#"

@@ -16,10 +16,10 @@ from dahps_core.cli.text import folded, say
 from dahps_core.cli.yaml_file import read_yaml
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import FILE_NAME, Ledger
-from dahps_core.plural import counted_combinations
-from dahps_core.printing import printable
 from dahps_core.space import SearchSpace
 from dahps_core.space.place import Place
+from dahps_core.text.plural import counted_combinations
+from dahps_core.text.printing import printable
 
 
 @click.command()

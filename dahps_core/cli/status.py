@@ -13,17 +13,17 @@ from typing import Any
 
 import click
 
-from dahps_core.cli.on_ledger import on_ledger
+from dahps_core.cli.ledger_argument import on_ledger
 from dahps_core.cli.overview import overview
 from dahps_core.cli.text import drawable, folded, table
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.progress import shown_amount
-from dahps_core.ledger.rows import strict
-from dahps_core.overrides import shown_overrides
-from dahps_core.pace import shown_duration
-from dahps_core.plural import counted, counted_combinations
-from dahps_core.printing import printable
-from dahps_core.trial import Average
+from dahps_core.ledger.views.export import strict
+from dahps_core.model.pace import shown_duration
+from dahps_core.model.records import Average
+from dahps_core.space.overrides import shown_overrides
+from dahps_core.text.plural import counted, counted_combinations
+from dahps_core.text.printing import printable
 
 #: So many workers are shown to people at most, and at least where a terminal is low; `--json` tells all.
 _WORKERS_SHOWN = 30

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
-from dahps_core.printing import printable
+from dahps_core.text.printing import printable
 
 #: So many rows decide how wide the columns are; a wider cell that comes later moves those right of it.
 _MEASURED = 1000

@@ -20,18 +20,17 @@ import click
 
 from dahps_core.cli.combinations import typed
 from dahps_core.cli.filters import chosen_values
-from dahps_core.cli.on_ledger import on_ledger
+from dahps_core.cli.ledger_argument import on_ledger
 from dahps_core.cli.text import fits, say, table
-from dahps_core.combination import Value, canonical
-from dahps_core.errors import ConfigurationError
-from dahps_core.extras import from_extra
+from dahps_core.errors import ConfigurationError, from_extra
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.configs import n_configs
-from dahps_core.ledger.listing import Choice
-from dahps_core.ledger.rows import AFTER, BEFORE, TrialTable, strict
-from dahps_core.ledger.run_commands import configs_of
-from dahps_core.overrides import shown_overrides
-from dahps_core.trial import TrialRecord, TrialState
+from dahps_core.ledger.folder.configs import n_configs
+from dahps_core.ledger.folder.run_commands import configs_of
+from dahps_core.ledger.views.export import AFTER, BEFORE, TrialTable, strict
+from dahps_core.ledger.views.listing import Choice
+from dahps_core.model.combination import Value, canonical
+from dahps_core.model.records import TrialRecord, TrialState
+from dahps_core.space.overrides import shown_overrides
 
 #: What may be unknown of a trial; the value None of a key is written as it is.
 _KNOWN_BLANK = {*BEFORE, *AFTER}

@@ -12,8 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from dahps_core.errors import ConfigurationError
-from dahps_core.extras import from_extra
+from dahps_core.errors import ConfigurationError, from_extra
 
 LOOPBACK = "127.0.0.1"
 #: Seconds in which a request must have arrived, all of it.

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dahps_core.dashboard.trials import Trials
-from dahps_core.errors import LedgerError
-from dahps_core.extras import from_extra
+from dahps_core.errors import LedgerError, from_extra
 from dahps_core.ledger import Ledger
 
 with from_extra("dashboard"):

@@ -9,13 +9,12 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from dahps_core.combination import Value, canonical
-from dahps_core.errors import OverrideError
-from dahps_core.extras import from_extra
+from dahps_core.errors import OverrideError, from_extra
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.storage import damaged
-from dahps_core.overrides import shown_value, to_overrides
-from dahps_core.trial import TrialRecord, TrialState
+from dahps_core.ledger.sqlite.storage_errors import damaged
+from dahps_core.model.combination import Value, canonical
+from dahps_core.model.records import TrialRecord, TrialState
+from dahps_core.space.overrides import shown_value, to_overrides
 
 with from_extra("dashboard"):
     from optuna.distributions import CategoricalDistribution

@@ -14,7 +14,7 @@ from dahps_core.doctor.member import Check, Member
 from dahps_core.doctor.seeing import Seeing
 from dahps_core.doctor.storage import unavailable
 from dahps_core.errors import DahpsError
-from dahps_core.kernel import die_with
+from dahps_core.process.linux import die_with
 
 #: A check's preparation is seen by all when the one before it has ended.
 CHECKS: tuple[type[Check], ...] = (

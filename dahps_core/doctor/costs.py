@@ -9,7 +9,7 @@ from typing import Any
 
 from dahps_core.doctor.member import Check
 from dahps_core.errors import LedgerError
-from dahps_core.ledger.probe import Probe
+from dahps_core.ledger.sqlite.probe import Probe
 
 BLOCK = bytes(4096)
 #: So many blocks are written over and over.

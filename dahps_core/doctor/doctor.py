@@ -24,8 +24,8 @@ from dahps_core.doctor.meeting import Meeting
 from dahps_core.doctor.member import STEP_LIMIT_S, Member
 from dahps_core.doctor.storage import facts, unavailable
 from dahps_core.errors import DahpsError, LedgerError, LedgerUnavailableError
-from dahps_core.printing import pasted
-from dahps_core.signals import handled
+from dahps_core.process.signals import handled
+from dahps_core.text.printing import pasted
 
 PROCESSES_ALONE = 4
 PROCESSES_PER_HOST = 2  # one writes while the other one reads what another host writes

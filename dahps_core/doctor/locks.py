@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dahps_core.doctor.member import SLOW_FACTOR, Check
-from dahps_core.kernel import die_with
+from dahps_core.process.linux import die_with
 
 #: Where SQLite puts its locks in a database: far beyond the data.
 SQLITES_BYTE = 0x40000000

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dahps_core.errors import LedgerError, LedgerUnavailableError
-from dahps_core.json_text import parse_json
-from dahps_core.small_files import read_text
+from dahps_core.text.json_text import parse_json
+from dahps_core.text.small_files import read_text
 
 #: Between two looks, in seconds.
 SHORTEST_PAUSE_S = 0.002

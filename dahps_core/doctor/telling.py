@@ -7,8 +7,8 @@ from typing import Any
 
 from dahps_core.doctor.findings import FAILED, SLOW, Examination
 from dahps_core.doctor.judging import Diagnosis
-from dahps_core.plural import counted
-from dahps_core.printing import pasted
+from dahps_core.text.plural import counted
+from dahps_core.text.printing import pasted
 
 
 def verdict(diagnosis: Diagnosis) -> str:

@@ -10,17 +10,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from dahps_core.combination import Value
-from dahps_core.ledger import claiming, opening
-from dahps_core.ledger.asking import Asking
-from dahps_core.ledger.bound_space import BoundSpace
-from dahps_core.ledger.connection import Database, Transaction
-from dahps_core.ledger.ending import end_if_held, report_if_held, storable
-from dahps_core.ledger.folder import FILE_NAME, Locking, locking_of, make_folder, possible, refuse_mixing
-from dahps_core.ledger.obituaries import obituaries
-from dahps_core.ledger.search import Search
-from dahps_core.ledger.steering import LedgerSteering
-from dahps_core.trial import Claim, Draw, Ending, Report
+from dahps_core.ledger import joining
+from dahps_core.ledger.claiming import next_trial
+from dahps_core.ledger.claiming.bound_space import BoundSpace
+from dahps_core.ledger.claiming.claim_request import Asking
+from dahps_core.ledger.claiming.finish import end_if_held, report_if_held, storable
+from dahps_core.ledger.claiming.lost_workers import obituaries
+from dahps_core.ledger.control import LedgerSteering
+from dahps_core.ledger.folder.ledger_folder import (
+    FILE_NAME,
+    Locking,
+    locking_of,
+    make_folder,
+    possible,
+    refuse_mixing,
+)
+from dahps_core.ledger.sqlite.database import Database, Transaction
+from dahps_core.model.combination import Value
+from dahps_core.model.records import Claim, Draw, Ending, Report
+from dahps_core.strategies.search import Search
 
 PATIENCE_S = 600.0
 
@@ -90,7 +98,7 @@ class Ledger(LedgerSteering):
         database = Database(
             folder / FILE_NAME, patience_s=patience_s, locking=locking, create=create, was_there=not create
         )
-        bound = opening.join(database, search, only, create=create, extend=on_change == "extend")
+        bound = joining.join(database, search, only, create=create, extend=on_change == "extend")
         return cls(folder, database, *bound)
 
     @classmethod
@@ -98,7 +106,7 @@ class Ledger(LedgerSteering):
         """The ledger that is in a folder, bound to the space that was added last; as `join` raises."""
         folder = possible(folder)
         database = Database(folder / FILE_NAME, patience_s=patience_s, locking=locking_of(folder) or "fcntl")
-        return cls(folder, database, *opening.bind_to_newest(database))
+        return cls(folder, database, *joining.bind_to_newest(database))
 
     def __enter__(self) -> Ledger:
         return self
@@ -250,7 +258,7 @@ class Ledger(LedgerSteering):
         is_waiting = worker in self._waiting and after is None
         answer: Claim | Draw | None = None
         if is_waiting:
-            look = partial(claiming.nothing_to_write, bound=self._bound, asking=asking)
+            look = partial(next_trial.nothing_to_write, bound=self._bound, asking=asking)
             answer = self._database.read(look)
         if answer is None:
             asking = replace(asking, obituaries=obituaries(self._database, dead))
@@ -268,8 +276,8 @@ class Ledger(LedgerSteering):
             calls += 1
             if after is not None:
                 end_if_held(transaction, after, self._bound.rungs)
-            before = claiming.claimed_before(transaction, self._bound, asking) if calls > 1 else None
-            return before or claiming.claim(transaction, self._bound, asking)
+            before = next_trial.claimed_before(transaction, self._bound, asking) if calls > 1 else None
+            return before or next_trial.claim(transaction, self._bound, asking)
 
         return self._database.write(serve)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from dahps_core.ledger.configs import n_configs
-from dahps_core.ledger.run_commands import configs_of
+from dahps_core.ledger.folder.configs import n_configs
+from dahps_core.ledger.folder.run_commands import configs_of
 
 if TYPE_CHECKING:
     from dahps_core.ledger.reader import LedgerReader

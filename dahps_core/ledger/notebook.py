@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from dahps_core.overrides import shown_overrides
+from dahps_core.space.overrides import shown_overrides
 
 if TYPE_CHECKING:
     from dahps_core.ledger.reader import LedgerReader

@@ -17,18 +17,19 @@ from dataclasses import dataclass, replace
 from sqlite3 import Row
 from typing import TYPE_CHECKING
 
-from dahps_core.combination import Combination, canonical
 from dahps_core.errors import ConfigurationError
-from dahps_core.ledger import claiming, reading
-from dahps_core.ledger.bound_space import BoundSpace
-from dahps_core.ledger.connection import Transaction
-from dahps_core.ledger.opening import bind_to_branch
-from dahps_core.ledger.watching import End
-from dahps_core.pace import per_hour
-from dahps_core.run_limits import RunLimits
+from dahps_core.ledger.claiming import next_trial
+from dahps_core.ledger.claiming.bound_space import BoundSpace
+from dahps_core.ledger.folder.run_limits import RunLimits
+from dahps_core.ledger.joining import bind_to_branch
+from dahps_core.ledger.sqlite.database import Transaction
+from dahps_core.ledger.views import trial_rows
+from dahps_core.ledger.views.status import End
+from dahps_core.model.combination import Combination, canonical
+from dahps_core.model.pace import per_hour
+from dahps_core.model.records import TrialState
 from dahps_core.space.pruning import Allowed, allowed_by
 from dahps_core.strategies.brackets import Brackets, Resource
-from dahps_core.trial import TrialState
 
 if TYPE_CHECKING:
     from dahps_core.ledger.reader import LedgerReader
@@ -115,7 +116,7 @@ class ProgressReader:
             if branch is not None and limits.only is not None:
                 bound = bind_to_branch(transaction, branch, limits.only)
             n_ahead = known.n_ahead(transaction, bound)
-            return None if n_ahead is None else claiming.remaining(transaction, bound, limits, n_ahead)
+            return None if n_ahead is None else next_trial.remaining(transaction, bound, limits, n_ahead)
 
         while (found := ledger._database.read(count)) is None:
             pass
@@ -132,7 +133,7 @@ class ProgressReader:
         if None in branches:
             counts, n_open = self._ledger._database.read(
                 lambda transaction: (
-                    reading.counts(transaction),
+                    trial_rows.counts(transaction),
                     int(transaction.value("count_open", max_attempts=max_attempts) or 0),
                 )
             )
@@ -179,9 +180,9 @@ class ProgressReader:
         assert rungs
 
         def read(transaction: Transaction) -> tuple[Resource, Resource, Resource, dict[TrialState, int]]:
-            counts = reading.counts(transaction)
+            counts = trial_rows.counts(transaction)
             n_drawn = sum(counts.values())
-            n_due = claiming.due(transaction, bound, limits, 0) if n_left else 0
+            n_due = next_trial.due(transaction, bound, limits, 0) if n_left else 0
             used, expected = rungs.used(transaction, n_drawn), rungs.expected(transaction, n_drawn + n_due)
             open_ = transaction.rows("open_at_levels", max_attempts=limits.max_attempts)
             cost = {one["number"]: rungs.brackets.cost_of(one["number"], one["level"]) for one in open_}

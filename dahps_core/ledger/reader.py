@@ -10,27 +10,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dahps_core.combination import Value
-from dahps_core.ledger import (
-    listing,
-    notices,
-    ranking,
-    reading,
-    repetitions,
-    surveying,
-    watching,
-)
-from dahps_core.ledger.bound_space import BoundSpace
-from dahps_core.ledger.connection import Database, Parameter
-from dahps_core.ledger.folder import FILE_NAME
+from dahps_core.ledger.claiming.bound_space import BoundSpace
+from dahps_core.ledger.folder import control_stamp
+from dahps_core.ledger.folder.ledger_folder import FILE_NAME
+from dahps_core.ledger.folder.run_commands import configs_of
+from dahps_core.ledger.folder.run_limits import RunLimits
 from dahps_core.ledger.notebook import shown_in_notebook
 from dahps_core.ledger.progress import ProgressReader
-from dahps_core.ledger.rows import TrialTable
-from dahps_core.ledger.run_commands import configs_of
-from dahps_core.ledger.search import Search
-from dahps_core.run_limits import RunLimits
+from dahps_core.ledger.sqlite.database import Database, Parameter
+from dahps_core.ledger.views import listing, ranking, repetitions, status, survey, trial_rows
+from dahps_core.ledger.views.export import TrialTable
+from dahps_core.model.combination import Value
+from dahps_core.model.records import Claim, TrialRecord, TrialState
 from dahps_core.space import SearchSpace
-from dahps_core.trial import Claim, TrialRecord, TrialState
+from dahps_core.strategies.search import Search
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +78,7 @@ class LedgerReader:
         One open and one fstat; where the storage refuses, the last stamp that was seen.
         """
         with suppress(OSError):
-            self._notice = notices.notice(self.folder)
+            self._notice = control_stamp.notice(self.folder)
         return self._notice
 
     def watched_workers(self, max_attempts: int) -> list[str]:
@@ -114,7 +107,7 @@ class LedgerReader:
     @property
     def n_drawn(self) -> int:
         """How many trials were ever drawn or asked for; their numbers are dense from 0."""
-        return self._database.read(reading.n_drawn)
+        return self._database.read(trial_rows.n_drawn)
 
     def remaining(
         self,
@@ -144,35 +137,35 @@ class LedgerReader:
 
     def counts(self) -> dict[TrialState, int]:
         """How many trials are in each state, at one moment."""
-        return self._database.read(reading.counts)
+        return self._database.read(trial_rows.counts)
 
     def trials(self, first: int = 0) -> Iterator[TrialRecord]:
         """All trials from a number on, with their last attempts; read by pages, so that no writer waits."""
-        return reading.trials(self._database, first, self.search.brackets)
+        return trial_rows.trials(self._database, first, self.search.brackets)
 
     def trials_among(self, numbers: Collection[int]) -> list[TrialRecord]:
         """Those among some trials that there are, by number: few enough for one short read."""
-        return reading.trials_among(self._database, numbers, self.search.brackets)
+        return trial_rows.trials_among(self._database, numbers, self.search.brackets)
 
     def marks(self, first: int = 0) -> Iterator[tuple[int, int, str]]:
         """(number, attempts, state) of all trials from a number on, by number.
 
         What `trials` tells of a trial stays the same as long as its mark does.
         """
-        return surveying.marks(self._database, first)
+        return survey.marks(self._database, first)
 
-    def attempts_among(self, numbers: Sequence[int]) -> Iterator[surveying.AttemptSpan]:
+    def attempts_among(self, numbers: Sequence[int]) -> Iterator[survey.AttemptSpan]:
         """Return all attempts of some trials, by trial and attempt; read by pages."""
         top = self.search.brackets.top if self.search.brackets else 0
-        return surveying.attempts(self._database, numbers, top)
+        return survey.attempts(self._database, numbers, top)
 
-    def improvements(self) -> list[surveying.Improvement]:
+    def improvements(self) -> list[survey.Improvement]:
         """Return each finite metric that was better than all before it, the earliest first."""
-        return surveying.improvements(self._database, self.n_drawn, self.search.direction)
+        return survey.improvements(self._database, self.n_drawn, self.search.direction)
 
     def n_unmeasured(self) -> int:
         """Return how many trials have finished without a finite metric."""
-        return self._database.read(surveying.n_unmeasured)
+        return self._database.read(survey.n_unmeasured)
 
     def numbers_in(self, *states: TrialState) -> list[int]:
         """Return the numbers of all trials in some states; not of finished ones."""
@@ -206,15 +199,15 @@ class LedgerReader:
 
         What an attempt told last may come later: at its checkpoints, and at its end.
         """
-        return self._database.read(lambda transaction: reading.history(transaction, number))
+        return self._database.read(lambda transaction: trial_rows.history(transaction, number))
 
     def histories(self, numbers: Collection[int]) -> dict[int, dict[int, float]]:
         """Trial -> step -> metric, of some trials as far as they told any; later attempts count."""
-        return self._database.read(partial(surveying.histories, numbers=numbers))
+        return self._database.read(partial(survey.histories, numbers=numbers))
 
     def last_histories(self, n_trials: int) -> list[dict[int, float]]:
         """Step -> metric, of so many finished trials: the last ones, as far as they told any."""
-        return self._database.read(partial(reading.last_histories, n_trials=n_trials))
+        return self._database.read(partial(trial_rows.last_histories, n_trials=n_trials))
 
     def best(self) -> TrialRecord | None:
         """The finished trial with the best metric; NaN and None never win, ties go to the lower number.
@@ -256,10 +249,10 @@ class LedgerReader:
         find = listing.best_first if best_first else listing.by_number
         return find(self._database, self.search, choice)
 
-    def rungs(self) -> list[reading.RungRecord]:
+    def rungs(self) -> list[trial_rows.RungRecord]:
         """The levels of the strategy, from the lowest on; none if it has none."""
         brackets = self.search.brackets
-        return self._database.read(partial(reading.rungs, brackets=brackets)) if brackets else []
+        return self._database.read(partial(trial_rows.rungs, brackets=brackets)) if brackets else []
 
     def finished_beyond_best(
         self, numbers: Collection[int], n_best: int, max_attempts: int | None = None
@@ -275,33 +268,33 @@ class LedgerReader:
             find = partial(ranking.finished_beyond_best)
         return self._database.read(partial(find, search=self.search, numbers=numbers, n_best=n_best))
 
-    def workers(self, run: str) -> list[reading.WorkerRecord]:
+    def workers(self, run: str) -> list[trial_rows.WorkerRecord]:
         """The workers of a multirun, in the order of their coming."""
-        return self._database.read(lambda transaction: reading.workers(transaction, run))
+        return self._database.read(lambda transaction: trial_rows.workers(transaction, run))
 
-    def present_workers(self) -> list[watching.PresentWorker]:
+    def present_workers(self) -> list[status.PresentWorker]:
         """Who works or waits, as far as they say, in the order of their coming."""
-        return self._database.read(watching.present_workers)
+        return self._database.read(status.present_workers)
 
-    def last_ends(self) -> list[watching.End]:
+    def last_ends(self) -> list[status.End]:
         """How the last trials ended, some hundreds, the latest first."""
-        return self._database.read(watching.last_ends)
+        return self._database.read(status.last_ends)
 
-    def attempts(self, number: int) -> list[watching.AttemptRecord]:
+    def attempts(self, number: int) -> list[status.AttemptRecord]:
         """All executions of a trial, the first one first; none if it has not run, or is not there."""
-        return self._database.read(partial(watching.attempts, number=number))
+        return self._database.read(partial(status.attempts, number=number))
 
     def spaces(self) -> list[SearchSpace]:
         """What was ever searched in this ledger, oldest first."""
-        return self._database.read(watching.spaces)
+        return self._database.read(status.spaces)
 
-    def last_worker_of_batch(self, batch: str | None) -> reading.WorkerRecord | None:
+    def last_worker_of_batch(self, batch: str | None) -> trial_rows.WorkerRecord | None:
         """The last worker that was registered with this name of a batch job, if there is one."""
-        return self._database.read(lambda transaction: reading.last_worker_of_batch(transaction, batch))
+        return self._database.read(lambda transaction: trial_rows.last_worker_of_batch(transaction, batch))
 
     def worker_counts(self) -> dict[str, int]:
         """How many workers there are of each state: working, waiting, left."""
-        return self._database.read(reading.worker_counts)
+        return self._database.read(trial_rows.worker_counts)
 
     def is_paused(self) -> bool:
         """Whether a person has the search paused."""
@@ -312,9 +305,9 @@ class LedgerReader:
         found = self._database.read(lambda transaction: transaction.rows("run_folders"))
         return [Path(row["folder"]) for row in found]
 
-    def run(self, run: str) -> reading.RunRecord:
+    def run(self, run: str) -> trial_rows.RunRecord:
         """How a multirun went so far."""
-        return self._database.read(lambda transaction: reading.run(transaction, run))
+        return self._database.read(lambda transaction: trial_rows.run(transaction, run))
 
     def _value(self, query: str, **parameters: Parameter) -> Parameter:
         return self._database.read(lambda transaction: transaction.value(query, **parameters))

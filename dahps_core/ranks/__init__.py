@@ -6,6 +6,6 @@ speak over TCP, by JSON alone; where to find the leader stands in a file in the 
 
 from dahps_core.ranks.follower import follow
 from dahps_core.ranks.leader import Leader
-from dahps_core.ranks.ranked_child import RankedChild
+from dahps_core.ranks.ranked_trial_process import RankedChild
 
 __all__ = ["Leader", "RankedChild", "follow"]

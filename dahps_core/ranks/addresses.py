@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
-from dahps_core.batch import BatchJob
+from dahps_core.environment.batch_job import BatchJob
 
 _LOOPBACK = "127.0.0.1"
 _SIOCGIFADDR = 0x8915  # of linux/sockios.h

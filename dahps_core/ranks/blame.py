@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dahps_core.child import Answer
+from dahps_core.process.trial_process import Answer
 
 
 def blamed(failures: Sequence[tuple[str, Answer]]) -> Answer:

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dahps_core.batch import BatchJob
-from dahps_core.child import Answer, Child, reason
-from dahps_core.current import Trial, evaluating, trial_of
+from dahps_core.environment.batch_job import BatchJob
 from dahps_core.errors import RanksError
-from dahps_core.host import Host
+from dahps_core.process.signals import JOB_SIGNALS, handled, heard
+from dahps_core.process.trial_process import Answer, Child, reason
 from dahps_core.ranks.channel import Channel, Message, readable
-from dahps_core.ranks.meeting import LIMIT_S, joined
-from dahps_core.ranks.place import in_place
-from dahps_core.signals import JOB_SIGNALS, handled, heard
+from dahps_core.ranks.rank_environment import in_place
+from dahps_core.ranks.rendezvous import LIMIT_S, joined
+from dahps_core.trial.current import Trial, evaluating, trial_of
+from dahps_core.trial.host import Host
 
 #: Makes a trial ready; returns what evaluates it, and what describes it as a `Job.program` does.
 Prepare = Callable[[Trial], tuple[Callable[[], Any], Callable[[], Any]]]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dahps_core.batch import BatchJob
-from dahps_core.child import Child
-from dahps_core.combination import Value
-from dahps_core.current import Trial
-from dahps_core.history import History
+from dahps_core.environment.batch_job import BatchJob
+from dahps_core.model.combination import Value
+from dahps_core.process.trial_process import Child
 from dahps_core.ranks.channel import readable
-from dahps_core.ranks.meeting import LIMIT_S, Member, gathered
-from dahps_core.ranks.ranked_child import RankedChild
+from dahps_core.ranks.ranked_trial_process import RankedChild
+from dahps_core.ranks.rendezvous import LIMIT_S, Member, gathered
+from dahps_core.trial.current import Trial
+from dahps_core.trial.history import History
 
 
 class Leader:

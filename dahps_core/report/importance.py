@@ -16,11 +16,11 @@ from collections import defaultdict
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dahps_core.combination import canonical
+from dahps_core.model.combination import canonical
+from dahps_core.model.records import TrialRecord
 from dahps_core.report.labels import value_label
 from dahps_core.report.survey import Survey
 from dahps_core.space import SearchSpace
-from dahps_core.trial import TrialRecord
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from dahps_core.combination import Value
-from dahps_core.overrides import shown_value
-from dahps_core.printing import printable
+from dahps_core.model.combination import Value
+from dahps_core.space.overrides import shown_value
+from dahps_core.text.printing import printable
 
 _LONGEST = 60
 

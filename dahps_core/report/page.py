@@ -12,13 +12,13 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from dahps_core.extras import from_extra
+from dahps_core.errors import from_extra
 from dahps_core.ledger import Ledger
-from dahps_core.overrides import shown_overrides
-from dahps_core.plural import counted, counted_combinations
-from dahps_core.printing import printable
+from dahps_core.model.records import TrialRecord
 from dahps_core.report.survey import Survey
-from dahps_core.trial import TrialRecord
+from dahps_core.space.overrides import shown_overrides
+from dahps_core.text.plural import counted, counted_combinations
+from dahps_core.text.printing import printable
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -123,7 +123,7 @@ def _best(best: TrialRecord) -> str:
 
 def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]]:
     """Id, title, what it shows, and the figure, of each section."""
-    from dahps_core.report import course, levels, tree
+    from dahps_core.report import timeline, tree, value_effects
 
     counts = " A trial at a higher level is better than all below." if survey.rungs else ""
     if survey.search.space.repetitions > 1:
@@ -133,7 +133,7 @@ def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]
         "Best over time",
         f"Each trial when it finished.{counts} "
         "The axis leaves out the worst twentieth; a double click shows all.",
-        course.over_time(survey),
+        timeline.over_time(survey),
     )
     if survey.rungs:
         yield (
@@ -141,7 +141,7 @@ def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]
             "Promotions",
             "How many trials ended at each level of the resource, how many of them were promoted, and their "
             "metrics there. In all other figures a trial counts with the metric of its highest level.",
-            course.rungs(survey),
+            timeline.rungs(survey),
         )
     yield (
         "importance",
@@ -151,21 +151,21 @@ def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]
         "ranks; Kelley 1935, Kruskal and Wallis 1952). Each row is a branch: the trials that decide "
         "the same keys, so many of them. Empty: the branch does not decide the key. ?: too few trials"
         " to tell. What levels do only together is not in it.",
-        levels.importance(survey),
+        value_effects.importance(survey),
     )
     yield (
         "per-value",
         "Metric by value",
         "The finished trials with each value, in parentheses how many, among those that have the "
         "level at all. Boxes are quartiles, whiskers reach to the 5th and 95th percentile.",
-        levels.per_value(survey),
+        value_effects.per_value(survey),
     )
     yield (
         "parallel",
         "Parallel coordinates",
         "A line for each finished trial, dark ones are good; drag along an axis to select. “not set”: its "
         "branch does not decide the key. Metrics beyond the worst twentieth stand at the end of their axis.",
-        levels.parallel(survey),
+        value_effects.parallel(survey),
     )
     yield (
         "tree",
@@ -178,7 +178,7 @@ def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]
         "workers",
         "Workers",
         "The attempts of each worker, by outcome. What still runs ends when this was read.",
-        course.workers(survey),
+        timeline.workers(survey),
     )
 
 

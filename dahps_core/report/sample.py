@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.listing import Choice
-from dahps_core.ledger.reading import TRIALS_PER_PAGE
-from dahps_core.trial import TrialRecord, TrialState
+from dahps_core.ledger.views.listing import Choice
+from dahps_core.ledger.views.trial_rows import TRIALS_PER_PAGE
+from dahps_core.model.records import TrialRecord, TrialState
 
 #: A ledger with no more trials than this is shown as a whole.
 MOST_TRIALS = 50_000

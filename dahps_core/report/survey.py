@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dahps_core.combination import Value, canonical
 from dahps_core.ledger import Ledger, Search
 from dahps_core.ledger.mixed_configs import finished_by_configs
-from dahps_core.ledger.reading import RungRecord
-from dahps_core.ledger.repetitions import LeftOut
-from dahps_core.ledger.surveying import AttemptSpan, Improvement
-from dahps_core.printing import printable
+from dahps_core.ledger.views.repetitions import LeftOut
+from dahps_core.ledger.views.survey import AttemptSpan, Improvement
+from dahps_core.ledger.views.trial_rows import RungRecord
+from dahps_core.model.combination import Value, canonical
+from dahps_core.model.records import TrialRecord, TrialState
 from dahps_core.report.sample import MOST_TRIALS, Sample
 from dahps_core.space import SearchSpace
-from dahps_core.trial import TrialRecord, TrialState
+from dahps_core.text.printing import printable
 
 #: So many different errors are told.
 _FAILURES_TOLD = 3

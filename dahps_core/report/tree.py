@@ -9,7 +9,7 @@ from statistics import median
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale, unlabel_rgb
 
-from dahps_core.combination import canonical
+from dahps_core.model.combination import canonical
 from dahps_core.report.labels import SCALE, label, value_label
 from dahps_core.report.survey import Survey
 from dahps_core.space.place import Place

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from dahps_core.batch import BatchJob
+from dahps_core.environment.batch_job import BatchJob
 from dahps_core.errors import ConfigurationError, DahpsError
 from dahps_core.ledger import Ledger, Locking, Search
-from dahps_core.ledger.search import expect_one_of
-from dahps_core.script.hand import Ranks, place
+from dahps_core.script.held_trial import Ranks, place
 from dahps_core.script.joining import joined
 from dahps_core.script.namespace import space_config
 from dahps_core.script.search import ScriptSearch
 from dahps_core.space import SearchSpace
 from dahps_core.strategies.brackets import Brackets, Resource
-from dahps_core.worker_options import WorkerOptions
+from dahps_core.strategies.search import expect_one_of
+from dahps_core.worker.options import WorkerOptions
 
 S = TypeVar("S", bound="DistributedAsynchronousSearch")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.prospects import summarized_nan
-from dahps_core.trial import Draw
+from dahps_core.ledger.claiming.refusals import summarized_nan
+from dahps_core.model.records import Draw
 
 _DRAWN = "every combination is drawn, or as many as `k` says"
 _WORDS = {

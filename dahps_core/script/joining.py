@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dahps_core.current import Trial, is_evaluating, joined_trial
 from dahps_core.errors import ConfigurationError
-from dahps_core.membership import ADVICE, Attempt
-from dahps_core.script.holding import program
+from dahps_core.script.claimed_trial import program
 from dahps_core.space import SearchSpace
+from dahps_core.trial.current import Trial, is_evaluating, joined_trial
+from dahps_core.trial.membership import ADVICE, Attempt
 
 
 def joined(space: SearchSpace) -> Trial | None:

@@ -6,8 +6,8 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dahps_core.combination import Value
 from dahps_core.errors import ConfigurationError
+from dahps_core.model.combination import Value
 
 
 def to_namespace(combination: Mapping[str, Value], args: Namespace | None) -> Namespace:

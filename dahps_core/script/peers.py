@@ -14,13 +14,13 @@ import time
 import weakref
 from contextlib import suppress
 
-from dahps_core.batch import BatchJob
-from dahps_core.child import Answer
-from dahps_core.current import Trial
+from dahps_core.environment.batch_job import BatchJob
 from dahps_core.errors import RanksError
+from dahps_core.process.trial_process import Answer
 from dahps_core.ranks.blame import blamed
 from dahps_core.ranks.channel import Channel, Message, readable
-from dahps_core.ranks.meeting import Listener, Member, reached
+from dahps_core.ranks.rendezvous import Listener, Member, reached
+from dahps_core.trial.current import Trial
 
 #: Seconds in which the ranks, which have just met, must all be connected.
 LIMIT_S = 60.0

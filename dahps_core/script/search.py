@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from dahps_core.batch import BatchJob
-from dahps_core.child import Answer
-from dahps_core.combination import Combination
-from dahps_core.current import Trial
+from dahps_core.environment.batch_job import BatchJob
+from dahps_core.environment.launchers import process_group
 from dahps_core.errors import DahpsError, SearchExhausted
-from dahps_core.launchers import process_group
 from dahps_core.ledger import Ledger
-from dahps_core.metric import read_result
-from dahps_core.script.hand import Hand
-from dahps_core.script.leaving import this_process
+from dahps_core.model.combination import Combination
+from dahps_core.process.trial_process import Answer
+from dahps_core.script.held_trial import Hand
 from dahps_core.script.namespace import to_namespace
-from dahps_core.worker_options import WorkerOptions
+from dahps_core.script.process_end import this_process
+from dahps_core.trial.current import Trial
+from dahps_core.trial.metric import read_result
+from dahps_core.worker.options import WorkerOptions
 
 
 class ScriptSearch:

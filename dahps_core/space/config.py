@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dahps_core.combination import Value
 from dahps_core.errors import Fault, SearchSpaceError
+from dahps_core.model.combination import Value
 from dahps_core.space.entries import entries
 from dahps_core.space.keys import bare, clashes_with_common, repeats_on_a_path
 from dahps_core.space.node import RawNode

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from dahps_core.combination import Value, canonical
+from dahps_core.model.combination import Value, canonical
 from dahps_core.space.path import Path, shown, value_step
 from dahps_core.space.tree import Node, Tree
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dahps_core.combination import Value, canonical
 from dahps_core.errors import Fault
+from dahps_core.model.combination import Value, canonical
 from dahps_core.space.entries import entries
 from dahps_core.space.path import Path, shown, step, value_step
 from dahps_core.space.values import named_value, plain, target_fault, value_faults

@@ -6,7 +6,7 @@ import json
 import re
 import reprlib
 
-from dahps_core.combination import Value, canonical
+from dahps_core.model.combination import Value, canonical
 
 #: How many steps of a long path are shown at its beginning and at its end.
 _SHOWN_FIRST = 4

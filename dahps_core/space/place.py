@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dahps_core.combination import Value
+from dahps_core.model.combination import Value
 from dahps_core.space.tree import Tree
 
 

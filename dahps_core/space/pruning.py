@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import TypeAlias
 
-from dahps_core.combination import Value, canonical
 from dahps_core.errors import ConfigurationError
+from dahps_core.model.combination import Value, canonical
 from dahps_core.space.path import shown
 from dahps_core.space.tree import Node, Tree
 from dahps_core.space.words import nearest

@@ -8,11 +8,11 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dahps_core.combination import Combination, Value, canonical
-from dahps_core.permutation import Permutation
+from dahps_core.model.combination import Combination, Value, canonical
 from dahps_core.space.config import read_config
 from dahps_core.space.differences import differences
 from dahps_core.space.path import Path, shown
+from dahps_core.space.permutation import Permutation
 from dahps_core.space.place import Place
 from dahps_core.space.pruning import allowed_by, prune, refuse_unknown
 from dahps_core.space.sampling import covering

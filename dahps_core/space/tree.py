@@ -8,7 +8,7 @@ from hashlib import sha256
 from itertools import accumulate
 from typing import Any
 
-from dahps_core.combination import Value, canonical
+from dahps_core.model.combination import Value, canonical
 from dahps_core.space.path import Path, value_step
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any, TypeGuard
 
-from dahps_core.combination import Value, canonical
 from dahps_core.errors import Fault
+from dahps_core.model.combination import Value, canonical
 from dahps_core.space.entries import entries
 from dahps_core.space.path import Path, shown, step
 

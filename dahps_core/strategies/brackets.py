@@ -17,7 +17,7 @@ from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
 from dahps_core.errors import ConfigurationError
-from dahps_core.json_text import parse_json
+from dahps_core.text.json_text import parse_json
 
 #: What a level gives a trial: epochs, or anything else that is counted or measured.
 Resource: TypeAlias = "int | float"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dahps_core.permutation import Permutation
+from dahps_core.space.permutation import Permutation
 from dahps_core.strategies.base import Order
 
 

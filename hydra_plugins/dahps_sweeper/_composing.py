@@ -9,11 +9,11 @@ from itertools import chain, islice
 from hydra._internal.config_repository import IConfigRepository
 from omegaconf import DictConfig, OmegaConf
 
-from dahps_core.combination import Combination, Value, canonical
 from dahps_core.errors import Fault, SearchSpaceError
-from dahps_core.overrides import shown_overrides
+from dahps_core.model.combination import Combination, Value, canonical
 from dahps_core.space import SearchSpace
 from dahps_core.space.keys import bare
+from dahps_core.space.overrides import shown_overrides
 from dahps_core.space.path import Path, value_step
 from dahps_core.space.words import nearest
 

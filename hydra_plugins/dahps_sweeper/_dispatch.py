@@ -11,15 +11,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from dahps_core.ledger import Ledger
-from hydra_plugins.dahps_sweeper._judging import FirstFault, none_started
+from hydra_plugins.dahps_sweeper._detach import let_go, let_go_or_stop, stop_and_wait, wait_until_submitted
 from hydra_plugins.dahps_sweeper._launch import Launch
 from hydra_plugins.dahps_sweeper._launchers import Place, detaches, without_waiting
-from hydra_plugins.dahps_sweeper._letting_go import (
-    let_go,
-    let_go_or_stop,
-    stop_and_wait,
-    wait_until_submitted,
-)
+from hydra_plugins.dahps_sweeper._outcome import FirstFault, none_started
 from hydra_plugins.dahps_sweeper._progress import ProgressDisplay
 from hydra_plugins.dahps_sweeper._scheduler import jobs_in_queue
 from hydra_plugins.dahps_sweeper._submission import Submission

@@ -10,14 +10,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dahps_core.combination import Combination
 from dahps_core.errors import SearchChangedError, SearchSpaceError
 from dahps_core.ledger import Ledger, Search
-from dahps_core.ledger.folder import FILE_NAME
-from dahps_core.overrides import shown_overrides
-from dahps_core.plural import counted, counted_combinations
-from dahps_core.printing import printable
+from dahps_core.ledger.folder.ledger_folder import FILE_NAME
+from dahps_core.model.combination import Combination
 from dahps_core.space import SearchSpace
+from dahps_core.space.overrides import shown_overrides
+from dahps_core.text.plural import counted, counted_combinations
+from dahps_core.text.printing import printable
 from hydra_plugins.dahps_sweeper._composing import Compose, composing_faults
 from hydra_plugins.dahps_sweeper._launchers import Place as Launchers
 

@@ -11,9 +11,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from dahps_core.errors import ConfigurationError
-from dahps_core.ledger.configs import Configs
-from dahps_core.overrides import shown_value
+from dahps_core.ledger.folder.configs import Configs
 from dahps_core.space.keys import bare
+from dahps_core.space.overrides import shown_value
 from dahps_core.strategies import STRATEGIES
 from hydra_plugins.dahps_sweeper._frozen import FrozenConfigLoader
 from hydra_plugins.dahps_sweeper._overrides import Argument

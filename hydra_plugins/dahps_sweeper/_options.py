@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dahps_core.errors import ConfigurationError
-from dahps_core.worker import WorkerOptions
+from dahps_core.worker.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._launchers import Place
 
 #: How often a trial may run in a search.

@@ -11,9 +11,9 @@ from hydra.core.override_parser.types import Override, QuotedString, Transformer
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from dahps_core.combination import Value, canonical
 from dahps_core.errors import ConfigurationError
-from dahps_core.overrides import to_overrides
+from dahps_core.model.combination import Value, canonical
+from dahps_core.space.overrides import to_overrides
 from dahps_core.strategies.brackets import Resource
 from hydra_plugins.dahps_sweeper._options import plain_option
 

@@ -21,10 +21,10 @@ from functools import cache
 from pathlib import Path
 
 from dahps_core.errors import ConfigurationError, DahpsError, LedgerDamagedError, LedgerError, NotALedgerError
-from dahps_core.heartbeat import silent_for_s
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.storage import storage_time
-from dahps_core.run_limits import limits_of
+from dahps_core.ledger.folder.heartbeat import silent_for_s
+from dahps_core.ledger.folder.run_limits import limits_of
+from dahps_core.ledger.sqlite.storage_errors import storage_time
 
 MARK = ".dahps"
 #: ENOENT: a network file system repeats a rename whose answer was lost.

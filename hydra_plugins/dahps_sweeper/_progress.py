@@ -14,11 +14,11 @@ from rich.progress import Progress as ProgressBar
 
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.progress import Progress
-from dahps_core.ledger.watching import End
-from dahps_core.overrides import shown_overrides
-from dahps_core.pace import shown_duration
-from dahps_core.printing import printable
-from dahps_core.trial import TrialRecord, TrialState
+from dahps_core.ledger.views.status import End
+from dahps_core.model.pace import shown_duration
+from dahps_core.model.records import TrialRecord, TrialState
+from dahps_core.space.overrides import shown_overrides
+from dahps_core.text.printing import printable
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from dahps_core.current import Trial, evaluating, is_evaluating, joined_trial
+from dahps_core.environment.launchers import rank_in_trial
 from dahps_core.errors import ConfigurationError, DahpsError
-from dahps_core.launchers import rank_in_trial
-from dahps_core.membership import ADVICE, Attempt
+from dahps_core.trial.current import Trial, evaluating, is_evaluating, joined_trial
+from dahps_core.trial.membership import ADVICE, Attempt
 from hydra_plugins.dahps_sweeper._frozen import FrozenConfigLoader
 from hydra_plugins.dahps_sweeper._program import Program
 from hydra_plugins.dahps_sweeper._worker_task import log_beside

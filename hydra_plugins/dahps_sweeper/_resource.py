@@ -16,11 +16,11 @@ from hydra.types import TaskFunction
 import dahps_core
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import Search
-from dahps_core.ledger.configs import Configs
-from dahps_core.overrides import shown_overrides
-from dahps_core.plural import counted
+from dahps_core.ledger.folder.configs import Configs
+from dahps_core.ledger.folder.unread_resource import ADVICE
+from dahps_core.space.overrides import shown_overrides
 from dahps_core.strategies.brackets import Brackets
-from dahps_core.unread_resource import ADVICE
+from dahps_core.text.plural import counted
 
 _RESOLVER = "dahps:resource"
 #: What code that reads `current_trial().resource` has in it.

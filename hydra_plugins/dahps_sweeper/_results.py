@@ -10,12 +10,12 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from dahps_core.ledger import Ledger, Search
+from dahps_core.ledger.folder.run_limits import RunLimits
 from dahps_core.ledger.progress import Progress, ProgressReader
-from dahps_core.ledger.repetitions import LeftOut
-from dahps_core.overrides import to_overrides
-from dahps_core.printing import pasted, printable
-from dahps_core.run_limits import RunLimits
-from dahps_core.trial import TrialRecord
+from dahps_core.ledger.views.repetitions import LeftOut
+from dahps_core.model.records import TrialRecord
+from dahps_core.space.overrides import to_overrides
+from dahps_core.text.printing import pasted, printable
 from hydra_plugins.dahps_sweeper._owners import unwritable
 from hydra_plugins.dahps_sweeper._progress import summarized
 

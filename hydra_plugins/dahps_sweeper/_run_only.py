@@ -19,7 +19,7 @@ from dahps_core.errors import ConfigurationError
 from dahps_core.space import SearchSpace
 from dahps_core.space.keys import bare
 from hydra_plugins.dahps_sweeper._options import plain_option
-from hydra_plugins.dahps_sweeper._reached import says_only_how_to_run
+from hydra_plugins.dahps_sweeper._reachable_configs import says_only_how_to_run
 
 _OPTION = "hydra.sweeper.not_searched"
 

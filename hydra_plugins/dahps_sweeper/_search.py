@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 
 from dahps_core.errors import ConfigurationError, Fault, SearchSpaceError
 from dahps_core.ledger import Search
-from dahps_core.overrides import override_faults
 from dahps_core.space import SearchSpace
 from dahps_core.space.keys import bare
+from dahps_core.space.overrides import override_faults
 from dahps_core.space.path import shown
 from hydra_plugins.dahps_sweeper._options import is_plain_sweep, plain_option
 from hydra_plugins.dahps_sweeper._overrides import Argument

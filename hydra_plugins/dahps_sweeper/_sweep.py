@@ -14,19 +14,18 @@ from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from dahps_core.batch import BatchJob
+from dahps_core.environment.batch_job import BatchJob
 from dahps_core.errors import DahpsError
 from dahps_core.ledger import Ledger, Search
-from dahps_core.ledger.configs import Configs, keep_configs, keep_sources
-from dahps_core.ledger.folder import locking_of
+from dahps_core.ledger.folder.configs import Configs, keep_configs, keep_sources
+from dahps_core.ledger.folder.ledger_folder import locking_of
+from dahps_core.ledger.folder.run_commands import keep_command
+from dahps_core.ledger.folder.run_limits import keep_limits
 from dahps_core.ledger.progress import ProgressReader, shown_amount
-from dahps_core.ledger.run_commands import keep_command
-from dahps_core.overrides import to_overrides
-from dahps_core.printing import pasted, printable
-from dahps_core.run_limits import keep_limits
-from dahps_core.trial import TrialState
-from dahps_core.worker import WorkerOptions
-from hydra_plugins.dahps_sweeper._alone import command_of_process
+from dahps_core.model.records import TrialState
+from dahps_core.space.overrides import to_overrides
+from dahps_core.text.printing import pasted, printable
+from dahps_core.worker.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._composing import refuse_what_does_not_compose
 from hydra_plugins.dahps_sweeper._dispatch import Dispatch
 from hydra_plugins.dahps_sweeper._dry_run import dry_run
@@ -36,20 +35,18 @@ from hydra_plugins.dahps_sweeper._frozen import (
     put_sweep_dir,
 )
 from hydra_plugins.dahps_sweeper._interpolations import refuse_changing_references
-from hydra_plugins.dahps_sweeper._judging import (
-    judge,
-    refuse_if_none_has_metric,
-)
 from hydra_plugins.dahps_sweeper._launchers import detaches, place_of_workers
 from hydra_plugins.dahps_sweeper._misplaced import refuse_misplaced_options
 from hydra_plugins.dahps_sweeper._options import is_plain_sweep, read_only, worker_options
+from hydra_plugins.dahps_sweeper._outcome import judge, refuse_if_none_has_metric
 from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, read_arguments
 from hydra_plugins.dahps_sweeper._owners import Owner, claim_sweep, expect_writable, plain_ledger
 from hydra_plugins.dahps_sweeper._program import Program
-from hydra_plugins.dahps_sweeper._reached import reached_configs
+from hydra_plugins.dahps_sweeper._reachable_configs import reached_configs
 from hydra_plugins.dahps_sweeper._resource import described_levels, refuse_resource_for_nobody
 from hydra_plugins.dahps_sweeper._results import conclude, save
-from hydra_plugins.dahps_sweeper._returns import Returns, batches, first_failure, records
+from hydra_plugins.dahps_sweeper._return_value import Returns, batches, first_failure, records
+from hydra_plugins.dahps_sweeper._run_alone import command_of_process
 from hydra_plugins.dahps_sweeper._run_only import (
     not_searched,
     put_aside,
@@ -57,10 +54,10 @@ from hydra_plugins.dahps_sweeper._run_only import (
     without_listed,
 )
 from hydra_plugins.dahps_sweeper._search import read_search
+from hydra_plugins.dahps_sweeper._serialization import as_yaml, refuse_what_cannot_travel
 from hydra_plugins.dahps_sweeper._strategy import read_resource_key
 from hydra_plugins.dahps_sweeper._submission import Submission
 from hydra_plugins.dahps_sweeper._time_limits import with_time_limits
-from hydra_plugins.dahps_sweeper._travel import as_yaml, refuse_what_cannot_travel
 from hydra_plugins.dahps_sweeper._trial_configs import TrialConfigs
 from hydra_plugins.dahps_sweeper._worker_task import WorkerTask
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dahps_core.errors import ConfigurationError
 from hydra_plugins.dahps_sweeper._launchers import Place
-from hydra_plugins.dahps_sweeper._reached import is_set_by_person
+from hydra_plugins.dahps_sweeper._reachable_configs import is_set_by_person
 
 #: Seconds by which SLURM may send the signal before a job's limit too early, as its manual says of --signal.
 SLURM_EARLY_S = 60

@@ -11,14 +11,14 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, open_dict
 
-from dahps_core.combination import Combination, Value
-from dahps_core.current import Trial, evaluating
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import Search
-from dahps_core.overrides import shown_overrides
+from dahps_core.model.combination import Combination, Value
 from dahps_core.space import SearchSpace
+from dahps_core.space.overrides import shown_overrides
+from dahps_core.trial.current import Trial, evaluating
 from hydra_plugins.dahps_sweeper._overrides import TrialOverrides
-from hydra_plugins.dahps_sweeper._reached import keys_without_value
+from hydra_plugins.dahps_sweeper._reachable_configs import keys_without_value
 from hydra_plugins.dahps_sweeper._worker_task import is_named_by_number, output_dir
 
 log = logging.getLogger(__name__)

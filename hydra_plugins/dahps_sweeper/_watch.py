@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dahps_core.heartbeat import Observer
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.folder import FILE_NAME
+from dahps_core.ledger.claiming.refusals import is_failing
+from dahps_core.ledger.folder.heartbeat import Observer
+from dahps_core.ledger.folder.ledger_folder import FILE_NAME
 from dahps_core.ledger.progress import ProgressReader
-from dahps_core.ledger.prospects import is_failing
-from dahps_core.ledger.storage import fresh_stamp
-from dahps_core.worker import WorkerOptions
+from dahps_core.ledger.sqlite.storage_errors import fresh_stamp
+from dahps_core.worker.worker import WorkerOptions
 
 
 class Watch:

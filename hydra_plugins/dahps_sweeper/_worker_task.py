@@ -20,16 +20,16 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from dahps_core.batch import BatchJob
-from dahps_core.current import Trial
+from dahps_core.environment.batch_job import BatchJob
 from dahps_core.errors import ConfigurationError
-from dahps_core.interruption import note_signals, noted_signals
 from dahps_core.ledger import Ledger, Locking, Search
-from dahps_core.metric import read_anything, read_result
+from dahps_core.ledger.folder.run_limits import keep_limits
+from dahps_core.model.records import TrialRecord
+from dahps_core.process.shutdown import note_signals, noted_signals
 from dahps_core.ranks import Leader, follow
-from dahps_core.run_limits import keep_limits
-from dahps_core.trial import TrialRecord
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core.trial.current import Trial
+from dahps_core.trial.metric import read_anything, read_result
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 from hydra_plugins.dahps_sweeper._overrides import TrialOverrides
 from hydra_plugins.dahps_sweeper._owners import Owner, claim_trial
 from hydra_plugins.dahps_sweeper._program import Program

@@ -250,8 +250,8 @@ class DahpsSweeper(Sweeper):
         Args:
             arguments: The command line's overrides of the app's config.
         """
-        from hydra_plugins.dahps_sweeper._alone import run_alone
         from hydra_plugins.dahps_sweeper._relaunched import evaluate_again, is_started_by_a_trial
+        from hydra_plugins.dahps_sweeper._run_alone import run_alone
         from hydra_plugins.dahps_sweeper._sweep import Sweep
 
         assert self.hydra_context is not None

@@ -19,8 +19,8 @@ from pathlib import Path
 from stress import LIMITS, SEARCH, claim, finished, register
 
 from dahps_core import Ledger
-from dahps_core.heartbeat import Heart
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 from hydra_plugins.dahps_sweeper._launch import Launch
 from hydra_plugins.dahps_sweeper._progress import ProgressDisplay
 from hydra_plugins.dahps_sweeper._waiting import Doubt, wait_for_workers

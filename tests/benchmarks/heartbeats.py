@@ -16,7 +16,7 @@ from pathlib import Path
 from stress import SEARCH, services_of
 
 from dahps_core import Ledger
-from dahps_core.heartbeat import Heart
+from dahps_core.ledger.folder.heartbeat import Heart
 
 N_HEARTS = 1000
 EVERY_S = 15.0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from dahps_core.child import Child
+from dahps_core.process.trial_process import Child
 
 APP = Path(__file__).parents[1] / "apps" / "empty.py"
 N_FORKS = 50

@@ -31,7 +31,7 @@ class Dahps:
         self._join(folder).close()
 
     def work(self, folder: Path, evaluate: Evaluate) -> None:
-        from dahps_core.trial import Claim, Ending
+        from dahps_core.model.records import Claim, Ending
 
         ledger = self._join(folder)
         worker = ledger.register(run="bench", host="here", pid=os.getpid(), job=None)

@@ -25,8 +25,8 @@ from regret_tasks import Task, tasks
 from stress import LIMITS, verdict
 
 from dahps_core import Ledger, Search, SearchSpace
+from dahps_core.model.records import Claim
 from dahps_core.strategies.brackets import Brackets
-from dahps_core.trial import Claim
 
 N_POINTS = 100
 LARGEST_PART = 1 / 3

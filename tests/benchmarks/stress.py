@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from dahps_core import Ledger, Search, SearchSpace
-from dahps_core.trial import Claim, Ending
+from dahps_core.model.records import Claim, Ending
 
 #: As the sweeper asks by default.
 LIMITS = {"max_trials": None, "max_attempts": 3, "stop_after_failures": 5}

@@ -8,11 +8,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from dahps_core.batch import BatchJob
-from dahps_core.combination import Combination
-from dahps_core.current import Trial, current_trial, evaluating
+from dahps_core.environment.batch_job import BatchJob
 from dahps_core.errors import RanksError
+from dahps_core.model.combination import Combination
 from dahps_core.ranks import Leader, follow
+from dahps_core.trial.current import Trial, current_trial, evaluating
 from tests.support import wait_until
 
 FOLDER = Path(sys.argv[1])

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from dahps_core import Ledger, Search, SearchSpace, unrecorded
+from dahps_core import Ledger, Search, SearchSpace
 from dahps_core.cli import main
-from dahps_core.combination import canonical
-from dahps_core.current import current_trial
 from dahps_core.errors import DahpsError
-from dahps_core.trial import Draw, Ending, TrialState
-from dahps_core.unrecorded import FILE_NAME
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core.ledger.folder import unrecorded
+from dahps_core.ledger.folder.unrecorded import FILE_NAME
+from dahps_core.model.combination import canonical
+from dahps_core.model.records import Draw, Ending, TrialState
+from dahps_core.trial.current import current_trial
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 
 ROOT = Path(__file__).parents[2]
 

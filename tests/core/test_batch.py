@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dahps_core.batch import BatchJob
+from dahps_core.environment.batch_job import BatchJob
 from dahps_core.errors import ConfigurationError
 from tests.mpi import MPIRUN, mpirun
 from tests.support import wait_until
@@ -263,7 +263,7 @@ def test_when_the_job_ends_is_told_where_slurm_tells():
         assert BatchJob.from_environment(no_time).time_left_s() is None
 
 
-PRINT = "import dataclasses, json; from dahps_core.batch import BatchJob; " + (
+PRINT = "import dataclasses, json; from dahps_core.environment.batch_job import BatchJob; " + (
     "print(json.dumps(dataclasses.asdict(BatchJob.from_environment())))"
 )
 

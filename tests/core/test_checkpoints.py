@@ -13,10 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dahps_core import Ledger, Search, SearchSpace, checkpoints, current_trial
+from dahps_core import Ledger, Search, SearchSpace, current_trial
 from dahps_core.errors import CheckpointError, ClaimLost
-from dahps_core.trial import Claim, Draw, TrialState
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core.model.records import Claim, Draw, TrialState
+from dahps_core.trial import checkpoints
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 
 STATE = {"weights": torch.arange(6.0).view(2, 3), "step": 7, "name": "ä", "nested": [None, (1.5, True)]}
 

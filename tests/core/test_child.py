@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dahps_core.child import Child
+from dahps_core.process.trial_process import Child
 from tests.support import wait_until
 
 NOBODY = 65534

@@ -11,7 +11,7 @@ import pytest
 
 from dahps_core import Ledger, Search, SearchSpace
 from dahps_core.cli import main
-from dahps_core.ledger.rows import AFTER, BEFORE
+from dahps_core.ledger.views.export import AFTER, BEFORE
 
 HOSTILE = 'a, "b"\n<c> größer \\'
 LIMITS = {"max_trials": None, "max_attempts": 1, "stop_after_failures": None}

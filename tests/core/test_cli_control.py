@@ -11,8 +11,8 @@ from dahps_core import Ledger, Search, SearchSpace
 from dahps_core.cli import main
 from dahps_core.cli.combinations import typed_combinations
 from dahps_core.errors import OverrideError
-from dahps_core.overrides import to_overrides
-from dahps_core.trial import Claim, Draw
+from dahps_core.model.records import Claim, Draw
+from dahps_core.space.overrides import to_overrides
 
 LIMITS = {"max_trials": None, "max_attempts": 1, "stop_after_failures": None}
 SIZES = {"key": "size", "values": [16, "16", 32, "a, b", [1, 2], '{"a":1}', {"a": 1}], "default": None}

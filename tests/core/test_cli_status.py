@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dahps_core import Ledger
-from dahps_core.heartbeat import Heart
-from dahps_core.run_clock import RunClock, file_of_run
-from dahps_core.run_limits import RunLimits, keep_limits, limits_of, newest_limits
-from dahps_core.worker_options import WorkerOptions
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.ledger.folder.run_clock import RunClock, file_of_run
+from dahps_core.ledger.folder.run_limits import RunLimits, keep_limits, limits_of, newest_limits
+from dahps_core.worker.options import WorkerOptions
 from tests.commands import dahps, on_a_terminal
 from tests.ledger.ledger_support import claimed, fail, finish, grid, lose, register
 

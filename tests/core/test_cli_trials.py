@@ -14,9 +14,9 @@ import pytest
 
 from dahps_core import Ledger, Search, SearchSpace
 from dahps_core.cli.space import read_space
-from dahps_core.ledger.rows import AFTER, BEFORE
+from dahps_core.ledger.views.export import AFTER, BEFORE
+from dahps_core.model.records import Report
 from dahps_core.strategies.brackets import Brackets
-from dahps_core.trial import Report
 from tests.commands import dahps, on_a_terminal
 
 LIMITS = {"max_trials": None, "max_attempts": 1, "stop_after_failures": None}

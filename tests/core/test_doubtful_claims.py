@@ -9,9 +9,9 @@ import pytest
 
 from dahps_core import Ledger, current_trial
 from dahps_core.errors import ConfigurationError
-from dahps_core.run_clock import RunClock
-from dahps_core.trial import Draw, TrialState
-from dahps_core.worker import Job
+from dahps_core.ledger.folder.run_clock import RunClock
+from dahps_core.model.records import Draw, TrialState
+from dahps_core.worker.worker import Job
 from tests.core.test_worker import SEARCH, spawn, work
 from tests.support import wait_until
 

@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy
 import pytest
 
-from dahps_core import Ledger, Search, SearchSpace, current_trial, unrecorded
-from dahps_core.child import Child
+from dahps_core import Ledger, Search, SearchSpace, current_trial
 from dahps_core.errors import ClaimLost, ConfigurationError, LedgerUnavailableError, MetricError
-from dahps_core.history import History
-from dahps_core.ledger.lock_folder import LockTakenOver
-from dahps_core.trial import Claim, Ending, Report
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core.ledger.folder import unrecorded
+from dahps_core.ledger.sqlite.lock_folder import LockTakenOver
+from dahps_core.model.records import Claim, Ending, Report
+from dahps_core.process.trial_process import Child
+from dahps_core.trial.history import History
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 from tests.support import wait_until
 
 SEARCH = Search(SearchSpace.from_config({"root": {"key": "x", "values": [1], "default": None}}), seed=0)

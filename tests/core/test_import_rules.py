@@ -84,7 +84,7 @@ def test_torch_is_imported_by_what_serves_it_alone():
 
 
 def test_torch_is_not_imported_before_it_is_used():
-    code = "import sys, dahps_core.current, dahps_core.worker; print('torch' in sys.modules)"
+    code = "import sys, dahps_core.trial.current, dahps_core.worker.worker; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
 
 

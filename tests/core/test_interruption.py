@@ -12,11 +12,12 @@ from functools import partial
 
 import pytest
 
-from dahps_core import Ledger, Search, SearchSpace, child, current_trial, kernel
-from dahps_core.batch import BatchJob
-from dahps_core.signals import handled, heard
-from dahps_core.trial import Draw, TrialState
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core import Ledger, Search, SearchSpace, current_trial
+from dahps_core.environment.batch_job import BatchJob
+from dahps_core.model.records import Draw, TrialState
+from dahps_core.process import linux, trial_process
+from dahps_core.process.signals import handled, heard
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 from tests.support import wait_until
 
 OPTIONS = {
@@ -252,10 +253,10 @@ def waits_for_a_lock(pid):
 
 
 def test_a_ctrl_c_that_reaches_the_trial_first_gives_it_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(child, "SIGNAL_GRACE_S", WAIT_S)
+    monkeypatch.setattr(trial_process, "SIGNAL_GRACE_S", WAIT_S)
     scene = Scene(tmp_path, listen_to_nothing)
     os.kill(scene.trial, signal.SIGINT)  # to the whole job, one process after the other
-    wait_until(lambda: not kernel.is_there(scene.trial), WAIT_S, "the end of the trial")
+    wait_until(lambda: not linux.is_there(scene.trial), WAIT_S, "the end of the trial")
     os.kill(scene.worker.pid, signal.SIGINT)
     scene.end()
     assert [trial.state for trial in scene.trials()] == [TrialState.RELEASED]

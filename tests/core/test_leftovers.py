@@ -5,18 +5,18 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from dahps_core import leftovers
-from dahps_core.batch import BatchJob
-from dahps_core.claims import Claims
 from dahps_core.cli.overview import overview
-from dahps_core.heartbeat import Heart
-from dahps_core.interruption import Interruption
+from dahps_core.environment.batch_job import BatchJob
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.checking import breaches
-from dahps_core.run_clock import RunClock
-from dahps_core.run_limits import keep_limits, limits_of, newest_limits
-from dahps_core.trial import Claim, TrialState
-from dahps_core.worker_options import WorkerOptions
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.ledger.folder.run_clock import RunClock
+from dahps_core.ledger.folder.run_limits import keep_limits, limits_of, newest_limits
+from dahps_core.ledger.repair.check import breaches
+from dahps_core.model.records import Claim, TrialState
+from dahps_core.process.shutdown import Interruption
+from dahps_core.worker import leftovers
+from dahps_core.worker.options import WorkerOptions
+from dahps_core.worker.session import Claims
 from tests.ledger.ledger_support import ask, claimed, ending_of, grid, register
 
 OPTIONS = WorkerOptions(None, 3, None, heartbeat_s=1.0, lease_s=60.0, isolate=False, max_time_s=3600.0)

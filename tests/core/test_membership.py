@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dahps_core import Ledger, Search, SearchSpace, current_trial
+from dahps_core.environment.launchers import rank_in_trial, rank_variables
 from dahps_core.errors import AttemptOver, ConfigurationError
-from dahps_core.launchers import rank_in_trial, rank_variables
-from dahps_core.membership import SOCKET, VARIABLE, Attempt
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core.trial.membership import SOCKET, VARIABLE, Attempt
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 from tests.core import spawned
 from tests.support import wait_until
 

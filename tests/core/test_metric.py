@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dahps_core.errors import MetricError
-from dahps_core.metric import read_anything, read_result
+from dahps_core.trial.metric import read_anything, read_result
 
 
 @given(st.floats(allow_nan=False) | st.integers(-(2**53), 2**53) | st.booleans())

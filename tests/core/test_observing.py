@@ -7,14 +7,15 @@ from functools import partial
 
 import pytest
 
-from dahps_core import claims, heartbeat
-from dahps_core.batch import BatchJob
-from dahps_core.claims import Claims
-from dahps_core.heartbeat import Heart
-from dahps_core.interruption import Interruption
+from dahps_core.environment.batch_job import BatchJob
 from dahps_core.ledger import Ledger
-from dahps_core.trial import Draw
-from dahps_core.worker_options import WorkerOptions
+from dahps_core.ledger.folder import heartbeat
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.model.records import Draw
+from dahps_core.process.shutdown import Interruption
+from dahps_core.worker import session
+from dahps_core.worker.options import WorkerOptions
+from dahps_core.worker.session import Claims
 from tests.ledger.ledger_support import claimed, grid, register
 
 OPTIONS = WorkerOptions(None, 3, None, heartbeat_s=100.0, lease_s=200.0, isolate=False)
@@ -62,7 +63,7 @@ def test_paused_workers_open_no_heartbeats(ledger, opened, workers):
 
 
 def test_a_worker_that_waits_opens_a_bounded_number_of_heartbeats(ledger, opened, workers, monkeypatch):
-    monkeypatch.setattr(claims, "OBSERVED_AT_ONCE", 5)
+    monkeypatch.setattr(session, "OBSERVED_AT_ONCE", 5)
     for _ in range(N_WORKERS):
         claimed(ledger, register(ledger))
     (worker,) = workers(1)
@@ -71,7 +72,7 @@ def test_a_worker_that_waits_opens_a_bounded_number_of_heartbeats(ledger, opened
 
 
 def test_a_dead_worker_among_more_than_one_look_takes_is_found(ledger, workers, monkeypatch):
-    monkeypatch.setattr(claims, "OBSERVED_AT_ONCE", 5)
+    monkeypatch.setattr(session, "OBSERVED_AT_ONCE", 5)
     monkeypatch.setattr(sys.modules[__name__], "OPTIONS", replace(OPTIONS, heartbeat_s=0.1, lease_s=5.0))
     holders = [register(ledger) for _ in range(N_WORKERS)]
     held = [claimed(ledger, holder) for holder in holders]

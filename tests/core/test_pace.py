@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dahps_core.pace import per_hour, shown_duration
+from dahps_core.model.pace import per_hour, shown_duration
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from dahps_core.cli import main
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import Ledger, Search
-from dahps_core.printing import pasted, printable, printable_lines
+from dahps_core.model.records import Claim, Ending
 from dahps_core.space import SearchSpace
-from dahps_core.trial import Claim, Ending
+from dahps_core.text.printing import pasted, printable, printable_lines
 
 #: ESC and C1 sequences, a line end, the other direction, a quote, a backslash, and a byte that is no UTF-8.
 HOSTILE = b"\x1b]0;owned\x07\x1b[31m\xc2\x9b5m\n\r\t\xe2\x80\xae'\\\"$(exit)\xff"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dahps_core.batch import BatchJob
+from dahps_core.environment.batch_job import BatchJob
 from dahps_core.errors import LedgerUnavailableError, RanksError
 from dahps_core.ranks import Leader, follow
 from dahps_core.ranks.channel import MAX_BYTES, MAX_BYTES_OF_HANDSHAKE, Channel

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dahps_core.errors import RanksError
 from dahps_core.ranks import channel as channels
-from dahps_core.ranks import ranked_child
+from dahps_core.ranks import ranked_trial_process
 from dahps_core.ranks.channel import MAX_BYTES, Channel, readable
 from tests.core.test_ranks import connection_to, published, ranks  # noqa: F401 - a fixture
 
@@ -151,6 +151,6 @@ def test_messages_are_received_as_they_were_sent_however_they_are_cut(messages, 
 
 def test_that_no_port_can_be_used_is_an_error(monkeypatch):
     with socket.create_server(("", 0)) as server:
-        monkeypatch.setattr(ranked_child, "_PORTS", [server.getsockname()[1]] * 1000)
+        monkeypatch.setattr(ranked_trial_process, "_PORTS", [server.getsockname()[1]] * 1000)
         with pytest.raises(RanksError, match=r"none can be used: .*in use"):
-            ranked_child._free_port()
+            ranked_trial_process._free_port()

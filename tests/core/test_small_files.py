@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dahps_core.cli import main
-from dahps_core.combination import Combination
-from dahps_core.heartbeat import Heart
-from dahps_core.json_text import MAX_DEPTH, UnreadableJSON, parse_json
 from dahps_core.ledger import Ledger, Search
-from dahps_core.ledger.checking import breaches
-from dahps_core.ledger.configs import keep_configs
-from dahps_core.ledger.run_commands import RunCommand, command_of, keep_command
-from dahps_core.run_clock import file_of_run
-from dahps_core.run_limits import RunLimits, limits_of, newest_limits
-from dahps_core.small_files import MAX_BYTES, read_json, read_text
+from dahps_core.ledger.folder.configs import keep_configs
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.ledger.folder.run_clock import file_of_run
+from dahps_core.ledger.folder.run_commands import RunCommand, command_of, keep_command
+from dahps_core.ledger.folder.run_limits import RunLimits, limits_of, newest_limits
+from dahps_core.ledger.repair.check import breaches
+from dahps_core.model.combination import Combination
+from dahps_core.model.records import Claim
 from dahps_core.space import SearchSpace
-from dahps_core.trial import Claim
+from dahps_core.text.json_text import MAX_DEPTH, UnreadableJSON, parse_json
+from dahps_core.text.small_files import MAX_BYTES, read_json, read_text
 from tests.commands import dahps
 
 DEEP = "[" * 100_000

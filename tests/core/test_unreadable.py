@@ -16,12 +16,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dahps_core import Ledger, Search, SearchSpace, child, current_trial
-from dahps_core.answers import MAX_BYTES, Answer, read_answer
-from dahps_core.child import Child
-from dahps_core.history import History
-from dahps_core.trial import Draw, Report, TrialState
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core import Ledger, Search, SearchSpace, current_trial
+from dahps_core.model.records import Draw, Report, TrialState
+from dahps_core.process import trial_process
+from dahps_core.process.answers import MAX_BYTES, Answer, read_answer
+from dahps_core.process.trial_process import Child
+from dahps_core.trial.history import History
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 from tests.support import wait_until
 
 SEARCH = Search(SearchSpace.from_config({"root": {"key": "x", "values": [1], "default": None}}), seed=0)
@@ -144,7 +145,7 @@ def test_what_a_forked_process_writes_does_not_reach_the_ledger(tmp_path):
 
 
 def test_a_trial_that_closes_all_it_inherits_goes_on_and_fails_for_want_of_a_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(child, "EXIT_GRACE_S", 0.1)
+    monkeypatch.setattr(trial_process, "EXIT_GRACE_S", 0.1)
     go_on, done = tmp_path / "go on", tmp_path / "done"
 
     def close_all():
@@ -250,7 +251,7 @@ class TestRaising:
     def test_whatever_a_trial_raises_is_its_failure_with_the_traceback(
         self, tmp_path, monkeypatch, kind, isolate
     ):
-        monkeypatch.setattr(child, "SIGNAL_GRACE_S", 0)
+        monkeypatch.setattr(trial_process, "SIGNAL_GRACE_S", 0)
 
         def evaluate():
             raise kind("enough")
@@ -369,7 +370,7 @@ class TestOutput:
 
     @pytest.mark.parametrize("how", ["hangs", "dies", "raises"])
     def test_a_result_counts_whatever_the_process_does_at_its_end(self, monkeypatch, how):
-        monkeypatch.setattr(child, "EXIT_GRACE_S", 0.2)
+        monkeypatch.setattr(trial_process, "EXIT_GRACE_S", 0.2)
         end = {
             "hangs": signal.pause,
             "dies": lambda: os.kill(os.getpid(), signal.SIGKILL),

@@ -8,10 +8,11 @@ import signal
 import pytest
 import torch
 
-from dahps_core import Ledger, Search, SearchSpace, current_trial, unrecorded
+from dahps_core import Ledger, Search, SearchSpace, current_trial
 from dahps_core.errors import ConfigurationError, LedgerUnavailableError, NotALedgerError
-from dahps_core.trial import Claim, Draw, TrialState
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core.ledger.folder import unrecorded
+from dahps_core.model.records import Claim, Draw, TrialState
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 from tests.support import wait_until
 
 OPTIONS = {

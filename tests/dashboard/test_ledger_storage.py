@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from dahps_core import Ledger, Search, SearchSpace
 from dahps_core.dashboard import LedgerStorage
 from dahps_core.errors import LedgerError
-from dahps_core.trial import Report
+from dahps_core.model.records import Report
 from tests import synthetic
 from tests.ledger.ledger_support import (
     break_it,

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from dahps_core import Ledger, SearchSpace
-from dahps_core.trial import TrialRecord, TrialState
+from dahps_core.model.records import TrialRecord, TrialState
 
 EPOCHS = 2
 

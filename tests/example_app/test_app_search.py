@@ -7,8 +7,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from dahps_core.overrides import override_faults, to_overrides
 from dahps_core.space import SearchSpace
+from dahps_core.space.overrides import override_faults, to_overrides
 from train import build_model
 
 

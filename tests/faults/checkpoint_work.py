@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "ledger"))
 import torch
 from ledger_support import ask, claimed, grid, register
 
-from dahps_core.current import Trial
-from dahps_core.history import History
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.checking import breaches
+from dahps_core.ledger.repair.check import breaches
+from dahps_core.trial.current import Trial
+from dahps_core.trial.history import History
 from tests.faults.storage import MUTATING, FaultyStorage
 
 

@@ -12,10 +12,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "ledger"))
 
 from ledger_support import claimed, finish, grid, register
 
-from dahps_core.heartbeat import Heart
-from dahps_core.ledger import FILE_NAME, Ledger, gate, lock_folder
-from dahps_core.ledger.connection import Database
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core.ledger import FILE_NAME, Ledger
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.ledger.sqlite import lock_folder, write_queue
+from dahps_core.ledger.sqlite.database import Database
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 
 SEARCH = grid(*range(40))
 PATIENCE_S = 60.0
@@ -92,7 +93,7 @@ def some_trials_at_once(folder, locking, how_many):
 
 def work(folder, locking, patience_s):
     """A worker whose trial #1 ends only when there is a file `go on` beside the ledger."""
-    gate.PATIENCE_S = 1.0  # a queue that does not move is soon left
+    write_queue.PATIENCE_S = 1.0  # a queue that does not move is soon left
 
     def evaluate(trial):
         say("started", trial.number)

@@ -13,9 +13,10 @@ import ledger_work
 import pytest
 from ledger_support import ask, assert_sound, claimed, finish, register
 
-from dahps_core import unrecorded
-from dahps_core.ledger import FILE_NAME, Ledger, lock_folder
-from dahps_core.trial import Claim, TrialState
+from dahps_core.ledger import FILE_NAME, Ledger
+from dahps_core.ledger.folder import unrecorded
+from dahps_core.ledger.sqlite import lock_folder
+from dahps_core.model.records import Claim, TrialState
 from tests.faults.forks import WAIT_S, Forks
 from tests.faults.storage import FaultyStorage
 from tests.support import wait_until

@@ -10,10 +10,11 @@ import ledger_work
 import pytest
 from ledger_support import claimed, finish, register
 
-from dahps_core.ledger import FILE_NAME, Ledger, epochs
-from dahps_core.ledger.connection import Database
-from dahps_core.ledger.rebuilding import rebuild
-from dahps_core.trial import TrialState
+from dahps_core.ledger import FILE_NAME, Ledger
+from dahps_core.ledger.repair.rebuild import rebuild
+from dahps_core.ledger.sqlite import lock_epochs
+from dahps_core.ledger.sqlite.database import Database
+from dahps_core.model.records import TrialState
 from tests.faults.forks import Forks
 from tests.faults.storage import MUTATING, FaultyStorage
 
@@ -90,7 +91,7 @@ def test_a_fault_at_any_call_of_a_takeover_is_made_good_by_the_next(folder, tmp_
 
 
 def test_a_ledger_that_an_older_version_left_between_two_epochs_is_used_again(folder):
-    epochs.fence(folder / FILE_NAME / "epoch-1")
+    lock_epochs.fence(folder / FILE_NAME / "epoch-1")
     assert count(folder) == 1
     assert sorted(path.name for path in (folder / FILE_NAME).iterdir()) == ["epoch-2", "lock"]
     with Ledger.open(folder) as ledger:
@@ -103,7 +104,7 @@ def test_a_rebuilt_ledger_has_nothing_of_a_write_that_a_takeover_cut_off(folder,
         storage.kill_at(6, "unlink")  # of the journal that would make the finish count
         forks.start(folder)
         assert forks.told() == ([], "ended", -signal.SIGKILL)
-    epochs.fence(folder / FILE_NAME / "epoch-1")
+    lock_epochs.fence(folder / FILE_NAME / "epoch-1")
     rebuild(folder, tmp_path / "new")
     with Ledger.open(tmp_path / "new") as ledger:
         assert [trial.state for trial in ledger.trials()] == [TrialState.FINISHED, TrialState.LOST]

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from ledger_support import grid
 
-from dahps_core.batch import BatchJob
 from dahps_core.cli import main
-from dahps_core.heartbeat import FOLDER_NAME, Heart, Observer
+from dahps_core.environment.batch_job import BatchJob
 from dahps_core.ledger import Ledger
-from dahps_core.run_clock import RunClock
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core.ledger.folder.heartbeat import FOLDER_NAME, Heart, Observer
+from dahps_core.ledger.folder.run_clock import RunClock
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 
 SEARCH = grid(*range(5))
 HEARTBEAT_S, LEASE_S = 0.1, 1.0

@@ -6,20 +6,21 @@ import time
 
 from ledger_support import claimed, finish, register
 
-from dahps_core.ledger import Ledger, connection, gate
+from dahps_core.ledger import Ledger
+from dahps_core.ledger.sqlite import database, write_queue
 
 PATIENCE_S = 60.0
 
 
 def open_the_gate():
     """Let everybody pass at once, in this process."""
-    gate.Gate.pass_with = lambda self, work, is_hopeless: work()
+    write_queue.Gate.pass_with = lambda self, work, is_hopeless: work()
 
 
 def switch_off_locks():
     """Make SQLite take no locks, in this process."""
-    connect = connection.sqlite3.connect
-    connection.sqlite3.connect = lambda address, **options: connect(f"{address}&nolock=1", **options)
+    connect = database.sqlite3.connect
+    database.sqlite3.connect = lambda address, **options: connect(f"{address}&nolock=1", **options)
 
 
 def race(folder, search, barrier, course, n_trials, duration_s, sabotage, results):
@@ -62,14 +63,14 @@ def stop_inside_a_transaction(folder, search):
     """Claim, and be stopped by a signal before the claim is committed."""
     ledger = Ledger.join(folder, search)
     worker = register(ledger)
-    execute = connection.Transaction.change
+    execute = database.Transaction.change
 
     def stopping(self, query, **parameters):
         if query == "commit":
             os.kill(os.getpid(), signal.SIGSTOP)
         return execute(self, query, **parameters)
 
-    connection.Transaction.change = stopping
+    database.Transaction.change = stopping
     claimed(ledger, worker)
 
 

@@ -4,10 +4,10 @@ import sqlite3
 from contextlib import closing
 
 from dahps_core.ledger import FILE_NAME, Search
-from dahps_core.ledger.checking import breaches
+from dahps_core.ledger.repair.check import breaches
+from dahps_core.model.records import Claim, Ending, Report
 from dahps_core.space import SearchSpace
 from dahps_core.strategies.brackets import Brackets
-from dahps_core.trial import Claim, Ending, Report
 
 
 def space_of(*values, repetitions=1, check_unique=True):

@@ -25,15 +25,15 @@ from ledger_support import (
     sql,
 )
 
-from dahps_core import unrecorded
 from dahps_core.cli import main
 from dahps_core.errors import DahpsError
-from dahps_core.heartbeat import Heart
 from dahps_core.ledger import FILE_NAME, Ledger
-from dahps_core.ledger.checking import breaches
-from dahps_core.ledger.epochs import newest_database
-from dahps_core.ledger.rebuilding import rebuild
-from dahps_core.trial import Claim, Draw, TrialState
+from dahps_core.ledger.folder import unrecorded
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.rebuild import rebuild
+from dahps_core.ledger.sqlite.lock_epochs import newest_database
+from dahps_core.model.records import Claim, Draw, TrialState
 
 N_VALUES = 300
 

@@ -8,9 +8,9 @@ import pytest
 from ledger_support import ask, break_it, claimed, fail, finish, levelled, lose, register, release, sql
 
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.checking import breaches
-from dahps_core.ledger.rebuilding import rebuild
-from dahps_core.trial import Claim, Draw
+from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.rebuild import rebuild
+from dahps_core.model.records import Claim, Draw
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import clock_work
 import pytest
 
 from dahps_core.ledger import Ledger
-from dahps_core.trial import TrialState
+from dahps_core.model.records import TrialState
 from tests.support import skip_unless_required, wait_until
 
 WAIT_S = 60

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dahps_core.errors import LedgerDamagedError, LedgerUnavailableError, SearchChangedError
-from dahps_core.ledger.configs import FOLDER, keep_configs
+from dahps_core.ledger.folder.configs import FOLDER, keep_configs
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers())
 CONFIGS = st.dictionaries(st.text(), st.dictionaries(st.text(), VALUES))

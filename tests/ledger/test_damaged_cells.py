@@ -11,11 +11,11 @@ from ledger_support import REPORTS, claimed, ending_of, fail, finish, levelled, 
 
 from dahps_core.cli import main
 from dahps_core.errors import DahpsError
-from dahps_core.heartbeat import Heart
 from dahps_core.ledger import FILE_NAME, Ledger, Search
-from dahps_core.ledger.checking import breaches
-from dahps_core.ledger.shapes import TABLES
-from dahps_core.trial import TrialState
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.sqlite.row_types import TABLES
+from dahps_core.model.records import TrialState
 
 #: What nobody writes in most columns.
 VALUES = {

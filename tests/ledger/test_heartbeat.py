@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dahps_core import heartbeat
-from dahps_core.heartbeat import Heart, Observer
+from dahps_core.ledger.folder import heartbeat
+from dahps_core.ledger.folder.heartbeat import Heart, Observer
 
 LEASE_S = 60.0
 DAY_S = 86_400

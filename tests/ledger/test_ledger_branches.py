@@ -5,8 +5,8 @@ from ledger_support import ask, claim_all, claimed, fail, finish, lose, record, 
 
 from dahps_core.errors import ConfigurationError, SearchChangedError
 from dahps_core.ledger import Ledger, Search
+from dahps_core.model.records import Draw, TrialState
 from dahps_core.space import SearchSpace
-from dahps_core.trial import Draw, TrialState
 
 DEIT = {"model": "deit"}
 

@@ -23,8 +23,9 @@ from ledger_support import (
 )
 
 from dahps_core.errors import ClaimLost
-from dahps_core.ledger import FILE_NAME, Ledger, Search, connection
-from dahps_core.trial import Claim, Draw, TrialState
+from dahps_core.ledger import FILE_NAME, Ledger, Search
+from dahps_core.ledger.sqlite import database
+from dahps_core.model.records import Claim, Draw, TrialState
 
 EDGES = [finish, fail, lose, release]
 
@@ -252,7 +253,7 @@ class TestAnEndAndAClaimInOne:
 
 def commit_and_fail_once(monkeypatch):
     """The storage fails when a transaction has been kept, and its answer is on the way."""
-    change = connection.Transaction.change
+    change = database.Transaction.change
     failures = iter([sqlite3.OperationalError("disk I/O error")])
 
     def failing(self, query, **parameters):
@@ -261,7 +262,7 @@ def commit_and_fail_once(monkeypatch):
             raise failure
         return changed
 
-    monkeypatch.setattr(connection.Transaction, "change", failing)
+    monkeypatch.setattr(database.Transaction, "change", failing)
 
 
 class TestWhatAnIdleWorkerIsTold:

@@ -8,7 +8,7 @@ from ledger_support import claimed, ending_of, grid, register
 from trap import set_trap
 
 from dahps_core.ledger import Ledger
-from dahps_core.trial import TrialState
+from dahps_core.model.records import TrialState
 
 WAIT_S = 60
 

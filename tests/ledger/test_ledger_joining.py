@@ -22,10 +22,10 @@ from dahps_core.errors import (
     NotALedgerError,
     SearchChangedError,
 )
-from dahps_core.heartbeat import Heart
 from dahps_core.ledger import FILE_NAME, Ledger, Search
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.model.records import Draw
 from dahps_core.space import SearchSpace
-from dahps_core.trial import Draw
 from tests.support import wait_until
 
 

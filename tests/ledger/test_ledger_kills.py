@@ -22,10 +22,10 @@ from ledger_support import (
 from trap import set_trap
 
 from dahps_core.errors import LedgerError
-from dahps_core.heartbeat import Heart
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.checking import breaches
-from dahps_core.trial import Claim, Draw, TrialState
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.ledger.repair.check import breaches
+from dahps_core.model.records import Claim, Draw, TrialState
 
 SEARCH = grid(*"abcdef")
 LARGER = grid(*"abcdefgh")

@@ -10,8 +10,8 @@ import pytest
 from ledger_support import claimed, finish, register, sql
 
 from dahps_core.ledger import FILE_NAME, Ledger, Search
+from dahps_core.model.records import TrialState
 from dahps_core.space import SearchSpace
-from dahps_core.trial import TrialState
 from tests.support import wait_until
 
 N_KILLS = int(os.environ.get("DAHPS_KILLS", "60"))  # of both ways of locking together

@@ -30,9 +30,9 @@ from ledger_support import (
 
 from dahps_core.errors import ConfigurationError, SearchChangedError
 from dahps_core.ledger import Ledger, Search
-from dahps_core.ledger.checking import breaches
+from dahps_core.ledger.repair.check import breaches
+from dahps_core.model.records import Claim, Draw, TrialState
 from dahps_core.strategies.brackets import Brackets
-from dahps_core.trial import Claim, Draw, TrialState
 
 
 @dataclass

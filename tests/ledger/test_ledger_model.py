@@ -12,7 +12,7 @@ from ledger_support import ask, assert_sound, fail, finish, grid, lose, register
 
 from dahps_core.errors import ClaimLost, ConfigurationError
 from dahps_core.ledger import Ledger
-from dahps_core.trial import Claim, Draw, TrialState
+from dahps_core.model.records import Claim, Draw, TrialState
 
 VALUES = ["a", "b", "c"]
 MAX_ATTEMPTS = 2

@@ -15,9 +15,10 @@ from ledger_processes import open_the_gate, switch_off_locks
 from ledger_support import ask, assert_sound, claimed, finish, grid, record, register, sql
 
 from dahps_core.errors import LedgerUnavailableError
-from dahps_core.ledger import Ledger, Search, gate
+from dahps_core.ledger import Ledger, Search
+from dahps_core.ledger.sqlite import write_queue
+from dahps_core.model.records import Claim, TrialState
 from dahps_core.space import SearchSpace
-from dahps_core.trial import Claim, TrialState
 from tests.support import state_of, wait_until
 
 #: More trials than the processes get through, in two small levels that each process has read at once.
@@ -143,7 +144,7 @@ def stopped(processes, folder):
 
 @pytest.fixture
 def impatient_gate(monkeypatch):
-    monkeypatch.setattr(gate, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(write_queue, "PATIENCE_S", 0.05)
 
 
 def test_a_stopped_process_is_waited_for_and_then_told_about(stopped, folder, impatient_gate):

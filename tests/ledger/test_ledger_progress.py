@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from ledger_support import claim_all, claimed, fail, finish, levelled, register, release
 
 from dahps_core.ledger import Ledger, Search
+from dahps_core.ledger.folder.run_limits import RunLimits
 from dahps_core.ledger.progress import ProgressReader
-from dahps_core.run_limits import RunLimits
+from dahps_core.model.records import Claim, Draw
 from dahps_core.space import SearchSpace
-from dahps_core.trial import Claim, Draw
 
 #: Two branches of different sizes.
 TREE = {

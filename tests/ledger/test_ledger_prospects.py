@@ -17,7 +17,7 @@ from ledger_support import (
 )
 
 from dahps_core.ledger import Ledger
-from dahps_core.trial import Claim, Draw, TrialState
+from dahps_core.model.records import Claim, Draw, TrialState
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from ledger_support import (
 
 from dahps_core.errors import ClaimLost, ConfigurationError
 from dahps_core.ledger import FILE_NAME, Ledger
-from dahps_core.ledger.notices import FILE_NAME as NOTICES
-from dahps_core.ledger.notices import give_notice
-from dahps_core.trial import Claim, Draw, TrialState
+from dahps_core.ledger.folder.control_stamp import FILE_NAME as NOTICES
+from dahps_core.ledger.folder.control_stamp import give_notice
+from dahps_core.model.records import Claim, Draw, TrialState
 
 
 @pytest.fixture(params=["fcntl", "folder"])

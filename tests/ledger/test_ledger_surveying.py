@@ -1,5 +1,5 @@
 from dahps_core import Ledger
-from dahps_core.trial import Report
+from dahps_core.model.records import Report
 from tests.ledger.ledger_support import claimed, fail, finish, grid, levelled, register, release
 
 

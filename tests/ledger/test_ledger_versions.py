@@ -13,9 +13,9 @@ from ledger_support import ask, assert_sound, claimed, finish, register, sql
 from trap import set_trap
 
 from dahps_core.ledger import FILE_NAME, Ledger
-from dahps_core.ledger.making import SCHEMA_VERSION
-from dahps_core.ledger.rows import row
-from dahps_core.trial import Draw, TrialState
+from dahps_core.ledger.sqlite.schema import SCHEMA_VERSION
+from dahps_core.ledger.views.export import row
+from dahps_core.model.records import Draw, TrialState
 
 VERSIONS = sorted(Path(__file__).with_name("versions").iterdir())
 
@@ -79,7 +79,7 @@ def test_an_upgraded_search_goes_on_to_its_end(old):
 
 
 def test_an_interrupted_upgrade_leaves_the_old_ledger(old, monkeypatch):
-    monkeypatch.setattr("dahps_core.ledger.making.make_tables", lambda transaction: 1 / 0)
+    monkeypatch.setattr("dahps_core.ledger.sqlite.schema.make_tables", lambda transaction: 1 / 0)
     before = sql(old, "SELECT * FROM trial")
     with pytest.raises(ZeroDivisionError):
         Ledger.open(old)

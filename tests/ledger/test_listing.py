@@ -22,14 +22,14 @@ from ledger_support import (
     space_of,
 )
 
-from dahps_core.combination import canonical
 from dahps_core.ledger import FILE_NAME, Ledger, Search
-from dahps_core.ledger.checking import breaches
-from dahps_core.ledger.connection import _QUERIES
-from dahps_core.ledger.listing import Choice
+from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.sqlite.database import _QUERIES
+from dahps_core.ledger.views.listing import Choice
+from dahps_core.model.combination import canonical
+from dahps_core.model.records import Claim, TrialState
 from dahps_core.space import SearchSpace
 from dahps_core.strategies.brackets import Brackets
-from dahps_core.trial import Claim, TrialState
 from tests import large_ledgers, synthetic
 
 #: Values whose texts contain each other, that are equal in Python, or that JSON can write in two ways.
@@ -114,7 +114,7 @@ def test_a_listing_is_that_of_all_records_sorted(outcomes, direction, state, val
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_pages_go_on_where_the_last_one_ended_also_among_ties(tmp_path, monkeypatch, direction):
-    monkeypatch.setattr("dahps_core.ledger.reading.TRIALS_PER_PAGE", 2)
+    monkeypatch.setattr("dahps_core.ledger.views.trial_rows.TRIALS_PER_PAGE", 2)
     with Ledger.join(tmp_path, Search(space_of(*range(9)), "grid", direction)) as ledger:
         claims, _ = claim_all(ledger, register(ledger))
         for claim, metric in zip(claims, (2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 3.0, 2.0, math.inf), strict=True):

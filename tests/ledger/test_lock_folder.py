@@ -15,9 +15,10 @@ from ledger_support import claimed, finish, grid, register
 from trap import set_trap
 
 from dahps_core.errors import LedgerUnavailableError, LockingChangedError
-from dahps_core.ledger import FILE_NAME, Ledger, epochs, lock_folder
-from dahps_core.ledger.lock_folder import LockFolder, LockTakenOver
-from dahps_core.ledger.patience import Patience
+from dahps_core.ledger import FILE_NAME, Ledger
+from dahps_core.ledger.sqlite import lock_epochs, lock_folder
+from dahps_core.ledger.sqlite.backoff import Patience
+from dahps_core.ledger.sqlite.lock_folder import LockFolder, LockTakenOver
 from tests.support import state_of, wait_until
 
 WAIT_S = 60
@@ -117,7 +118,7 @@ def fail(*arguments):
 def test_a_takeover_that_meets_an_error_is_completed_at_once_by_the_next(root, lock, monkeypatch, step):
     be_killed_inside(lock)
     with monkeypatch.context() as context:
-        context.setattr(epochs, step, fail)
+        context.setattr(lock_epochs, step, fail)
         with pytest.raises(OSError, match="No space"):
             held(lock).__enter__()
     with held(LockFolder(root, create=False), patience_s=1) as hold:

@@ -17,10 +17,11 @@ from ledger_support import claimed, finish, grid, register
 
 from dahps_core.cli import main
 from dahps_core.errors import LedgerError, LedgerUnavailableError
-from dahps_core.heartbeat import FOLDER_NAME
-from dahps_core.ledger import FILE_NAME, Ledger, connection
-from dahps_core.trial import TrialState
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core.ledger import FILE_NAME, Ledger
+from dahps_core.ledger.folder.heartbeat import FOLDER_NAME
+from dahps_core.ledger.sqlite import database
+from dahps_core.model.records import TrialState
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 from tests.support import skip_unless_required, wait_until
 
 SEARCH = grid(*range(4))
@@ -293,7 +294,7 @@ def die_in_a_write(folder, locking="fcntl"):
     """Claim a trial, and be killed before the claim is committed, when the file has been written to."""
     ledger = joined(folder, locking)
     worker = register(ledger)
-    change = connection.Transaction.change
+    change = database.Transaction.change
 
     def dying(self, query, **parameters):
         if query == "commit":
@@ -301,7 +302,7 @@ def die_in_a_write(folder, locking="fcntl"):
             os.kill(os.getpid(), signal.SIGKILL)
         return change(self, query, **parameters)
 
-    connection.Transaction.change = dying
+    database.Transaction.change = dying
     claimed(ledger, worker)
 
 
@@ -357,7 +358,7 @@ class TestAReader:
 def write_slowly(folder, wrote, go_on):
     ledger = joined(folder)
     worker = register(ledger)
-    change = connection.Transaction.change
+    change = database.Transaction.change
 
     def waiting(self, query, **parameters):
         if query == "commit":
@@ -365,7 +366,7 @@ def write_slowly(folder, wrote, go_on):
             go_on.wait(WAIT_S)
         return change(self, query, **parameters)
 
-    connection.Transaction.change = waiting
+    database.Transaction.change = waiting
     claimed(ledger, worker)
 
 

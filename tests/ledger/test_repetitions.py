@@ -11,9 +11,9 @@ from ledger_support import claim_all, claimed, fail, finish, grid, record, regis
 
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import Ledger, Search
-from dahps_core.ledger.repetitions import LeftOut
+from dahps_core.ledger.views.repetitions import LeftOut
+from dahps_core.model.records import Average
 from dahps_core.strategies.brackets import Brackets
-from dahps_core.trial import Average
 
 #: What may come of one evaluation; the last two are still to come.
 OUTCOMES = st.sampled_from(["failed", "released", "running"]) | st.one_of(

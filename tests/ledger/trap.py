@@ -4,7 +4,7 @@ import os
 import sys
 from itertools import count
 
-from dahps_core.ledger.connection import Transaction
+from dahps_core.ledger.sqlite.database import Transaction
 
 FILE_CHANGES = {
     "os.rename",

@@ -17,13 +17,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from dahps_core.current import Trial
 from dahps_core.errors import ClaimLost, DahpsError
-from dahps_core.heartbeat import Heart
 from dahps_core.ledger import FILE_NAME, Ledger, Locking, Search
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.model.records import Claim, Draw, Ending
 from dahps_core.space import SearchSpace
-from dahps_core.trial import Claim, Draw, Ending
-from dahps_core.worker import Job, Worker, WorkerOptions
+from dahps_core.trial.current import Trial
+from dahps_core.worker.worker import Job, Worker, WorkerOptions
 
 #: More trials than a test gets through, in two small levels.
 LEVELS = {

@@ -47,7 +47,7 @@ def test_the_wheel_holds_the_code_its_data_and_nothing_else(wheel):
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert names == expected
-    assert "dahps_core/ledger/schema.sql" in names
+    assert "dahps_core/ledger/sqlite/schema.sql" in names
     assert "dahps_core/py.typed" in names
     assert "hydra_plugins/__init__.py" not in names, "it would hide the plugins of other distributions"
 

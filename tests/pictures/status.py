@@ -16,9 +16,9 @@ from rich.text import Text
 
 from dahps_core import Ledger, Search
 from dahps_core.cli.space import read_space
-from dahps_core.heartbeat import Heart
-from dahps_core.run_limits import keep_limits
-from dahps_core.worker_options import WorkerOptions
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.ledger.folder.run_limits import keep_limits
+from dahps_core.worker.options import WorkerOptions
 from tests.synthetic import Wall
 
 SEEDS = Path(__file__).parents[2] / "example_app/conf/search/seeds.yaml"

@@ -6,11 +6,11 @@ import signal
 import sys
 from pathlib import Path
 
-from dahps_core.batch import BatchJob
-from dahps_core.child import Answer
-from dahps_core.combination import Combination
-from dahps_core.current import Trial
+from dahps_core.environment.batch_job import BatchJob
+from dahps_core.model.combination import Combination
+from dahps_core.process.trial_process import Answer
 from dahps_core.script.peers import Peer
+from dahps_core.trial.current import Trial
 from tests.support import wait_until
 
 FOUND = json.loads(sys.argv[1])

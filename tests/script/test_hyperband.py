@@ -4,7 +4,7 @@ import pytest
 
 from dahps_core import DistributedAsynchronousHyperBand, DistributedAsynchronousRandomSearch, SearchExhausted
 from dahps_core.errors import ConfigurationError
-from dahps_core.ledger.checking import breaches
+from dahps_core.ledger.repair.check import breaches
 from dahps_core.strategies.brackets import Brackets
 
 CONFIG = {"root": {"key": "x", "values": list(range(12)), "default": None}}

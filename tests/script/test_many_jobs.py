@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections import Counter
 
-from dahps_core.trial import TrialState
+from dahps_core.model.records import TrialState
 from tests.script.test_torchrun import continued
 
 N_JOBS, N_TRIALS = 6, 30

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dahps_core.batch import BatchJob
-from dahps_core.child import Answer
-from dahps_core.combination import Combination
-from dahps_core.current import Trial
+from dahps_core.environment.batch_job import BatchJob
 from dahps_core.errors import RanksError
-from dahps_core.ranks.meeting import Listener
+from dahps_core.model.combination import Combination
+from dahps_core.process.trial_process import Answer
+from dahps_core.ranks.rendezvous import Listener
 from dahps_core.script import peers
 from dahps_core.script.peers import Peer, Peers
+from dahps_core.trial.current import Trial
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("peer_process.py")

@@ -26,8 +26,8 @@ from dahps_core.errors import (
     SearchChangedError,
     SearchSpaceError,
 )
-from dahps_core.run_limits import limits_of
-from dahps_core.script.leaving import this_process
+from dahps_core.ledger.folder.run_limits import limits_of
+from dahps_core.script.process_end import this_process
 from dahps_core.space import SearchSpace
 
 TREE = {

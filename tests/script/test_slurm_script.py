@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from dahps_core.trial import TrialState
+from dahps_core.model.records import TrialState
 from tests.script.conftest import ENVIRONMENT, RANK_SCRIPT, free_port
 
 pytestmark = pytest.mark.slurm

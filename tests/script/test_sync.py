@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dahps_core import Ledger, Search, SearchSpace
-from dahps_core.trial import TrialState
+from dahps_core.model.records import TrialState
 from tests.script.conftest import ENVIRONMENT
 from tests.script.sync_script import CONFIG, VALUES
 from tests.support import wait_until

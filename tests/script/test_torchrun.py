@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from dahps_core.trial import TrialState
+from dahps_core.model.records import TrialState
 from tests.script.rank_script import N_STEPS
 from tests.support import wait_until
 

@@ -8,7 +8,7 @@ import sys
 from functools import reduce
 from pathlib import Path
 
-from dahps_core.overrides import to_overrides
+from dahps_core.space.overrides import to_overrides
 from tests.apps.checkpointing import trained
 from tests.slurm.cluster import arguments_of, environment_of, parent_of
 

@@ -11,10 +11,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from dahps_core.combination import canonical
 from dahps_core.errors import OverrideError
-from dahps_core.overrides import override_faults, to_overrides
+from dahps_core.model.combination import canonical
 from dahps_core.space import SearchSpace
+from dahps_core.space.overrides import override_faults, to_overrides
 from tests.space.trees import scalars, texts
 
 PARSER = OverridesParser.create()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dahps_core.permutation import Permutation
+from dahps_core.space.permutation import Permutation
 
 
 @given(st.integers(1, 3000), st.integers())

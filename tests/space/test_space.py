@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dahps_core.combination import Combination, canonical
+from dahps_core.model.combination import Combination, canonical
 from dahps_core.space import SearchSpace
 from tests.space import seeds_tree
 from tests.space.trees import configs, naive

@@ -3,7 +3,7 @@
 from hypothesis import given
 from trees import configs, naive
 
-from dahps_core.combination import canonical
+from dahps_core.model.combination import canonical
 from dahps_core.space import SearchSpace
 
 

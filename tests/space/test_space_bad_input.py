@@ -11,11 +11,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dahps_core.combination import Combination, canonical
 from dahps_core.errors import FAULTS_SHOWN, OverrideError, SearchSpaceError
-from dahps_core.overrides import override_faults, shown_overrides, to_overrides
-from dahps_core.printing import printable
+from dahps_core.model.combination import Combination, canonical
 from dahps_core.space import SearchSpace
+from dahps_core.space.overrides import override_faults, shown_overrides, to_overrides
+from dahps_core.text.printing import printable
 
 PARSER = OverridesParser.create()
 LEAF = {"key": "a", "values": [1], "default": None}

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import configs, naive
 
-from dahps_core.combination import canonical
 from dahps_core.errors import ConfigurationError
+from dahps_core.model.combination import canonical
 from dahps_core.space import SearchSpace
 
 

@@ -4,7 +4,7 @@ import math
 
 from hypothesis import strategies as st
 
-from dahps_core.combination import Combination, canonical
+from dahps_core.model.combination import Combination, canonical
 
 #: JSON's values without surrogates and with keys that are never reserved.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

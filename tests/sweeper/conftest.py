@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from dahps_core.cli import main as dahps
-from dahps_core.overrides import to_overrides
+from dahps_core.space.overrides import to_overrides
 
 APPS = Path(__file__).parent.parent / "apps"
 

@@ -5,8 +5,8 @@ import re
 import pytest
 import yaml
 
-from dahps_core.combination import canonical
-from dahps_core.overrides import to_overrides
+from dahps_core.model.combination import canonical
+from dahps_core.space.overrides import to_overrides
 
 VALUES = [
     "'; DROP TABLE trial; --",

@@ -5,7 +5,7 @@ import subprocess
 import hydra
 import pytest
 
-from dahps_core.overrides import to_overrides
+from dahps_core.space.overrides import to_overrides
 from tests.sweeper.test_mistakes import assert_told
 
 IS_1_3 = hydra.__version__.startswith("1.3")

@@ -8,11 +8,11 @@ from hydra.core.utils import JobReturn, JobStatus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dahps_core.trial import Draw
+from dahps_core.model.records import Draw
 from hydra_plugins.dahps_sweeper import _launchers
-from hydra_plugins.dahps_sweeper._judging import summarized_endings
 from hydra_plugins.dahps_sweeper._launch import Launch
 from hydra_plugins.dahps_sweeper._launchers import Place
+from hydra_plugins.dahps_sweeper._outcome import summarized_endings
 
 
 class Launcher:

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import pytest
 
-from dahps_core.ledger.checking import breaches
+from dahps_core.ledger.repair.check import breaches
 from tests.slurm.cluster import parent_of
 from tests.support import wait_until
 from tests.sweeper.conftest import APPS

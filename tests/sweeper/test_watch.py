@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from dahps_core.heartbeat import Heart
 from dahps_core.ledger import Ledger, Search
+from dahps_core.ledger.folder.heartbeat import Heart
+from dahps_core.model.records import Ending
 from dahps_core.space import SearchSpace
-from dahps_core.trial import Ending
-from dahps_core.worker import WorkerOptions
+from dahps_core.worker.worker import WorkerOptions
 from hydra_plugins.dahps_sweeper._watch import Watch
 from tests.support import wait_until
 

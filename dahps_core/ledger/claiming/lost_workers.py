@@ -1,0 +1,52 @@
+"""Why the trial of a worker that fell silent is held for lost: who it was, and what its job's logs say."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from dahps_core.ledger.sqlite.database import Database
+
+NO_SIGN_OF_LIFE = "{} gave no sign of life for longer than the lease"
+
+#: How SLURM begins a line about an out-of-memory kill, a lost node, a time limit, a cancelled job.
+_SLURM = ("slurmstepd:", "srun:")
+_LINES = 3
+
+#: The end of a log that is looked through.
+_BYTES = 8192
+
+
+def obituaries(database: Database, dead: Collection[str]) -> dict[str, str]:
+    """Worker -> why its trial is lost, for those of the dead that hold one.
+
+    In no transaction, since a job's log may lie on slow storage.
+    """
+    if not dead:
+        return {}
+    rows = database.read(lambda reading: reading.rows("silent_holders", dead=json.dumps(list(dead))))
+    return {row["id"]: _obituary(row) for row in rows}
+
+
+def _obituary(worker: sqlite3.Row) -> str:
+    job = f" (job {worker['job']})" if worker["job"] else ""
+    text = NO_SIGN_OF_LIFE.format(f"its worker {worker['host']}:{worker['pid']}{job}")
+    paths = [path for path in (worker["log"] or "").split("\n") if path]
+    if paths:
+        text += f"; log: {', '.join(paths)}"
+    return "\n".join([text, *(line for path in paths for line in _of_slurm(Path(path)))])
+
+
+def _of_slurm(log: Path) -> list[str]:
+    """What SLURM said last in a job's log."""
+    with suppress(OSError):
+        if log.is_file():
+            with log.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _BYTES))
+                lines = file.read(_BYTES).decode(errors="replace").splitlines()
+            return [line for line in lines if line.startswith(_SLURM)][-_LINES:]
+    return []

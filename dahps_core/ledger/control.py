@@ -1,0 +1,205 @@
+"""What a person does to a search that runs: pause, stop, cancel, retry, enqueue."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from dahps_core.errors import ConfigurationError
+from dahps_core.ledger.folder.control_stamp import give_notice
+from dahps_core.ledger.folder.ledger_folder import FILE_NAME
+from dahps_core.ledger.reader import LedgerReader
+from dahps_core.ledger.sqlite.database import Transaction
+from dahps_core.ledger.sqlite.storage_errors import refusal
+from dahps_core.model.combination import Combination, Value
+from dahps_core.model.records import TrialState
+from dahps_core.space import SearchSpace
+
+#: So many trials are queued at a time, so that no worker waits for long.
+MOST_AT_ONCE = 10_000
+
+#: By the states in which it cannot be done; None: there is no such trial.
+_NOT_TO_CANCEL: dict[str | None, str] = {
+    None: "was never drawn",
+    "finished": "has finished, and stays so",
+}
+_NOT_TO_RETRY = {
+    **_NOT_TO_CANCEL,
+    "running": "is running",
+    "released": "was released, and is next in the queue already",
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """A trial that a person asked for.
+
+    Attributes:
+        state: Where it stands: queued, or elsewhere if it was drawn before.
+    """
+
+    number: int
+    combination: Combination
+    repetition: int
+    state: TrialState
+
+
+class LedgerSteering(LedgerReader):
+    """The part of a ledger that is for a person; see `Ledger`.
+
+    Each method may be repeated, and is one transaction; those of which running workers should know at once
+    also give notice.
+    """
+
+    def pause(self) -> None:
+        """No worker gets a trial until `resume`; what runs goes on to its end."""
+        self._say("pause", now=time.time())
+
+    def resume(self) -> None:
+        """Workers get trials again."""
+        self._say("resume")
+
+    def stop(self, *, run: str | None = None, now: bool = False) -> None:
+        """The workers of multiruns end after their trials, those that will still start as well.
+
+        Args:
+            run: The multirun; None: all that were entered so far. A later one is not stopped.
+            now: Running trials are released, and not waited for.
+
+        Raises:
+            ConfigurationError: There is no such multirun.
+        """
+        if not self._say("stop_runs", run=run, is_to_release=int(now)) and run is not None:
+            raise ConfigurationError("there is no such multirun", where=run)
+
+    def cancel(self, *numbers: int) -> list[TrialState]:
+        """These trials are not run, or not to their end: their holders' writes are refused. All or none.
+
+        Returns:
+            Where each of them stood.
+
+        Raises:
+            ConfigurationError: One has finished, or was never drawn.
+        """
+        states = self._write(lambda writing: _change(writing, "cancel_trial", numbers, _NOT_TO_CANCEL))
+        give_notice(self.folder)
+        return states
+
+    def retry(self, *numbers: int) -> list[TrialState]:
+        """These trials run again, next in the queue, and what they failed before is not counted. All or none.
+
+        Returns:
+            Where each of them stood.
+
+        Raises:
+            ConfigurationError: One runs, or will run anyhow, or has finished, or was never drawn.
+        """
+        return self._write(lambda writing: _change(writing, "queue_trial", numbers, _NOT_TO_RETRY))
+
+    def retry_failed(self) -> list[int]:
+        """As `retry`, of all trials that failed or were lost; returns their numbers."""
+
+        def retry_all(transaction: Transaction) -> list[int]:
+            numbers = [int(row["number"]) for row in transaction.rows("failed_trials")]
+            _change(transaction, "queue_trial", numbers, _NOT_TO_RETRY)
+            return numbers
+
+        return self._write(retry_all)
+
+    def enqueue(self, combinations: Iterable[Mapping[str, Value]]) -> list[Enqueued]:
+        """These combinations are next, in all their repetitions; what was drawn before is not run twice.
+
+        Args:
+            combinations: Whole ones, of the space that this ledger object draws from.
+
+        Returns:
+            Their trials, new ones and old ones.
+
+        Raises:
+            ConfigurationError: The space has no such combination, or they are too many.
+        """
+        found = [_in_space(self.space, one) for one in islice(combinations, MOST_AT_ONCE + 1)]
+        if len(found) * self.space.repetitions > MOST_AT_ONCE:
+            raise ConfigurationError(
+                f"more than {MOST_AT_ONCE:,} trials at once", where="enqueue", mend="Ask for them in parts"
+            )
+        return self._write(lambda writing: self._enqueued(writing, found))
+
+    def _enqueued(self, transaction: Transaction, combinations: list[Combination]) -> list[Enqueued]:
+        before = int(transaction.value("n_drawn") or 0)
+        n_drawn = before
+        found = []
+        for combination in combinations:
+            first = combination.occurrence * self.space.repetitions
+            for repetition in range(first, first + self.space.repetitions):
+                n_drawn += transaction.change(
+                    "enqueue_trial",
+                    number=n_drawn,
+                    space=self._bound.id,
+                    combination=combination.to_json(),
+                    digest=combination.digest(),
+                    repetition=repetition,
+                    level=self._bound.first_level(n_drawn),
+                )
+                found.append(_trial_of(transaction, combination, repetition))
+        transaction.change("count_enqueued", space=self._bound.id, n=n_drawn - before)
+        return found
+
+    def _write(self, work: Callable[[Transaction], T]) -> T:
+        # A person who may not write is told so at once: the ledger itself would wait for the storage to mend.
+        path = self.folder / FILE_NAME
+        if not os.access(path, os.W_OK) or not os.access(self.folder, os.W_OK):
+            raise refusal(path, "it may not be written")
+        return self._database.write(work)
+
+    def _say(self, statement: str, **parameters: str | float | None) -> int:
+        n_changed = self._write(lambda writing: writing.change(statement, **parameters))
+        give_notice(self.folder)
+        return n_changed
+
+
+def _change(
+    transaction: Transaction, edge: str, numbers: Collection[int], refused: Mapping[str | None, str]
+) -> list[TrialState]:
+    states = [_found_state(transaction, number) for number in numbers]
+    faults = [
+        f"trial {number} {refused[state]}"
+        for number, state in zip(numbers, states, strict=True)
+        if state in refused
+    ]
+    if faults:
+        raise ConfigurationError("; ".join(faults), mend="Nothing was changed")
+    for number in numbers:
+        # Where the edge leads already, as when this is repeated, there is no attempt and nothing to change.
+        transaction.change("keep_attempt", number=number, now=time.time())
+        transaction.change(edge, number=number)
+    return [_state(state) for state in states]
+
+
+def _found_state(transaction: Transaction, number: int) -> str | None:
+    found = transaction.value("state_of_trial", number=number) if 0 <= number < 2**63 else None
+    return None if found is None else str(found)
+
+
+def _trial_of(transaction: Transaction, combination: Combination, repetition: int) -> Enqueued:
+    trial = transaction.rows("trial_of_combination", digest=combination.digest(), repetition=repetition)[0]
+    return Enqueued(trial["number"], combination, repetition, _state(trial["state"]))
+
+
+def _state(stored: str | None) -> TrialState:
+    return TrialState.LOST if stored == "died" else TrialState(stored)
+
+
+def _in_space(space: SearchSpace, asked: Mapping[str, Value]) -> Combination:
+    """The space's own combination: its keys are in path order."""
+    combination = asked if isinstance(asked, Combination) else Combination(asked.items())
+    try:
+        return space[space.index(combination)]
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(str(error), where="enqueue", mend="Nothing was queued") from error

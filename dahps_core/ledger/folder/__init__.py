@@ -1,0 +1,1 @@
+"""The files in a ledger's folder beside its database."""

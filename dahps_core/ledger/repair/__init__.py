@@ -1,0 +1,1 @@
+"""Checking a ledger's integrity, and recovering what a damaged one still holds."""

@@ -1,0 +1,73 @@
+"""What can be wrong with a single trial of a ledger, by its own row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from dahps_core.ledger.claiming.bound_space import BoundSpace
+from dahps_core.model.combination import Combination
+from dahps_core.space import SearchSpace
+from dahps_core.text.json_text import UnreadableJSON, parse_json
+
+
+def attempts_at_levels(trial: Any, earlier: list[Any]) -> Iterator[tuple[int, str, float | None, float]]:
+    """The attempts of a trial as `ends_at_levels` takes them."""
+    for row in earlier:
+        yield row["level"], row["outcome"], metric_of(row), row["ended_at"]
+    yield trial["level"], trial["state"], metric_of(trial), trial["ended_at"]
+
+
+def metric_of(row: Any) -> float | None:
+    """Return the metric of a row of a trial or an attempt."""
+    return math.nan if row["metric_is_nan"] else row["metric"]
+
+
+def faults_of_combination(trial: Any, drawn_from: BoundSpace) -> Iterator[str]:
+    """What is wrong with what a trial evaluates."""
+    position = trial["position"]
+    if position is not None and not 0 <= position < min(trial["cursor"], drawn_from.space.n_trials):
+        yield f"position {position} was not drawn from its space yet"
+        return
+    try:
+        found = Combination.from_json(trial["combination"])
+    except UnreadableJSON:
+        yield "its combination cannot be read"
+        return
+    if position is None:
+        if not _has(drawn_from.space, found, trial["repetition"]):
+            yield "its combination is none of its space"
+    elif (found, trial["repetition"]) != drawn_from.trial_at(position):
+        yield "its combination is not the one that its space has there"
+    if found.digest() != trial["digest"]:
+        yield "its digest is another combination's"
+
+
+def _has(space: SearchSpace, combination: Combination, repetition: int) -> bool:
+    try:
+        space.index(Combination(combination.items(), occurrence=repetition // space.repetitions))
+    except ValueError:
+        return False
+    return True
+
+
+def faults_of_result(trial: Any) -> Iterator[str]:
+    """What is wrong with what a finished trial returned."""
+    metric = metric_of(trial)
+    try:
+        result = parse_json(trial["result"])
+    except UnreadableJSON:
+        yield "its result cannot be read"
+        return
+    numbers = list(result.values()) if isinstance(result, dict) else [result]
+    if metric is None:
+        is_sound = not isinstance(result, float)  # a number would be the metric
+    else:
+        is_sound = metric in numbers or (math.isnan(metric) and any(map(_is_nan, numbers)))
+    if not is_sound:
+        yield "its metric is not in its result"
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)

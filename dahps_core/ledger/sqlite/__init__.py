@@ -1,0 +1,1 @@
+"""The ledger's database: connections, transactions, locks, the queue of writers, and the SQL."""

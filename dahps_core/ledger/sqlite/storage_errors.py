@@ -1,0 +1,196 @@
+"""What the storage's refusals mean: which path, why, and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import secrets
+import sqlite3
+import stat
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from dahps_core.errors import LedgerDamagedError, LedgerError, LedgerUnavailableError, NotALedgerError
+from dahps_core.text.printing import pasted
+from dahps_core.text.small_files import open_at_once
+
+#: What SQLite says where the storage refuses; anything else that it says is of our own doing.
+_SIGNS_OF_REFUSAL = ("disk I/O", "unable to open", "readonly", "is full", "locking protocol", "out of memory")
+
+#: What SQLite says where it finds in a file what it cannot have written, or not for our statements.
+_SIGNS_OF_DAMAGE = ("malformed", "no such table", "no such column", "decode", "unsupported file format")
+
+_SAFE = "what is recorded stays"
+_MENDS = {
+    errno.EACCES: "Ask its owner for write permission (in a folder that a group shares: "
+    "chmod -R g+rwX FOLDER, and umask 002 for all who use it), or use another ledger folder",
+    errno.EROFS: f"The storage is mounted read-only: {_SAFE}; run the same command again when it is mended",
+    errno.ENOSPC: f"Free some space, and run the same command again: {_SAFE}",
+    errno.EDQUOT: f"Free some space or have the quota raised, and run the same command again: {_SAFE}",
+}
+_MEND_STORAGE = f"See whether the storage is reachable, and run the same command again: {_SAFE}"
+
+
+def is_locked(error: sqlite3.DatabaseError) -> bool:
+    """Whether others use the database, which passes."""
+    # By its text: Python 3.10 does not tell SQLite's error code.
+    return "is locked" in str(error)
+
+
+def meaning(
+    error: sqlite3.DatabaseError,
+    path: Path,
+    folder: Path,
+    patience_s: float,
+    *,
+    is_expected: bool,
+    is_reading: bool,
+) -> LedgerError | None:
+    """What an error of SQLite tells about the storage of a ledger; None if it tells nothing of it.
+
+    Args:
+        error: Not one that a statement of ours brought about.
+        path: The database.
+        folder: The ledger's.
+        patience_s: For how long it was waited.
+        is_expected: Whether the ledger was seen there before, or was to be made: then a missing one is the
+            storage's refusal.
+        is_reading: Whether nothing was to be written.
+    """
+    text = str(error)
+    if is_locked(error):
+        return LedgerUnavailableError(
+            f"the ledger was locked for longer than {patience_s:g} s",
+            where=str(path),
+            mend="See whether a process that uses it is stopped, or its host unreachable, "
+            f"and whether the storage's locks work: dahps doctor {pasted([str(folder)])}",
+        )
+    if is_reading and "readonly" in text:  # whoever reads writes only to undo what a dead process left
+        return LedgerUnavailableError(
+            "a process died in the middle of a write that was cut off, and to undo it takes write permission"
+            + _owner(path),
+            where=str(path),
+            mend=f"Have somebody who may write run once: dahps status {pasted([str(folder)])}",
+        )
+    if "not a database" in text:
+        return not_a_ledger(path, "the file is not a ledger")
+    if "malformed" in text and (found := _first_refused(path)):
+        return refused(*found)  # to SQLite what cannot be read is damaged
+    if any(sign in text for sign in _SIGNS_OF_DAMAGE):
+        return damaged(text, path, folder)
+    if not is_expected and "unable to open" in text and not _exists(path):
+        return not_a_ledger(path, "there is no ledger here")
+    return refusal(path, text) if any(sign in text for sign in _SIGNS_OF_REFUSAL) else None
+
+
+def refusal(path: Path, text: str) -> LedgerUnavailableError:
+    """Why the storage refused, found out by trying: SQLite does not tell."""
+    found = _first_refused(path)
+    if found is None and "full" in text:  # for a moment, or for more than was tried
+        found = path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if found is None:
+        return LedgerUnavailableError(f"the storage refused: {text}", where=str(path), mend=_MEND_STORAGE)
+    return refused(*found)
+
+
+def refused(path: Path, error: OSError, also: str = "") -> LedgerUnavailableError:
+    """The error of a path that the system refuses to make or to write; `also` ends its first sentence."""
+    code = errno.EACCES if error.errno == errno.EPERM else error.errno or 0
+    why = error.strerror or os.strerror(code)
+    folder = path if os.path.isdir(path) else path.parent
+    return LedgerUnavailableError(
+        f"the storage refused: {why}{_owner(path)}{also}",
+        where=str(path),
+        mend=_MENDS.get(code, _MEND_STORAGE).replace("FOLDER", pasted([str(folder)])),
+    )
+
+
+def damaged(text: str, path: Path | None = None, folder: Path | None = None) -> LedgerDamagedError:
+    """The error of a ledger that holds what nobody wrote there."""
+    return LedgerDamagedError(
+        f"the ledger is damaged ({text})",
+        where=None if path is None else str(path),
+        mend=f"Run: dahps recover {pasted([str(folder)]) if folder else 'LEDGER'}",
+    )
+
+
+def not_a_ledger(path: Path, what: str) -> NotALedgerError:
+    """The error of a path where there is no ledger."""
+    return NotALedgerError(what, where=str(path), mend="Give the folder of a ledger, or of one to be made")
+
+
+def fresh_stamp(path: Path) -> int | None:
+    """When a file was last modified, in ns by the storage's clock; None if there is none."""
+    try:
+        # Opened, not only asked for its status: a network file system shows fresh attributes after an open.
+        descriptor = open_at_once(path)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.fstat(descriptor).st_mtime_ns
+    finally:
+        os.close(descriptor)
+
+
+def put_in_place(path: Path, text: str = "") -> None:
+    """Make a small file anew as a whole, in place of one that may be another user's.
+
+    Raises:
+        OSError: The storage refused.
+    """
+    half = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        half.write_text(text)
+        half.chmod(0o644)  # whatever the umask: other users look at the search
+        os.replace(half, path)
+    except BaseException:
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise
+
+
+def storage_time(folder: Path) -> float:
+    """Now, in seconds since the epoch by the storage's clock; by this host's where nothing may be written."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as touched:
+            os.utime(touched.fileno())  # without times, as a heart beats
+            return os.fstat(touched.fileno()).st_mtime
+    except OSError:
+        return time.time()
+
+
+def _first_refused(path: Path) -> tuple[Path, OSError] | None:
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as probe:
+            probe.write(bytes(4096))
+            probe.flush()
+            os.fsync(probe.fileno())
+            os.pread(probe.fileno(), 4096, 0)
+    except OSError as error:
+        return path.parent, error
+    # The files themselves only by asking: to open and close one would drop the locks that SQLite holds.
+    for one in (path, path.with_name(f"{path.name}-journal")):
+        if one.exists() and not os.access(one, os.R_OK | os.W_OK):
+            return one, OSError(errno.EACCES, os.strerror(errno.EACCES))
+    return None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return True  # nobody can tell now
+
+
+def _owner(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    owner = str(status.st_uid)
+    with suppress(KeyError):
+        owner = pwd.getpwuid(status.st_uid).pw_name
+    return f" (owner {owner}, mode {stat.filemode(status.st_mode)})"

@@ -1,0 +1,1 @@
+"""What a ledger shows: trials, listings, rankings, status, exports. Nothing here writes."""

@@ -1,0 +1,117 @@
+"""What a ledger tells a person who watches the search: who works, how it goes, how a trial came to be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dahps_core.ledger.joining import space_of
+from dahps_core.ledger.sqlite.database import Transaction
+from dahps_core.ledger.views.trial_rows import WorkerRecord
+from dahps_core.space import SearchSpace
+
+#: So many of the newest trials are looked through for the last ends, and so many of these are told.
+_LOOKED_THROUGH = 5000
+_ENDS = 300
+
+
+@dataclass(frozen=True)
+class PresentWorker:
+    """A worker that has not left, as far as it says.
+
+    Attributes:
+        trial: The number of the one that it runs.
+        is_stopped: Whether its multirun's workers are to end.
+    """
+
+    record: WorkerRecord
+    trial: int | None
+    is_stopped: bool
+
+
+@dataclass(frozen=True)
+class End:
+    """How a trial ended lately.
+
+    Attributes:
+        ended_at: Seconds since the epoch by its worker's clock.
+        error: The last line of it; None if the trial finished.
+        level: Where it ended; 0 without levels.
+    """
+
+    number: int
+    ended_at: float
+    host: str
+    error: str | None
+    level: int = 0
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One execution of a trial; times are seconds since the epoch by its worker's clock.
+
+    Attributes:
+        state: "running", "finished", "failed", "released", "died", "lost" or "cancelled".
+        run: The multirun that it belonged to.
+        log: The files that its job logs to, one a line, if they are known.
+    """
+
+    attempt: int
+    state: str
+    started_at: float
+    ended_at: float | None
+    output_dir: str | None
+    error: str | None
+    level: int
+    metric: float | None
+    run: str
+    host: str
+    pid: int
+    job: str | None
+    log: str | None
+
+
+def present_workers(transaction: Transaction) -> list[PresentWorker]:
+    """Who works or waits, in the order of their coming."""
+    found = []
+    for row in transaction.rows("present_workers"):
+        worker = WorkerRecord(**{name: row[name] for name in WorkerRecord.__dataclass_fields__})
+        found.append(PresentWorker(worker, row["trial"], bool(row["is_stopped"])))
+    return found
+
+
+def last_ends(transaction: Transaction) -> list[End]:
+    """How the last trials ended, the latest first."""
+    rows = transaction.rows("last_ends", looked_through=_LOOKED_THROUGH, limit=_ENDS)
+    return [
+        End(
+            row["number"],
+            row["ended_at"],
+            row["host"],
+            None if row["state"] == "finished" else _last_line(row["error"] or row["state"]),
+            row["level"],
+        )
+        for row in rows
+    ]
+
+
+def _last_line(error: str) -> str:
+    return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "")
+
+
+def attempts(transaction: Transaction, number: int) -> list[AttemptRecord]:
+    """All executions of a trial, the first one first."""
+    return [
+        AttemptRecord(
+            **{
+                **{name: row[name] for name in AttemptRecord.__dataclass_fields__},
+                "metric": math.nan if row["metric_is_nan"] else row["metric"],
+            }
+        )
+        for row in transaction.rows("attempts_of", number=number)
+    ]
+
+
+def spaces(transaction: Transaction) -> list[SearchSpace]:
+    """What was ever searched, oldest first."""
+    return [space_of(row) for row in transaction.rows("spaces")]

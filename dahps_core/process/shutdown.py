@@ -1,0 +1,208 @@
+"""What tells a worker to end, heard at any moment and answered when its trial was given back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
+from types import FrameType
+from typing import Any
+
+from dahps_core.process import linux
+from dahps_core.process.signals import can_be_handled, handled
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+#: Launchers take one of these for a job that is preempted or runs into its time limit.
+_LAUNCHERS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+
+
+class Terminated(BaseException):
+    """A signal ended a training function that runs in the worker's own process."""
+
+
+_early: tuple[int, int] | None = None
+
+
+def note_signals() -> None:
+    """Note which signals come, whoever handles them, until a worker hears them or `noted_signals` is asked.
+
+    A launcher may ignore SIGTERM before its worker listens. Nor would it help to block the signal: another
+    thread, of a library, would take it.
+    """
+    global _early
+    if _early or not can_be_handled():
+        return
+    _early = os.pipe()
+    for end in _early:
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(_early[1], warn_on_full_buffer=False)
+
+
+def noted_signals() -> list[int]:
+    """Those that came since; no more are noted."""
+    global _early
+    if _early is None or not can_be_handled():
+        return []
+    ends, _early = _early, None
+    signal.set_wakeup_fd(-1)
+    noted = _read(ends[0])
+    for end in ends:
+        os.close(end)
+    return list(noted)
+
+
+def _read(pipe: int) -> bytes:
+    """What is in a pipe by now."""
+    with suppress(BlockingIOError):
+        return os.read(pipe, 4096)
+    return b""
+
+
+_heard_here: tuple[int, ...] | None = None
+
+
+@contextmanager
+def _woken(pipe: int, numbers: tuple[int, ...]) -> Iterator[None]:
+    """Let the kernel note each signal that comes in this pipe, whichever thread it has chosen for it.
+
+    A handler alone is not enough: it runs in the main thread, which a signal does not wake that another
+    thread took, or that came just before it fell asleep.
+    """
+    global _heard_here
+    if not can_be_handled():
+        yield
+        return
+    before, _heard_here = signal.set_wakeup_fd(pipe, warn_on_full_buffer=False), numbers
+    try:
+        yield
+    finally:
+        if can_be_handled():
+            signal.set_wakeup_fd(before)
+            _heard_here = None
+
+
+def _sleep_on() -> None:
+    """In a forked process: what it hears is no word to this one, and ends it as if nobody listened.
+
+    By the kernel itself: nothing wakes that process for a handler of Python's if it has just fallen asleep.
+    """
+    if _heard_here is not None and can_be_handled():
+        signal.set_wakeup_fd(-1)
+        for number in _heard_here:
+            linux.forget_handler(number)
+
+
+os.register_at_fork(after_in_child=_sleep_on)
+
+_pipes: weakref.WeakSet[Interruption] = weakref.WeakSet()
+
+
+def _close_pipes() -> None:
+    """In a forked process: what it writes into a worker's pipe would be taken for signals."""
+    for interruption in _pipes:
+        interruption.close()
+
+
+os.register_at_fork(after_in_child=_close_pipes)
+
+
+class Interruption:
+    """Whether a worker was told to end, by a signal or by a person; can be waited for like a pipe.
+
+    A signal only leaves a note, so that nothing that the worker writes is cut in two by it. The launcher's
+    own handler, which may put the job back into the queue, is called once, and last of all. Whoever has
+    waited asks `is_told`: other signals wake it too.
+
+    Attributes:
+        reason: Why the worker is to end; None while it is not.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._pid = os.getpid()
+        self._heard: list[int] = []
+        self._hears: tuple[int, ...] = ()
+        self._of_launcher: dict[int, Any] = {}
+        self._is_raising = False
+        self._readable, self._writable = os.pipe()
+        self._ends: tuple[int, ...] = (self._readable, self._writable)
+        for end in self._ends:
+            os.set_blocking(end, False)
+        _pipes.add(self)
+
+    def fileno(self) -> int:
+        """Can be read as soon as somebody has told the worker to end, and sometimes when nobody has."""
+        return self._readable
+
+    def close(self) -> None:
+        """Give the pipe back: nobody hears any more."""
+        ends, self._ends = self._ends, ()
+        for end in ends:
+            os.close(end)
+
+    def tell(self, reason: str) -> None:
+        """Tell the worker to end; from any thread."""
+        self.reason = self.reason or reason
+        self._wake()
+
+    def is_told(self) -> bool:
+        """Whether somebody has; what the kernel has noted is heard now."""
+        for number in _read(self._readable):
+            if number in self._hears:
+                self._hear(number, None)
+        if self.reason:
+            self._wake()  # others may wait as well
+        return bool(self.reason)
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep, but for this."""
+        if wait([self._readable], timeout_s):
+            self.is_told()
+
+    @contextmanager
+    def hearing_signals(self) -> Iterator[None]:
+        """Hear the signals that end a process, and those that the launcher has a handler for."""
+        handlers = {number: signal.getsignal(number) for number in (*_ENDING, *_LAUNCHERS)}
+        self._of_launcher = {number: handlers[number] for number in _LAUNCHERS if callable(handlers[number])}
+        self._pid = os.getpid()
+        # What `nohup` has made to be ignored stays ignored.
+        heard = [number for number in _ENDING if handlers[number] is not signal.SIG_IGN]
+        self._hears = (*heard, *self._of_launcher)
+        with handled(self._hears, self._hear):
+            for number in noted_signals():
+                if number in heard:
+                    self._hear(number, None)
+            with _woken(self._writable, self._hears):
+                yield
+
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """Let a signal end what runs in this process, by `Terminated`: there is no other process to end."""
+        self._is_raising = True
+        try:
+            yield
+        finally:
+            self._is_raising = False
+
+    def answer(self) -> None:
+        """Leave as the signals ask that were heard: by the launcher's own handler, or else at once."""
+        for number in self._heard:
+            if handler := self._of_launcher.pop(number, None):
+                handler(number, None)
+        if self._heard:
+            raise SystemExit(128 + self._heard[0])
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._writable, b"\0")  # no signal's number
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:
+            linux.die_of(number)  # a process that a trial has forked: as if nobody listened
+        self._heard.append(number)
+        self.tell(f"{signal.Signals(number).name}: its worker was told to end")
+        if self._is_raising:
+            raise Terminated

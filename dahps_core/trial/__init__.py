@@ -1,0 +1,1 @@
+"""The trial as its own code sees it: number, reports, checkpoints, metric."""

@@ -1,0 +1,121 @@
+"""What a multirun came to: said, or raised where it could not do its part."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from dahps_core.errors import DahpsError
+from dahps_core.ledger import Ledger
+from dahps_core.ledger.claiming.refusals import is_failing, summarized_nan
+from dahps_core.ledger.folder.unread_resource import ADVICE, unread
+from dahps_core.model.records import Draw
+from dahps_core.text.printing import pasted, printable
+from hydra_plugins.dahps_sweeper._launch import Launch
+
+log = logging.getLogger(__name__)
+
+#: How a worker ends when there is nothing more for it to do.
+_AS_IT_SHOULD = {Draw.EXHAUSTED.value, Draw.LEAVE.value}
+_RETIRED = "trials failed there that do not fail elsewhere (which, and where: dahps trials)"
+_GO_ON = "Nothing that was recorded is lost: run %s to go on"
+
+
+def judge(launch: Launch, ledger: Ledger, run: str, left: int, again: str, *, are_gone: bool) -> None:
+    """Judge a multirun whose workers have ended, but for how its trials went.
+
+    Args:
+        launch: Of all its workers.
+        ledger: Read only.
+        run: The multirun's id.
+        left: How many trials are not over.
+        again: The command that goes on, in words.
+        are_gone: Whether its jobs vanished without a word.
+
+    Raises:
+        DahpsError: It could not do its part.
+    """
+    if launch.error and not ledger.workers(run):
+        raise none_started(launch.error) from launch.error
+    if launch.error:
+        log.warning("A worker ended badly: %s", _named(launch.error))
+    if set(launch.endings) - _AS_IT_SHOULD:
+        log.info("%s", summarized_endings(launch.endings))
+    if left and (launch.error or are_gone):
+        what = f"this multirun's workers are gone, and {left} trials are left"
+        raise DahpsError(what, where=str(ledger.folder), mend=_GO_ON % again)
+    if left:
+        log.info("%d trials are left. %s", left, _GO_ON % again)
+
+
+def none_started(error: Exception) -> DahpsError:
+    """The error of a multirun that has no worker, by what the launcher raised."""
+    return DahpsError(f"no worker could start: {_named(error)}")
+
+
+def summarized_endings(endings: Counter[str]) -> str:
+    """Why workers ended, the most frequent reason first."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in endings.most_common())
+    told = f"{endings.total()} workers ended: {reasons}"
+    return told + (f"; {_RETIRED}" if endings[Draw.RETIRED.value] else "")
+
+
+def refuse_if_none_has_metric(ledger: Ledger, run: str, limit: int | None) -> None:
+    """Raise if no trial of a multirun has finished with a number, and some have failed, or `limit` gave NaN.
+
+    Raises:
+        DahpsError: With the first failure, or what gave NaN.
+    """
+    record = ledger.run(run)
+    if record.n_nan and is_failing(record.n_failed, limit, has_finished=record.has_finished):
+        raise DahpsError(
+            f"the search stopped: {summarized_nan(record)}",
+            where=str(ledger.folder),
+            mend="Find out what makes it NaN, and run the same command again; "
+            "hydra.sweeper.stop_after_failures=null goes on whatever the metric is",
+        )
+    if record.first_failure and not record.has_finished and not record.n_nan:
+        number, error = record.first_failure
+        raise DahpsError(
+            f"all {record.n_failed} attempts of this multirun failed. "
+            f"The first one, of trial #{number}:\n{error}\n"
+            "Run the same command again when it is fixed, to go on with the trials that are left"
+        )
+
+
+class FirstFault:
+    """Reports a multirun's first failed attempt, and its first unread resource, as soon as there is one.
+
+    Args:
+        ledger: Read only.
+        run: The multirun's id.
+    """
+
+    def __init__(self, ledger: Ledger, run: str) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._to_look_for = [self._failure, self._unread]
+
+    def look(self) -> None:
+        """Report what there is, and was not reported."""
+        for found in list(self._to_look_for):
+            if line := found():
+                self._to_look_for.remove(found)
+                log.warning("%s", printable(line))
+
+    def _failure(self) -> str | None:
+        failure = self._ledger.run(self._run).first_failure
+        if failure is None:
+            return None
+        number, error = failure
+        lines = error.strip().splitlines() or ["no error is known"]
+        command = pasted(["dahps", "show", str(self._ledger.folder), str(number)])
+        return f"First failure, trial #{number}: {lines[-1]} (all of it: {command})"
+
+    def _unread(self) -> str | None:
+        ignored = unread(self._ledger.folder, self._run) if self._ledger.search.brackets else None
+        return ignored and f"{ignored}. {ADVICE}."
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
