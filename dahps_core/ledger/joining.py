@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from sqlite3 import Row
 from typing import Any
@@ -20,13 +19,13 @@ from dahps_core.ledger.folder.ledger_folder import refuse_if_emptied
 from dahps_core.ledger.sqlite.database import Database, Transaction
 from dahps_core.ledger.sqlite.schema import is_empty, is_old, make_tables, upgrade
 from dahps_core.ledger.sqlite.storage_errors import damaged, not_a_ledger, refusal
-from dahps_core.model.combination import Value, canonical
+from dahps_core.ledger.views.spaces import space_of
+from dahps_core.model.combination import Value
 from dahps_core.space import SearchSpace
 from dahps_core.space.pruning import allowed_by
 from dahps_core.strategies import IN_ORDER, STRATEGIES
 from dahps_core.strategies.brackets import Brackets
 from dahps_core.strategies.search import Search
-from dahps_core.text.json_text import UnreadableJSON, parse_json
 
 #: Of a reason that quotes what stands in a cell.
 _LONGEST_REASON = 200
@@ -138,19 +137,6 @@ def search_of(meta: Row | Mapping[str, Any], space: Row | Mapping[str, Any]) -> 
         return Search(kept, meta["strategy"], meta["direction"], meta["metric"], int(meta["seed"]), brackets)
     except (ValueError, TypeError, KeyError, ConfigurationError) as error:
         raise damaged(f"its search cannot be read: {str(error)[:_LONGEST_REASON]}") from error
-
-
-def space_of(row: Row | Mapping[str, Any]) -> SearchSpace:
-    """Return the space that a row of a ledger describes.
-
-    Raises:
-        UnreadableJSON: It holds what nobody wrote there.
-    """
-    definition = parse_json(row["definition"])
-    # Before anything is made of it: what has this digest was written by us.
-    if sha256(canonical(definition).encode()).hexdigest() != row["digest"]:
-        raise UnreadableJSON("the space is not the one that its digest says")
-    return SearchSpace.from_definition(definition)
 
 
 def bound(search: Search, space_id: int, only: Mapping[str, Value] | None = None) -> BoundSpace:

@@ -18,7 +18,7 @@ from dahps_core.ledger.folder.run_limits import RunLimits
 from dahps_core.ledger.notebook import shown_in_notebook
 from dahps_core.ledger.progress import ProgressReader
 from dahps_core.ledger.sqlite.database import Database, Parameter
-from dahps_core.ledger.views import listing, ranking, repetitions, status, survey, trial_rows
+from dahps_core.ledger.views import listing, ranking, repetitions, spaces, status, survey, trial_rows
 from dahps_core.ledger.views.export import TrialTable
 from dahps_core.model.combination import Value
 from dahps_core.model.records import Claim, TrialRecord, TrialState
@@ -286,7 +286,7 @@ class LedgerReader:
 
     def spaces(self) -> list[SearchSpace]:
         """What was ever searched in this ledger, oldest first."""
-        return self._database.read(status.spaces)
+        return self._database.read(spaces.spaces)
 
     def last_worker_of_batch(self, batch: str | None) -> trial_rows.WorkerRecord | None:
         """The last worker that was registered with this name of a batch job, if there is one."""

@@ -17,6 +17,7 @@ from dahps_core import Ledger, Search, SearchSpace, current_trial
 from dahps_core.errors import CheckpointError, ClaimLost
 from dahps_core.model.records import Claim, Draw, TrialState
 from dahps_core.trial import checkpoints
+from dahps_core.worker.checkpoint_retention import remove_unkept
 from dahps_core.worker.worker import Job, Worker, WorkerOptions
 
 STATE = {"weights": torch.arange(6.0).view(2, 3), "step": 7, "name": "ä", "nested": [None, (1.5, True)]}
@@ -63,7 +64,7 @@ def test_it_counts_when_it_is_whole_and_not_before(path):
 SAVE_LIMITED = """
 import resource, signal, sys, torch
 from pathlib import Path
-from dahps_core import checkpoints
+from dahps_core.trial import checkpoints
 for attempt, limit in enumerate(map(int, sys.argv[2:]), start=1):
     import os
     if os.fork() == 0:
@@ -184,7 +185,7 @@ def test_what_is_no_checkpoint_is_told(path, content):
 MEASURE = """
 import resource, sys, torch
 from pathlib import Path
-from dahps_core import checkpoints
+from dahps_core.trial import checkpoints
 torch.save([torch.ones(1)], Path(sys.argv[1]).with_name("warm"))  # what the first save takes
 states = [torch.ones(250_000_000 // 4) for _ in range(2)]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -215,7 +216,7 @@ def test_large_states_are_not_copied_in_memory(path):
 LOAD = """
 import sys
 from pathlib import Path
-from dahps_core import checkpoints
+from dahps_core.trial import checkpoints
 import torch
 def anonymous():
     (line,) = [line for line in open("/proc/self/status") if line.startswith("RssAnon")]
@@ -289,7 +290,7 @@ def test_those_of_the_best_are_kept_and_of_all_that_have_not_finished(endings, k
         Ledger.join(Path(folder) / "l", search_of(len(endings), direction)) as ledger,
     ):
         leave_checkpoints(ledger, endings)
-        checkpoints.remove_unkept(ledger, keep)
+        remove_unkept(ledger, keep)
         sign = -1 if direction == "maximize" else 1
         ranked = sorted(
             (sign * metric, number)
@@ -306,13 +307,13 @@ def test_those_of_the_best_are_kept_and_of_all_that_have_not_finished(endings, k
 
 def test_what_others_left_behind_goes_and_strange_files_stay(tmp_path):
     with Ledger.join(tmp_path / "ledger", search_of(3)) as ledger:
-        checkpoints.remove_unkept(ledger, 0)  # there is no folder yet
+        remove_unkept(ledger, 0)  # there is no folder yet
         leave_checkpoints(ledger, [1.0, 2.0, "running"])
         elsewhere = tmp_path / "elsewhere"
         ledger.checkpoint_dir(1).rename(elsewhere)
         ledger.checkpoint_dir(1).symlink_to(elsewhere)  # as in a ledger that was rebuilt
         (ledger.folder / "checkpoints" / "notes.txt").touch()
-        checkpoints.remove_unkept(ledger, 0)
+        remove_unkept(ledger, 0)
         assert sorted(os.listdir(ledger.folder / "checkpoints")) == ["2", "notes.txt"]
         assert elsewhere.is_dir(), "it is the old ledger's"
 
@@ -342,5 +343,5 @@ def test_what_was_claimed_again_is_not_touched_by_whoever_had_it(tmp_path):
         claim(ledger, first)
         assert isinstance(claim(ledger, second, dead=[first]), Claim)
         (ledger.checkpoint_dir(0)).mkdir(parents=True)
-        checkpoints.remove_unkept(ledger, 0)
+        remove_unkept(ledger, 0)
         assert kept(ledger) == [0]

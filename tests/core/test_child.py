@@ -166,7 +166,7 @@ def test_what_a_trial_leaves_behind_as_another_user_is_let_be(tmp_path):
 
 OPENMP = """
 import torch
-from dahps_core.child import Child
+from dahps_core.process.trial_process import Child
 
 def compute():
     return float(torch.ones(1_000_000).exp().sum()), None
@@ -271,7 +271,7 @@ def test_a_process_of_a_trial_ends_by_a_sigterm_that_comes_as_it_begins():
 
 WORKER = """
 import os, signal, sys
-from dahps_core.child import Child
+from dahps_core.process.trial_process import Child
 
 def hang():
     open(sys.argv[1], "w").write(str(os.getpid()))

@@ -5,7 +5,7 @@ import sys
 
 HEAVY = ["torch", "sqlite3", "rich", "submitit", "multiprocessing"]
 #: The core registers its resolver, and loads the rest when it is used.
-LIGHT = ["dahps_core", "dahps_core.trial.resolver"]
+LIGHT = ["dahps_core", "dahps_core.trial", "dahps_core.trial.resolver"]
 
 DISCOVER = f"""
 import sys

@@ -4,7 +4,7 @@ import pytest
 
 CHANGING = """
 from collections import defaultdict
-from dahps_core.ledger.storage import fresh_stamp
+from dahps_core.ledger.sqlite.storage_errors import fresh_stamp
 
 hearts = FOLDER / "ledger" / "heartbeats"
 options = {"heartbeat": 0.2, "lease": 5.0, "locking": sys.argv[1], "seed": 1}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dahps_core.ledger.joining import space_of
 from dahps_core.ledger.sqlite.database import Transaction
 from dahps_core.ledger.views.trial_rows import WorkerRecord
-from dahps_core.space import SearchSpace
 
 #: So many of the newest trials are looked through for the last ends, and so many of these are told.
 _LOOKED_THROUGH = 5000
@@ -110,8 +108,3 @@ def attempts(transaction: Transaction, number: int) -> list[AttemptRecord]:
         )
         for row in transaction.rows("attempts_of", number=number)
     ]
-
-
-def spaces(transaction: Transaction) -> list[SearchSpace]:
-    """What was ever searched, oldest first."""
-    return [space_of(row) for row in transaction.rows("spaces")]
