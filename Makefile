@@ -38,7 +38,7 @@ LAUNCHERS_3.13-1.4 := $(foreach launcher,ray rq,'hydra-$(launcher)-launcher>=1.4
 # RQ's launcher for Hydra 1.3 runs on no newer Python than 3.10, and with no newer rq.
 LAUNCHERS_3.10-1.3 := 'hydra-ray-launcher==1.2.*' 'hydra-rq-launcher==1.2.*' 'rq<2'
 
-.PHONY: help install install-matrix demo demo-slurm test test-matrix test-nfs chaos bench bench-own lint slurm slurm-stop clean
+.PHONY: help install install-matrix demo demo-slurm test test-fast test-matrix test-nfs chaos bench bench-own lint slurm slurm-stop clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -61,6 +61,10 @@ demo-slurm: install ## the same on SLURM: that of `make slurm`, or your own
 
 test: install ## all tests; those that need SLURM run where sinfo answers
 	$(BIN)/python -m pytest -n $(PROCESSES)
+
+test-fast: install ## the tests that need no SLURM, NFS, browser or fault library, and start few programs
+	$(BIN)/python -m pytest -n $(PROCESSES) -m 'not slurm' tests/core tests/ledger tests/report tests/space tests/strategies \
+	    --deselect tests/core/test_doctor.py --ignore-glob='*_in_a_browser.py' --ignore-glob='*_kills*.py'
 
 test-matrix: $(MATRIX:%=test-%) ## what other Pythons and lines of Hydra could break, and all launchers of Hydra
 	@echo "Tested: $(MATRIX)"
@@ -99,6 +103,7 @@ bench-own: install ## the same without the others, which install 1.6 GB in .benc
 	$(BIN)/python tests/benchmarks/isolation.py
 	$(BIN)/python tests/benchmarks/listings.py --trials 100000
 	$(BIN)/python tests/benchmarks/slurm_empty_trials.py
+	$(BIN)/python tests/benchmarks/start_up.py
 	$(BIN)/python tests/benchmarks/utilisation.py --own
 	$(BIN)/python tests/benchmarks/watching.py --seconds 12
 

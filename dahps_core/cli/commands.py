@@ -32,8 +32,8 @@ COMMANDS = {
     "cancel": ("control", "trials are not run, or not to their end"),
     "retry": ("control", "trials that came to nothing run again, before all new ones"),
     "enqueue": ("control", "combinations of the space run before all other new ones"),
-    "check": ("care", "every invariant of a ledger, and each breach"),
-    "recover": ("care", "take in what workers could not record; rebuild a damaged ledger as a new one"),
+    "check": ("check", "every invariant of a ledger, and each breach"),
+    "recover": ("check", "take in what workers could not record; rebuild a damaged ledger as a new one"),
     "doctor": ("doctor", "whether a ledger may live on a storage"),
     "completion": ("completion", "what makes bash, zsh or fish complete all this"),
 }

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import dahps_core  # noqa: F401 - registers `${dahps:...}`
 
@@ -213,13 +213,38 @@ class DahpsSweeperConf:
     on_change: OnChange = OnChange.refuse
 
 
-_store = ConfigStore.instance().store
-_store(group="hydra/sweeper", name="dahps", node=DahpsSweeperConf, provider="dahps")
+class _LazyNode(ConfigNode):
+    """A structured config in the ConfigStore that is converted when it is read: most apps never read it."""
+
+    def __init__(self, name: str, conf: Any, group: str) -> None:
+        self.name, self.group, self.package, self.provider = f"{name}.yaml", group, None, "dahps"
+        self._held = [conf]  # in common with the copies that the ConfigStore makes
+
+    @property  # type: ignore[override]
+    def node(self) -> DictConfig:
+        """The config; converted once."""
+        if not isinstance(self._held[0], DictConfig):
+            self._held[0] = OmegaConf.structured(self._held[0])
+        return self._held[0]
+
+    @node.setter
+    def node(self, node: DictConfig) -> None:
+        self._held = [node]
+
+
+def _store(group: str, name: str, conf: Any) -> None:
+    place = ConfigStore.instance().repo
+    for part in group.split("/"):
+        place = place.setdefault(part, {})
+    node = _LazyNode(name, conf, group)
+    place[node.name] = node
+
+
+_store("hydra/sweeper", "dahps", DahpsSweeperConf)
 for _name in ("random", "grid"):
-    _store(group="hydra/sweeper/strategy", name=_name, node=StrategyConf(_name), provider="dahps")
+    _store("hydra/sweeper/strategy", _name, StrategyConf(_name))
 for _name in ("hyperband", "asha"):
-    _levels = StrategyConf(_name, eta=3, resource="total")
-    _store(group="hydra/sweeper/strategy", name=_name, node=_levels, provider="dahps")
+    _store("hydra/sweeper/strategy", _name, StrategyConf(_name, eta=3, resource="total"))
 
 
 class DahpsSweeper(Sweeper):

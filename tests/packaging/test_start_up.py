@@ -34,3 +34,22 @@ def test_discovery_imports_nothing_that_only_a_sweep_needs():
 
 def test_hydra_discovers_the_sweeper():
     assert printed(REGISTERED).count("DahpsSweeper") == 1
+
+
+CONVERTED = """
+import hydra.core.config_store, hydra.plugins.sweeper, hydra.types
+from omegaconf import OmegaConf
+convert, converted = OmegaConf.structured, []
+OmegaConf.structured = staticmethod(lambda *conf, **more: (converted.append(conf), convert(*conf, **more))[1])
+import hydra_plugins.dahps_sweeper.dahps_sweeper
+print(len(converted))
+from hydra.core.config_store import ConfigStore
+for name in ("dahps", "strategy/random", "strategy/grid", "strategy/hyperband", "strategy/asha"):
+    first, second = (ConfigStore.instance().load(f"hydra/sweeper/{name}.yaml").node for _ in range(2))
+    assert first == second and first is not second
+print(len(converted))
+"""
+
+
+def test_no_option_is_converted_before_it_is_read():
+    assert printed(CONVERTED) == ["0", "5"]

@@ -99,3 +99,11 @@ def test_the_links_of_a_page_lead_somewhere(page):
             target = (page.parent / path).resolve() if path else page
             assert target.exists(), link
             assert not anchor or anchor in anchors(target), link
+
+
+def test_what_lies_in_a_ledger_s_folder_is_listed(app):
+    outcome = app.sweep("x=1,2", "hydra.sweeper.max_time=1000")
+    table = (ROOT / "dahps_core/README.md").read_text().partition("## A ledger's folder")[2]
+    names = {path.name for path in app.ledger.iterdir()}
+    assert {"ledger.db", "heartbeats", "configs", "commands", "runs"} <= names, outcome.output
+    assert [name for name in sorted(names) if f"`{name}" not in table] == []
