@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dahps_core import checkpoints
 from dahps_core.environment.batch_job import BatchJob
 from dahps_core.errors import ConfigurationError
 from dahps_core.model.combination import Combination
 from dahps_core.model.records import Report
-from dahps_core.trial import checkpoints
 from dahps_core.trial.history import History, HistoryFile, RemoteHistory
 from dahps_core.trial.membership import Attempt
 from dahps_core.trial.metric import read_number

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from dahps_core.checkpoints import remove_unfinished, remove_unkept
 from dahps_core.environment.batch_job import BatchJob
 from dahps_core.errors import ClaimLost, LedgerError, LedgerUnavailableError
 from dahps_core.ledger import Ledger
@@ -25,11 +26,9 @@ from dahps_core.process import linux
 from dahps_core.process.shutdown import Interruption
 from dahps_core.strategies.stopping import Stopper
 from dahps_core.text.printing import pasted
-from dahps_core.trial.checkpoints import remove_unfinished
 from dahps_core.trial.current import Trial
 from dahps_core.trial.history import History
 from dahps_core.worker.charging import charging
-from dahps_core.worker.checkpoint_retention import remove_unkept
 from dahps_core.worker.leftovers import remove_leftovers
 from dahps_core.worker.options import WorkerOptions
 

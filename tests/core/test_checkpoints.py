@@ -13,11 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dahps_core import Ledger, Search, SearchSpace, current_trial
+from dahps_core import Ledger, Search, SearchSpace, checkpoints, current_trial
+from dahps_core.checkpoints import remove_unkept
 from dahps_core.errors import CheckpointError, ClaimLost
 from dahps_core.model.records import Claim, Draw, TrialState
-from dahps_core.trial import checkpoints
-from dahps_core.worker.checkpoint_retention import remove_unkept
 from dahps_core.worker.worker import Job, Worker, WorkerOptions
 
 STATE = {"weights": torch.arange(6.0).view(2, 3), "step": 7, "name": "ä", "nested": [None, (1.5, True)]}
@@ -64,7 +63,7 @@ def test_it_counts_when_it_is_whole_and_not_before(path):
 SAVE_LIMITED = """
 import resource, signal, sys, torch
 from pathlib import Path
-from dahps_core.trial import checkpoints
+from dahps_core import checkpoints
 for attempt, limit in enumerate(map(int, sys.argv[2:]), start=1):
     import os
     if os.fork() == 0:
@@ -185,7 +184,7 @@ def test_what_is_no_checkpoint_is_told(path, content):
 MEASURE = """
 import resource, sys, torch
 from pathlib import Path
-from dahps_core.trial import checkpoints
+from dahps_core import checkpoints
 torch.save([torch.ones(1)], Path(sys.argv[1]).with_name("warm"))  # what the first save takes
 states = [torch.ones(250_000_000 // 4) for _ in range(2)]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -216,7 +215,7 @@ def test_large_states_are_not_copied_in_memory(path):
 LOAD = """
 import sys
 from pathlib import Path
-from dahps_core.trial import checkpoints
+from dahps_core import checkpoints
 import torch
 def anonymous():
     (line,) = [line for line in open("/proc/self/status") if line.startswith("RssAnon")]

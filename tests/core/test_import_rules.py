@@ -25,6 +25,7 @@ ORDER = [
     "ledger.claiming",
     "ledger",
     "ledger.repair",
+    "checkpoints",
     "trial",
     ".",
     "process",
