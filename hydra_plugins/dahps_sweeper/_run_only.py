@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from dahps_core.errors import ConfigurationError
 from dahps_core.space import SearchSpace
 from dahps_core.space.keys import bare
-from hydra_plugins.dahps_sweeper._options import plain_option
+from hydra_plugins.dahps_sweeper._options import is_plain_sweep, plain_option
 from hydra_plugins.dahps_sweeper._reachable_configs import says_only_how_to_run
 
 _OPTION = "hydra.sweeper.not_searched"
@@ -35,7 +35,7 @@ def put_aside(
 
     Those are the ones that bring configs into `hydra`, such as `search@hydra.sweeper.search=digits`; that
     select a config in which there is nothing but `hydra`, such as `+cluster=large`; and that set what
-    `hydra.sweeper.not_searched` lists.
+    `hydra.sweeper.not_searched` lists. A plain sweep keeps the last two, as Hydra's basic sweeper does.
 
     Args:
         config: The multirun's, which is changed.
@@ -50,9 +50,11 @@ def put_aside(
     overrides = OverridesParser.create(config_loader=context.config_loader).parse_overrides(list(arguments))
     names = not_searched(config)
     _expect_known(names, overrides, config, repository)
+    is_plain = is_plain_sweep(config.hydra.sweeper)
     aside = []
     for one in overrides:
-        if one.get_key_element() in searched or not _is_aside(one, names, repository):
+        is_kept = is_plain or one.get_key_element() in searched
+        if not _is_hydras(one) and (is_kept or not _is_aside(one, names, repository)):
             continue
         if one.is_sweep_override():
             raise ConfigurationError(
@@ -95,10 +97,12 @@ def refuse_searched(space: SearchSpace, names: Collection[str]) -> None:
             )
 
 
+def _is_hydras(override: Override) -> bool:
+    return (override.package or "").startswith("hydra.") and not override.is_sweep_override()
+
+
 def _is_aside(override: Override, names: Collection[str], repository: IConfigRepository) -> bool:
     key = override.get_key_element()
-    if (override.package or "").startswith("hydra."):
-        return not override.is_sweep_override()
     if is_listed(key, names):
         return True
     value = None if override.is_sweep_override() else override.value()

@@ -118,7 +118,7 @@ class Sweep:
                 # In an older version's, all that was typed: it goes on so.
                 searched = {key for _, key, _ in ledger.search.space.levels()}
         kept = put_aside(self.config, arguments, self.context, self.loader.repository, searched)
-        return read_arguments(self.options, arguments if self.is_plain else kept, self.context)
+        return read_arguments(self.options, kept, self.context)
 
     def _run(self, arguments: dict[str, Argument]) -> Returns:
         # All that can be refused is, before a ledger is made that a mended command would not fit.
