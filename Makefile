@@ -77,7 +77,7 @@ test-%: .venv-%/installed
 .PRECIOUS: .venv-%/installed
 .venv-%/installed: pyproject.toml
 	$(call interpreter,$(call python-in,$*)) -m venv .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check pytest pytest-xdist hypothesis click rich \
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check pytest pytest-timeout pytest-xdist hypothesis click rich \
 	    $(HYDRA_$(call hydra-in,$*)) $(LAUNCHERS_$*)
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	.venv-$*/bin/python -m pip freeze --exclude-editable | grep -i -E '^(hydra|omegaconf|submitit|ray|rq)'
