@@ -59,15 +59,21 @@ def reached_configs(
 
 
 def says_only_how_to_run(repository: IConfigRepository, group: str, name: str) -> bool:
-    """Return whether an option of a config group, with all that it brings in, holds nothing but `hydra`."""
+    """Return whether an option of a config group, with all that it brings in, sets keys of `hydra` alone."""
     if not repository.group_exists(group.partition("@")[0]):
         return False
-    found = list(_reached(repository, [_option(group, name)]))
-    return bool(found) and not any(
-        _content(config, package).keys() - {"@package"}
-        for _, package, config in found
-        if package.partition(".")[0] != "hydra"
-    )
+    keys = [key for reached in _reached(repository, [_option(group, name)]) for key in _set_by(*reached)]
+    return bool(keys) and all(key.partition(".")[0] == "hydra" for key in keys)
+
+
+def _set_by(path: str, package: str, found: ConfigResult) -> Iterator[str]:
+    """Yield the keys that a config sets, and the groups of which it overrides what others chose."""
+    if found.config:
+        content = OmegaConf.to_container(found.config, enum_to_str=True)
+        yield from (key for key, _ in _leaves(package, content))
+    for entry in found.defaults_list or ():
+        if isinstance(entry, GroupDefault) and entry.is_override():
+            yield "hydra" if _is_hydras(_shown(entry)) else _shown(entry)
 
 
 def is_set_by_person(repository: IConfigRepository, config: DictConfig, key: str, provider: str) -> bool:

@@ -18,10 +18,13 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from dahps_core.errors import ConfigurationError
 from dahps_core.space import SearchSpace
 from dahps_core.space.keys import bare
+from dahps_core.space.overrides import to_overrides
 from hydra_plugins.dahps_sweeper._options import is_plain_sweep, plain_option
 from hydra_plugins.dahps_sweeper._reachable_configs import says_only_how_to_run
 
 _OPTION = "hydra.sweeper.not_searched"
+#: Keys that `hydra.job.override_dirname`, and so the folders of trials, leave out.
+_EXCLUDE_KEYS = "hydra.job.config.override_dirname.exclude_keys"
 
 
 def put_aside(
@@ -51,7 +54,8 @@ def put_aside(
     names = not_searched(config)
     _expect_known(names, overrides, config, repository)
     is_plain = is_plain_sweep(config.hydra.sweeper)
-    aside = []
+    aside: list[str] = []
+    unnamed = list(config.hydra.job.config.override_dirname.exclude_keys)
     for one in overrides:
         is_kept = is_plain or one.get_key_element() in searched
         if not _is_hydras(one) and (is_kept or not _is_aside(one, names, repository)):
@@ -63,8 +67,10 @@ def put_aside(
                 mend=f"Give it one value, or take its key out of {_OPTION}",
             )
         aside.append(one.input_line)
-    with read_write(config.hydra.overrides):
-        config.hydra.overrides.hydra += aside
+        unnamed.append(one.key_or_group)
+    if aside:
+        with read_write(config.hydra.overrides):
+            config.hydra.overrides.hydra += [*aside, *to_overrides({_EXCLUDE_KEYS: unnamed})]
     return [argument for argument in arguments if argument not in aside]
 
 

@@ -52,6 +52,54 @@ def test_a_config_with_nothing_but_hydra_is_no_part_of_a_combination(clusters):
     assert searched(clusters) == {"model"}
 
 
+# What the files of two options of a config group say, beside what they set in `hydra`.
+@pytest.mark.parametrize(
+    ("says", "is_searched"),
+    [
+        ("defaults: [_self_]", False),
+        ("defaults: [/cluster: a]", False),
+        ("defaults: [/cluster: a, _self_, override /hydra/job_logging: default]", False),
+        ("defaults: [override /model: resnet]", True),
+        ("defaults: [/model@other: resnet]", True),
+        ("lr: 0.5", True),
+    ],
+)
+def test_what_its_defaults_list_brings_in_counts(clusters, says, is_searched):
+    clusters.edit("conf/config.yaml", "model: ???", "model: vit")
+    for name in ("c", "d"):
+        clusters.write(f"conf/place/{name}.yaml", f"{CLUSTER.replace('NAME', name).lstrip()}{says}")
+    for name in ("c", "d"):
+        outcome = clusters.sweep(f"+place={name}", "lr=1,2", "hydra.sweeper.max_trials=1")
+        if is_searched and name == "d":
+            assert_told(outcome, "place")
+        else:
+            assert outcome.code == 0, outcome.output
+    assert searched(clusters) == ({"lr", "+place"} if is_searched else {"lr"})
+
+
+def test_an_option_whose_file_is_empty_is_searched(clusters):
+    clusters.edit("conf/config.yaml", "model: ???", "model: vit")
+    clusters.write("conf/place/none.yaml", "")
+    assert clusters.sweep("+place=none", "lr=1").code == 0
+    assert searched(clusters) == {"lr", "+place"}
+
+
+def test_folders_are_not_named_by_it(clusters):
+    outcome = clusters.sweep(
+        "+cluster=a",
+        "data_dir=/a",
+        "model=vit",
+        "lr=1,2",
+        "hydra.sweeper.not_searched=[data_dir]",
+        "hydra.job.config.override_dirname.exclude_keys=[record]",
+        "hydra.sweep.subdir='${hydra.job.override_dirname}'",
+    )
+    assert outcome.code == 0, outcome.output
+    folders = {path.name for path in outcome.folder.iterdir() if path.is_dir()}
+    assert folders >= {"lr=1,model=vit", "lr=2,model=vit"}
+    assert not [name for name in folders if "data_dir" in name or "cluster" in name]
+
+
 def test_the_config_that_selects_the_tree_is_none_either(clusters):
     outcome = clusters.sweep("+tree=both")
     assert outcome.code == 0, outcome.output
