@@ -232,6 +232,7 @@ def _run(
     os.setpgid(0, 0)
     linux.die_with(worker)
     _forget_handlers()
+    _forget_fork_server()
     for end in ends_of_worker:
         end.close()
     # Held open in a process that the trial forks, it would hide the trial's death.
@@ -262,6 +263,18 @@ def _forget_handlers() -> None:
     # The trial's own processes are ended by SIGTERM: a pool or a data loader would wait for them in vain.
     # One that comes before the new process has forgotten our handler waits, or nobody would hear it.
     os.register_at_fork(before=_hold_sigterm, after_in_parent=_let_sigterm_in, after_in_child=_end_by_sigterm)
+
+
+def _forget_fork_server() -> None:
+    """Let the trial start a fork server of its own: that of the worker is no child of this process.
+
+    multiprocessing waits for the inherited one, and raises ChildProcessError.
+    """
+    if module := sys.modules.get("multiprocessing.forkserver"):
+        server = module._forkserver
+        if server._forkserver_pid is not None:
+            os.close(server._forkserver_alive_fd)
+            server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
 
 
 _held = threading.local()

@@ -33,10 +33,8 @@ pytestmark = pytest.mark.usefixtures("environment")
 
 @pytest.fixture
 def environment(monkeypatch):
-    """Spawned processes find the tests; no fork server is left: no forked process could use it."""
+    """Spawned processes find the tests."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    yield
-    multiprocessing.forkserver._forkserver._stop()
 
 
 @pytest.fixture(params=[True, False], ids=["isolated", "in the worker"])
@@ -81,19 +79,17 @@ def test_a_process_of_a_trial_has_the_trial_and_reports_for_it(tmp_path, isolate
     assert VARIABLE not in os.environ
 
 
-def test_a_fork_server_that_was_there_before_serves_each_trial(tmp_path):
+def test_a_fork_server_that_was_there_before_serves_each_trial(tmp_path, isolate):
     server = multiprocessing.get_context("forkserver")
     process = server.Process(target=int)
     process.start()
     process.join()
-    numbers = []
 
     def evaluate():
-        numbers.append(by_process("forkserver", spawned.facts)[0])
-        return 0.0
+        return float(by_process("forkserver", spawned.facts)[0])
 
-    work(tmp_path, evaluate, False, n=3)
-    assert numbers == [0, 1, 2]
+    ledger = work(tmp_path, evaluate, isolate, n=3)
+    assert [trial.metric for trial in ledger.trials()] == [0, 1, 2]
 
 
 def test_a_process_that_outlives_its_attempt_is_refused(tmp_path):
