@@ -85,11 +85,11 @@ def load(path: Path, *, map_location: Any = None, weights_only: bool = True) -> 
         told = (str(error) or type(error).__name__).splitlines()[0]
         if weights_only and type(error).__name__ == "UnpicklingError":
             what = f"the checkpoint holds more than tensors and plain values ({told})"
-            mend = "If you trust all who can write there: load_checkpoint(weights_only=False)"
+            hint = "If you trust all who can write there: load_checkpoint(weights_only=False)"
         else:
             what = f"the checkpoint cannot be loaded ({told})"
-            mend = "If it is damaged, remove it: the trial starts anew"
-        raise CheckpointError(what, where=str(path), mend=mend) from error
+            hint = "If it is damaged, remove it: the trial starts anew"
+        raise CheckpointError(what, where=str(path), hint=hint) from error
 
 
 def remove_unkept(ledger: Ledger, keep: int | None, max_attempts: int | None = None) -> None:

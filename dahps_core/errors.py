@@ -1,4 +1,4 @@
-"""Every error that DAHPS raises: what is wrong, where, and how to mend it.
+"""Every error that DAHPS raises: what is wrong, where, and how to fix it.
 
 One root, so that a command can tell a user's mistake from a defect: a `DahpsError` is printed as it
 stands, without a traceback.
@@ -23,15 +23,15 @@ class DahpsError(Exception):
     Args:
         what: What is wrong, as a sentence without a full stop.
         where: The place: a path in the search space, a file, a trial.
-        mend: How to mend it, as a sentence without a full stop.
+        hint: How to fix it, as a sentence without a full stop.
     """
 
-    def __init__(self, what: str, *, where: str | None = None, mend: str | None = None) -> None:
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
         self.what = what
         self.where = where
-        self.mend = mend
+        self.hint = hint
         place = f"{printable(where)}: " if where else ""
-        advice = f". {mend}" if mend else ""
+        advice = f". {hint}" if hint else ""
         end = "" if advice.endswith("?") else "."
         # Paths and values in it do nothing to a terminal, however it is shown.
         super().__init__(place + printable_lines(f"{what}{advice}{end}"))
@@ -50,14 +50,14 @@ def _rebuild(cls: type[DahpsError], state: dict[str, object], args: tuple[object
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of a search space: where it stands, what is wrong, and how to mend it."""
+    """One fault of a search space: where it stands, what is wrong, and how to fix it."""
 
     path: str
     what: str
-    mend: str | None = None
+    hint: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.what}" + (f" ({self.mend})" if self.mend else "")
+        return f"{self.path}: {self.what}" + (f" ({self.hint})" if self.hint else "")
 
 
 class SearchSpaceError(DahpsError):
@@ -136,14 +136,14 @@ class ClaimLost(LedgerError):  # noqa: N818 - an event of a distributed system, 
 
 def described(error: DahpsError) -> list[str | None]:
     """Describe an error by JSON's values, for another process."""
-    return [type(error).__name__, error.what, error.where, error.mend]
+    return [type(error).__name__, error.what, error.where, error.hint]
 
 
 def rebuilt(description: Sequence[str]) -> DahpsError:
     """Return the error that `described` describes; one of an unknown kind is the storage's."""
-    kind, what, where, mend = description
+    kind, what, where, hint = description
     known = {error.__name__: error for error in (ClaimLost, ConfigurationError, MetricError, AttemptOver)}
-    return known.get(kind, LedgerUnavailableError)(what, where=where, mend=mend)
+    return known.get(kind, LedgerUnavailableError)(what, where=where, hint=hint)
 
 
 @contextmanager
@@ -157,5 +157,5 @@ def from_extra(name: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"{error.name} is not installed", mend=f"Run: pip install 'dahps[{name}]'"
+            f"{error.name} is not installed", hint=f"Run: pip install 'dahps[{name}]'"
         ) from error

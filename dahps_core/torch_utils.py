@@ -50,7 +50,7 @@ def sync_parameters(rank: int, agent: Agent, group: dist.ProcessGroup | None = N
     if rank != actual:
         raise ConfigurationError(
             f"sync_parameters was told of rank {rank}, and this is rank {actual} of its process group",
-            mend="Pass torch.distributed.get_rank(), which is the variable RANK under torchrun",
+            hint="Pass torch.distributed.get_rank(), which is the variable RANK under torchrun",
         )
     agent._hand.share(lambda state: _from_first(state, group), rank, dist.get_world_size(group))
     return agent
@@ -60,7 +60,7 @@ def _refuse_several(size: int) -> None:
     if size > 1:
         raise ConfigurationError(
             f"this is one of {size} ranks, and they have no process group to agree by",
-            mend="Call torch.distributed.init_process_group() before sync_parameters; or, if each process is "
+            hint="Call torch.distributed.init_process_group() before sync_parameters; or, if each process is "
             'to search on its own, pass ranks="independent" to from_config',
         )
 

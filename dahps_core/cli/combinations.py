@@ -56,10 +56,10 @@ def _typed(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         key, equals, text = word.partition("=")
         if not equals:
-            raise ConfigurationError(f"{word!r} is not key=value", where="enqueue", mend=_NOTHING)
+            raise ConfigurationError(f"{word!r} is not key=value", where="enqueue", hint=_NOTHING)
         if key in typed:
-            mend = f"Write {key}={typed[key]},{text} for both. {_NOTHING}"
-            raise ConfigurationError(f"{key} is given twice", where="enqueue", mend=mend)
+            hint = f"Write {key}={typed[key]},{text} for both. {_NOTHING}"
+            raise ConfigurationError(f"{key} is given twice", where="enqueue", hint=hint)
         typed[key] = text
     return typed
 
@@ -84,14 +84,14 @@ def _refuse_surplus(walk: _Walk) -> None:
     if surplus:
         place = shown_overrides(dict(walk.chosen))
         raise ConfigurationError(
-            f"{place} does not decide {', '.join(surplus)}", where="enqueue", mend=_NOTHING
+            f"{place} does not decide {', '.join(surplus)}", where="enqueue", hint=_NOTHING
         )
 
 
 def _missing(walk: _Walk, place: Place) -> ConfigurationError:
     near = nearest(place.key, [key for key in walk.typed if key not in walk.used])
     meant = f" (did you mean it by {near}?)" if near else ""
-    return ConfigurationError(f"{place.key} is missing{meant}", where="enqueue", mend=_choices(place.values))
+    return ConfigurationError(f"{place.key} is missing{meant}", where="enqueue", hint=_choices(place.values))
 
 
 def _choices(values: Sequence[Value]) -> str:
@@ -103,12 +103,12 @@ def _chosen(key: str, text: str, values: Sequence[Value]) -> list[int]:
     known = _by_text(values)
     found = pieces(text, known)
     if found is None:
-        raise ConfigurationError(f"there is no {key}={text}", where="enqueue", mend=_choices(values))
+        raise ConfigurationError(f"there is no {key}={text}", where="enqueue", hint=_choices(values))
     for piece in found:
         if len(known[piece]) > 1:
             meanings = named([_texts(values[one])[0] for one in known[piece]])
-            mend = f"Write one of {meanings}. {_NOTHING}"
-            raise ConfigurationError(f"{key}={piece} can mean several values", where="enqueue", mend=mend)
+            hint = f"Write one of {meanings}. {_NOTHING}"
+            raise ConfigurationError(f"{key}={piece} can mean several values", where="enqueue", hint=hint)
     return list(dict.fromkeys(known[piece][0] for piece in found))
 
 

@@ -30,8 +30,8 @@ def chosen_values(spaces: Iterable[SearchSpace], words: Sequence[str]) -> dict[s
             raise ConfigurationError(f"{word!r} is not key=value", where="trials")
         if key not in values:
             near = nearest(key, values)
-            mend = f"Did you mean {near}?" if near else f"Its keys are {named(values)}"
-            raise ConfigurationError(f"the space has no key {key!r}", where="trials", mend=mend)
+            hint = f"Did you mean {near}?" if near else f"Its keys are {named(values)}"
+            raise ConfigurationError(f"the space has no key {key!r}", where="trials", hint=hint)
         wanted[key] |= _meant(key, text, list(values[key].values()))
     return {key: frozenset(texts) for key, texts in wanted.items()}
 
@@ -40,6 +40,6 @@ def _meant(key: str, text: str, values: Sequence[Value]) -> set[str]:
     known = texts_of(values)
     found = pieces(text, known)
     if found is None:
-        mend = f"Its values are {named(list(known))}"
-        raise ConfigurationError(f"the space has no {key}={text!r}", where="trials", mend=mend)
+        hint = f"Its values are {named(list(known))}"
+        raise ConfigurationError(f"the space has no {key}={text!r}", where="trials", hint=hint)
     return set().union(*(known[piece] for piece in found))

@@ -54,8 +54,8 @@ def read_space(config: str) -> SearchSpace:
     """
     if os.path.isdir(config):
         if not (Path(config) / FILE_NAME).exists():
-            mend = "Name a YAML file, module:attribute, or a ledger's folder"
-            raise ConfigurationError("there is no ledger here", where=config, mend=mend)
+            hint = "Name a YAML file, module:attribute, or a ledger's folder"
+            raise ConfigurationError("there is no ledger here", where=config, hint=hint)
         with Ledger.open(config) as ledger:
             return ledger.search.space
     tree = read_yaml(Path(config)) if os.path.exists(config) else _from_module(config)
@@ -64,8 +64,8 @@ def read_space(config: str) -> SearchSpace:
     if not isinstance(tree, Mapping):
         raise ConfigurationError("a search space is a mapping", where=config)
     if "defaults" in tree:
-        mend = "Draw what it writes: python APP --cfg hydra --resolve -p hydra.sweeper.search > FILE"
-        raise ConfigurationError("Hydra composes it, by a defaults list", where=config, mend=mend)
+        hint = "Draw what it writes: python APP --cfg hydra --resolve -p hydra.sweeper.search > FILE"
+        raise ConfigurationError("Hydra composes it, by a defaults list", where=config, hint=hint)
     is_whole = "root" in tree or not {"key", "values"} & set(tree)
     return SearchSpace.from_config(tree if is_whole else {"root": tree})
 
@@ -73,8 +73,8 @@ def read_space(config: str) -> SearchSpace:
 def _from_module(name: str) -> Any:
     module, colon, attribute = name.partition(":")
     if not colon:
-        mend = "Name a YAML file, module:attribute, or a ledger's folder"
-        raise ConfigurationError("there is no such file", where=name, mend=mend)
+        hint = "Name a YAML file, module:attribute, or a ledger's folder"
+        raise ConfigurationError("there is no such file", where=name, hint=hint)
     sys.path.insert(0, os.getcwd())
     try:
         return getattr(importlib.import_module(module), attribute)

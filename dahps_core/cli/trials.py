@@ -75,7 +75,7 @@ def trials(
     the combination in one. Times are seconds since the epoch, but in a table.
     """
     if spreadsheet and style != "csv":
-        raise ConfigurationError("--spreadsheet is for csv alone", where="trials", mend="Add --format csv")
+        raise ConfigurationError("--spreadsheet is for csv alone", where="trials", hint="Add --format csv")
     spaces = ledger.spaces()
     rows = TrialTable(spaces, partial(configs_of, ledger.folder))
     shown = _chosen_columns(rows, columns, style, _for_people(ledger))
@@ -150,8 +150,8 @@ def _chosen_columns(rows: TrialTable, columns: str | None, style: str, known: Se
 
 def _refuse_unknown(rows: TrialTable, name: str) -> None:
     if name not in rows.columns:
-        mend = f"There are {', '.join(rows.columns)}"
-        raise ConfigurationError(f"there is no column {name!r}", where="trials", mend=mend)
+        hint = f"There are {', '.join(rows.columns)}"
+        raise ConfigurationError(f"there is no column {name!r}", where="trials", hint=hint)
 
 
 def _sorted(
@@ -223,7 +223,7 @@ def _write_parquet(
     rows: TrialTable, trials: Iterable[TrialRecord], columns: Sequence[str], output: Path | None
 ) -> None:
     if output is None:
-        raise ConfigurationError("parquet is written to a file", where="trials", mend="Name one: -o FILE")
+        raise ConfigurationError("parquet is written to a file", where="trials", hint="Name one: -o FILE")
     with from_extra("frames"):
         import_module("pyarrow")
     frame = rows.frame(trials).reset_index()[list(columns)]

@@ -70,8 +70,8 @@ def make_dashboard(folder: Path | str, port: int) -> WSGIServer:
         return make_server(LOOPBACK, port, application, server_class=_Server, handler_class=_Handler)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        mend = "Give another one, or none: then a free one is taken"
-        raise ConfigurationError(f"port {port}: {reason}", where="--port", mend=mend) from error
+        hint = "Give another one, or none: then a free one is taken"
+        raise ConfigurationError(f"port {port}: {reason}", where="--port", hint=hint) from error
 
 
 def guarded(application: Any) -> Callable[..., Iterable[bytes]]:

@@ -114,7 +114,7 @@ class LedgerStorage(BaseStorage):
         raise LedgerError(
             "the ledger is only read here",
             where=str(self._ledger.folder),
-            mend="Workers, and the commands of dahps, write to it",
+            hint="Workers, and the commands of dahps, write to it",
         )
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:

@@ -56,7 +56,7 @@ def diagnose(options: Options) -> Diagnosis | None:
         raise LedgerUnavailableError(
             "there is no such folder",
             where=str(options.folder),
-            mend=f"Make it first: mkdir -p {pasted([str(options.folder)])}",
+            hint=f"Make it first: mkdir -p {pasted([str(options.folder)])}",
         )
     try:
         with (

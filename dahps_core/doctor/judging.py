@@ -42,7 +42,7 @@ def judge(examination: Examination) -> Diagnosis:
     """The verdict."""
     findings = list(_findings(examination))
     failed = {finding.name for finding in findings if finding.outcome == FAILED}
-    # A database that went wrong although locks held has another fault, which other locks do not mend.
+    # A database that went wrong although locks held has another fault, which other locks do not fix.
     locks_failed = failed & (BYTE_RANGE_LOCKS - {"inserting"})
     locking = None if failed - BYTE_RANGE_LOCKS or (failed and not locks_failed) else "folder"
     return Diagnosis(examination, findings, locking if failed else "fcntl")

@@ -103,7 +103,7 @@ class Meeting:
             f"of {self._size} that should meet here {len(missing)} did not come within {limit_s:g} s"
             f" (step '{step}'): {names}",
             where=str(self._folder.parent),
-            mend="See whether all were started, and whether this is one and the same folder on all hosts; "
+            hint="See whether all were started, and whether this is one and the same folder on all hosts; "
             "--wait SECONDS waits longer for those that start late",
         )
 
@@ -113,5 +113,5 @@ def ended_by_another(folder: Path) -> LedgerError:
     return LedgerError(
         "the doctor was ended by another of its processes",
         where=str(folder),
-        mend="Its own error, on another host perhaps, says why",
+        hint="Its own error, on another host perhaps, says why",
     )

@@ -79,7 +79,7 @@ class Gathering:
 
     def __init__(self, folder: Path, size: int) -> None:
         if size < 1:
-            raise ConfigurationError(f"--together {size} cannot be", mend="Give the number of hosts, from 1")
+            raise ConfigurationError(f"--together {size} cannot be", hint="Give the number of hosts, from 1")
         self._folder = folder / f"{PREFIX}of-{size}"
         self._size = size
         self._id = uuid.uuid4().hex
@@ -97,7 +97,7 @@ class Gathering:
             raise LedgerUnavailableError(
                 f"{len(self._alive)} came where {self._size} should",
                 where=str(self._folder),
-                mend="Start one on each host, and only one doctor in a folder at a time",
+                hint="Start one on each host, and only one doctor in a folder at a time",
             )
         ids = sorted(self._alive)
         name = hashlib.sha256(" ".join(ids).encode()).hexdigest()[:12]
@@ -132,7 +132,7 @@ class Gathering:
         return LedgerUnavailableError(
             f"of {self._size} that should meet here only {len(self._alive)} came within {wait_s:g} s",
             where=str(self._folder.parent),
-            mend="Start the same command on all hosts, with the same folder; --wait SECONDS waits longer",
+            hint="Start the same command on all hosts, with the same folder; --wait SECONDS waits longer",
         )
 
 

@@ -31,7 +31,7 @@ def unavailable(error: OSError, folder: Path) -> LedgerUnavailableError:
     return LedgerUnavailableError(
         f"the storage refused: {error.strerror or error}{file}",
         where=str(folder),
-        mend=_MENDS.get(error.errno or 0, "See whether the storage is reachable and mounted on this host"),
+        hint=_MENDS.get(error.errno or 0, "See whether the storage is reachable and mounted on this host"),
     )
 
 

@@ -98,7 +98,7 @@ class BatchJob:
             raise ConfigurationError(
                 f"this is rank {self.rank} of {self.size}, and no variable says where the ranks meet",
                 where="environment",
-                mend="Set MASTER_ADDR and MASTER_PORT, the same on all ranks, or start them by torchrun; in "
+                hint="Set MASTER_ADDR and MASTER_PORT, the same on all ranks, or start them by torchrun; in "
                 'a script, ranks="independent" lets each of them search on its own',
             )
 

@@ -134,7 +134,7 @@ def _declared(
         raise ConfigurationError(
             f"{given} contradict each other",
             where="environment",
-            mend=f"Set {names[0]} to a number from 0 to {names[1]} - 1, or unset both",
+            hint=f"Set {names[0]} to a number from 0 to {names[1]} - 1, or unset both",
         )
     if local_rank is None or local_size is None or not local_rank < local_size <= size:
         local_rank, local_size = 0, 1

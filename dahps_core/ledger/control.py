@@ -127,7 +127,7 @@ class LedgerSteering(LedgerReader):
         found = [_in_space(self.space, one) for one in islice(combinations, MOST_AT_ONCE + 1)]
         if len(found) * self.space.repetitions > MOST_AT_ONCE:
             raise ConfigurationError(
-                f"more than {MOST_AT_ONCE:,} trials at once", where="enqueue", mend="Ask for them in parts"
+                f"more than {MOST_AT_ONCE:,} trials at once", where="enqueue", hint="Ask for them in parts"
             )
         return self._write(lambda writing: self._enqueued(writing, found))
 
@@ -152,7 +152,7 @@ class LedgerSteering(LedgerReader):
         return found
 
     def _write(self, work: Callable[[Transaction], T]) -> T:
-        # A person who may not write is told so at once: the ledger itself would wait for the storage to mend.
+        # Without permission to write, fail at once: the ledger would wait until the storage works again.
         path = self.folder / FILE_NAME
         if not os.access(path, os.W_OK) or not os.access(self.folder, os.W_OK):
             raise refusal(path, "it may not be written")
@@ -174,7 +174,7 @@ def _change(
         if state in refused
     ]
     if faults:
-        raise ConfigurationError("; ".join(faults), mend="Nothing was changed")
+        raise ConfigurationError("; ".join(faults), hint="Nothing was changed")
     for number in numbers:
         # Where the edge leads already, as when this is repeated, there is no attempt and nothing to change.
         transaction.change("keep_attempt", number=number, now=time.time())
@@ -202,4 +202,4 @@ def _in_space(space: SearchSpace, asked: Mapping[str, Value]) -> Combination:
     try:
         return space[space.index(combination)]
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(str(error), where="enqueue", mend="Nothing was queued") from error
+        raise ConfigurationError(str(error), where="enqueue", hint="Nothing was queued") from error

@@ -203,5 +203,5 @@ def _refuse_changes(
         ways += ", or remove this one: nothing has finished in it"
     lines = "".join(f"\n  {change}" for change in settings + spaces)
     raise SearchChangedError(
-        f"the ledger holds another search:{lines}\nNothing was changed", where=str(folder), mend=ways
+        f"the ledger holds another search:{lines}\nNothing was changed", where=str(folder), hint=ways
     )

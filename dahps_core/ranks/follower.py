@@ -43,7 +43,7 @@ def follow(batch: BatchJob, folder: Path, prepare: Prepare, limit_s: float = LIM
     except ConnectionError as error:
         raise RanksError(
             f"rank 0 of this job is gone: {error}",
-            mend="Its log, or the scheduler's record of the job, says why",
+            hint="Its log, or the scheduler's record of the job, says why",
         ) from error
     finally:
         channel.close()

@@ -167,5 +167,5 @@ def _free_port() -> int:
                 return port
     raise RanksError(
         f"1000 of the ports from {_PORTS[0]} to {_PORTS[-1]} were tried, and none can be used: {why}",
-        mend="See what listens on this host (ss --listening --tcp)",
+        hint="See what listens on this host (ss --listening --tcp)",
     )

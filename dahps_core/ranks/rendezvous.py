@@ -262,7 +262,7 @@ def _incomplete(batch: BatchJob, where: str, members: dict[int, Member], limit_s
     return RanksError(
         f"of {batch.size} ranks {len(missing)} did not come within {limit_s:g} s: rank {shown}",
         where=where,
-        mend="Their own logs say why: they did not start, or did not find this place, or a firewall is "
+        hint="Their own logs say why: they did not start, or did not find this place, or a firewall is "
         f"between their hosts and {batch.host}",
     )
 
@@ -272,11 +272,11 @@ def _not_found(path: Path, why: Exception, limit_s: float) -> RanksError:
         return RanksError(
             f"rank 0 of this job did not tell within {limit_s:g} s where it is",
             where=str(path),
-            mend="See its log: it did not start, perhaps. Else see whether this is one and the same folder "
+            hint="See its log: it did not start, perhaps. Else see whether this is one and the same folder "
             "on all hosts",
         )
     return RanksError(
         f"rank 0 of this job could not be reached within {limit_s:g} s: {why}",
         where=str(path),
-        mend="See its log: it has ended, perhaps. Else see whether a firewall keeps the hosts of a job apart",
+        hint="See its log: it has ended, perhaps. Else see whether a firewall keeps the hosts of a job apart",
     )

@@ -94,7 +94,7 @@ class DistributedAsynchronousSearch(ScriptSearch):
             LedgerError: As `Ledger.join` raises.
         """
         if k is not None and not (isinstance(k, int) and k >= 1):
-            raise ConfigurationError(f"{k!r} combinations cannot be drawn", where="k", mend="Give 1 or more")
+            raise ConfigurationError(f"{k!r} combinations cannot be drawn", where="k", hint="Give 1 or more")
         expect_one_of("on_change", on_change, ("refuse", "extend"))
         expect_one_of("locking", locking, ("fcntl", "folder"))
         expect_one_of("ranks", ranks, ("together", "independent"))
@@ -213,5 +213,5 @@ class DistributedAsynchronousHyperBand(DistributedAsynchronousSearch):
             )
         except ConfigurationError as error:
             where = "epoch_schedule" if error.where == "levels" else error.where
-            raise ConfigurationError(error.what, where=where, mend=error.mend) from None
+            raise ConfigurationError(error.what, where=where, hint=error.hint) from None
         return super().from_config(path, config, levels=levels, **options)

@@ -82,7 +82,7 @@ class Hand:
         if self.ledger is None and self._combination is None and self.why_none is None:
             raise DahpsError(
                 f"rank {self._batch.rank} of {self._batch.size} does not know yet what rank 0 has claimed",
-                mend="The processes of one torchrun, mpirun or srun evaluate one combination together: call "
+                hint="The processes of one torchrun, mpirun or srun evaluate one combination together: call "
                 "dahps_core.torch_utils.sync_parameters(rank, agent) on all of them first; or, if each is to "
                 'search on its own, pass ranks="independent" to from_config',
             )
@@ -105,7 +105,7 @@ class Hand:
             self.expect_known()
             raise DahpsError(
                 "no trial is in hand" + (f": {self.why_none}" if self.why_none else ""),
-                mend="After a trial has ended, get_new_combination() claims the next one",
+                hint="After a trial has ended, get_new_combination() claims the next one",
             )
         return trial
 
@@ -130,7 +130,7 @@ class Hand:
         if process.holding and self.ledger:
             raise DahpsError(
                 f"this process still holds trial {process.holding.trial.number}, and evaluates one at a time",
-                mend="Call finish_combination or release first",
+                hint="Call finish_combination or release first",
             )
         self._combination = None
         if self.is_joined:
@@ -167,7 +167,7 @@ class Hand:
             raise DahpsError(
                 "this process was forked from the one that holds the trial",
                 where=f"trial {trial.number}",
-                mend="Finish or release it there",
+                hint="Finish or release it there",
             )
         process.end(answer)
 
@@ -214,7 +214,7 @@ class Hand:
         if not self._peer:
             raise RanksError(
                 f"the agent of rank {batch.rank} is another one than before, and that of rank 0 is not",
-                mend="Make an agent on all ranks, or go on with those that are there",
+                hint="Make an agent on all ranks, or go on with those that are there",
             )
         self._hold(Following(trial_of(told["trial"]), self._peer))
 
@@ -265,7 +265,7 @@ def place(ranks: Ranks) -> BatchJob:
             raise ConfigurationError(
                 f"this is one of {group.get_world_size()} ranks of a process group, which train together",
                 where='ranks="independent"',
-                mend="Leave the option out, or do not call init_process_group()",
+                hint="Leave the option out, or do not call init_process_group()",
             )
         return batch.alone()
     if group:  # it may be made otherwise than the environment says

@@ -36,4 +36,4 @@ def joined(space: SearchSpace) -> Trial | None:
 
 
 def _refusal(trial: Trial, what: str) -> ConfigurationError:
-    return ConfigurationError(what, where=f"trial {trial.number}", mend=ADVICE)
+    return ConfigurationError(what, where=f"trial {trial.number}", hint=ADVICE)

@@ -28,7 +28,7 @@ def space_config(names: Sequence[str], args: Namespace) -> dict[str, Any]:
     """
     if isinstance(names, str):
         raise ConfigurationError(
-            f"{names!r} is no list of names", where="search_space", mend=f"Write [{names!r}]"
+            f"{names!r} is no list of names", where="search_space", hint=f"Write [{names!r}]"
         )
     node: dict[str, Any] | None = None
     for name in reversed(names):
@@ -41,13 +41,13 @@ def _values(name: str, args: Namespace) -> list[Any]:
         raise ConfigurationError(
             f"the arguments have no {name!r}",
             where="search_space",
-            mend=f"They have {', '.join(vars(args)) or 'nothing at all'}",
+            hint=f"They have {', '.join(vars(args)) or 'nothing at all'}",
         )
     values = vars(args)[name]
     if not isinstance(values, (list, tuple)):
         raise ConfigurationError(
             f"the argument {name!r} is {values!r}, not a list of values",
             where="search_space",
-            mend="Let it take several: add_argument(..., nargs='+')",
+            hint="Let it take several: add_argument(..., nargs='+')",
         )
     return list(values)

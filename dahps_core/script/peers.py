@@ -189,7 +189,7 @@ def _connected(batch: BatchJob, found: Message) -> Channel:
     except OSError as error:
         raise RanksError(
             f"rank {batch.rank} on {batch.host} cannot reach rank 0: {error}",
-            mend="A firewall may keep these hosts apart, though torch.distributed joins them by another way",
+            hint="A firewall may keep these hosts apart, though torch.distributed joins them by another way",
         ) from error
 
 

@@ -169,7 +169,7 @@ class ScriptSearch:
                 raise DahpsError(
                     "the loop goes on, and the trial has neither been finished nor released",
                     where=f"trial {trial.number}",
-                    mend="Call finish_combination(metric) in the loop",
+                    hint="Call finish_combination(metric) in the loop",
                 )
 
     def _in_hand_or_next(self) -> Trial | None:

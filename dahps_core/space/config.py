@@ -100,8 +100,8 @@ def _unknown(name: Any, config: Mapping[Any, Any], envelope: dict[str, Any]) -> 
     word = nearest(name, [word for word in _WORDS if word not in envelope])
     if word is not None:
         envelope[word] = config[name]
-    mend = f"write `{word}`" if word else f"the words are {', '.join(_WORDS)}"
-    return Fault(str(Path(step(name))), "unknown word", mend)
+    hint = f"write `{word}`" if word else f"the words are {', '.join(_WORDS)}"
+    return Fault(str(Path(step(name))), "unknown word", hint)
 
 
 def _common(found: Any, faults: list[Fault]) -> dict[str, Value]:

@@ -208,8 +208,8 @@ class _Reading:
         orphans = [shown(value) for text, value in self.node.values.items() if text not in self.node.subtrees]
         if orphans and "default" not in self.words:
             some = ", ".join(orphans[:3]) + (f" and {len(orphans) - 3} more" if len(orphans) > 3 else "")
-            mend = "add one; `default: null` makes leaves of them"
-            self._fault(self.node.path, f"no `default`, and no subtree for {some}", mend)
+            hint = "add one; `default: null` makes leaves of them"
+            self._fault(self.node.path, f"no `default`, and no subtree for {some}", hint)
 
     def _adopt_misspelt(self, word: str, fits: Callable[[Any], bool]) -> None:
         """Read an entry that is all but a missing word, and can be meant by it, as that word."""
@@ -222,5 +222,5 @@ class _Reading:
             self._fault(path, "unknown word", f"write `{word}`")
             self.words[word] = (self.names.pop(name), path)
 
-    def _fault(self, path: Path, what: str, mend: str | None = None) -> None:
-        self.faults.append(Fault(str(path), what, mend))
+    def _fault(self, path: Path, what: str, hint: str | None = None) -> None:
+        self.faults.append(Fault(str(path), what, hint))

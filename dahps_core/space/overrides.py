@@ -76,7 +76,7 @@ def _fault(path: str, key: str, value: Value) -> Fault | None:
     try:
         _override(key, value)
     except OverrideError as error:
-        return Fault(path, error.what, error.mend)
+        return Fault(path, error.what, error.hint)
     return None
 
 
@@ -89,7 +89,7 @@ def _checked_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise OverrideError(
             f"{shown(key)} is not a key that Hydra can set",
-            mend="write name, dotted.name, group/subgroup or group@package, after +, ++ or ~ if needed",
+            hint="write name, dotted.name, group/subgroup or group@package, after +, ++ or ~ if needed",
         )
     return key
 
@@ -126,6 +126,6 @@ def _mapping_key(key: str) -> str:
     if not _MAPPING_KEY.fullmatch(key) or _CONSTANT.fullmatch(key) or _NUMBER.fullmatch(key):
         raise OverrideError(
             f"Hydra's overrides cannot carry the key {shown(key)} of a mapping",
-            mend="rename it to a word of letters, digits and signs such as _ - . /",
+            hint="rename it to a word of letters, digits and signs such as _ - . /",
         )
     return _TO_ESCAPE.sub(r"\\\g<0>", key)

@@ -42,13 +42,13 @@ def refuse_unknown(allowed: Allowed, choices: Mapping[str, Mapping[str, Value]])
     for key, texts in allowed.items():
         if key not in choices:
             near = nearest(key, choices)
-            mend = f"Did you mean {near}?" if near else f"Its keys are {named(choices)}"
-            raise ConfigurationError(f"the space has no key {shown(key)}", where="only", mend=mend)
+            hint = f"Did you mean {near}?" if near else f"Its keys are {named(choices)}"
+            raise ConfigurationError(f"the space has no key {shown(key)}", where="only", hint=hint)
         unknown = [text for text in texts if text not in choices[key]]
         if unknown or not texts:
             what = f"the space has no {key}={', '.join(sorted(unknown))}" if unknown else f"no value of {key}"
-            mend = f"Its values are {named(choices[key])}"
-            raise ConfigurationError(what, where="only", mend=mend)
+            hint = f"Its values are {named(choices[key])}"
+            raise ConfigurationError(what, where="only", hint=hint)
 
 
 def named(choices: Collection[str]) -> str:
@@ -85,7 +85,7 @@ def prune(tree: Tree, root: int | None, allowed: Allowed) -> tuple[Tree, int | N
             numbers[place] = pruned.add(_node(tree, place).key, values, children)
     if start not in numbers and start != (None, frozenset()):
         what = f"no combination of the space has {', '.join(allowed)} with these values all at once"
-        raise ConfigurationError(what, where="only", mend="Leave one of them out")
+        raise ConfigurationError(what, where="only", hint="Leave one of them out")
     return pruned, numbers.get(start)
 
 

@@ -90,8 +90,8 @@ def _faults(value: object, path: Path, depth: int, parts: Iterator[int]) -> Iter
             yield from _faults(element, path / step(key), depth + 1, parts)
         yield from unreadable
     elif not is_scalar(value):
-        mend = "its .tolist() is plain" if hasattr(type(value), "tolist") else _KINDS
-        yield Fault(str(path), f"{shown(value)} is of the type {type(value).__name__}", mend)
+        hint = "its .tolist() is plain" if hasattr(type(value), "tolist") else _KINDS
+        yield Fault(str(path), f"{shown(value)} is of the type {type(value).__name__}", hint)
     elif isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
         yield Fault(str(path), "an integer of more than 4,000 digits", "write it as a string")
     elif isinstance(value, str):

@@ -32,8 +32,8 @@ def unwrapped(found: Any, path: Path, faults: list[Fault]) -> Any:
     if not (isinstance(found, (list, tuple)) and len(found) == 1 and isinstance(found[0], Mapping)):
         return found
     if isinstance(found, tuple):
-        mend = "a trailing comma after it in the Python file?"
+        hint = "a trailing comma after it in the Python file?"
     else:
-        mend = "write the mapping itself"
-    faults.append(Fault(str(path), f"a {type(found).__name__} that holds one mapping", mend))
+        hint = "write the mapping itself"
+    faults.append(Fault(str(path), f"a {type(found).__name__} that holds one mapping", hint))
     return found[0]

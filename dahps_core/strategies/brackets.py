@@ -192,7 +192,7 @@ def _quotients(minimum: Any, maximum: Any, eta: int) -> tuple[Resource, ...]:
         raise ConfigurationError(
             "nothing says how far a trial is trained at most",
             where="max_resource",
-            mend="Give it, such as 81, or list the levels",
+            hint="Give it, such as 81, or list the levels",
         )
     most = _given("max_resource", maximum)
     least = Fraction(1) if minimum is None else _given("min_resource", minimum)
@@ -234,6 +234,6 @@ def _expect_few(n_levels: int, option: str, value: Any) -> None:
     _expect(n_levels <= _MOST_LEVELS, option, value, f"That would be more than {_MOST_LEVELS} levels")
 
 
-def _expect(condition: bool, option: str, value: Any, mend: str) -> None:
+def _expect(condition: bool, option: str, value: Any, hint: str) -> None:
     if not condition:
-        raise ConfigurationError(f"{value} cannot be meant", where=option, mend=mend)
+        raise ConfigurationError(f"{value} cannot be meant", where=option, hint=hint)

@@ -44,10 +44,10 @@ class Search:
         expect_one_of("direction", self.direction, DIRECTIONS)
         if (self.strategy in WITH_LEVELS) != (self.brackets is not None):
             has = "needs levels" if self.brackets is None else "has no levels"
-            mend = "Only hyperband and asha have levels: of max_resource, or a list of them"
-            raise ConfigurationError(f"{self.strategy} {has}", where="strategy.name", mend=mend)
+            hint = "Only hyperband and asha have levels: of max_resource, or a list of them"
+            raise ConfigurationError(f"{self.strategy} {has}", where="strategy.name", hint=hint)
         if self.seed is not None and self.seed.bit_length() > LARGEST_SEED_BITS:
-            raise ConfigurationError("has too many digits", where="seed", mend="A few are as good")
+            raise ConfigurationError("has too many digits", where="seed", hint="A few are as good")
         if not (self.metric or "").isprintable():
             raise ConfigurationError(f"{self.metric!r} is no name", where="metric")
 
@@ -62,7 +62,7 @@ class Search:
                 f"{self.strategy} promotes single trials, and with {self.space.repetitions} repetitions the "
                 "lucky ones instead of the best combinations",
                 where="repetitions",
-                mend="Remove repetitions, and repeat the best combinations in a second search; "
+                hint="Remove repetitions, and repeat the best combinations in a second search; "
                 "or use strategy.name=random",
             )
 
@@ -87,5 +87,5 @@ def expect_one_of(option: str, value: str, valid: tuple[str, ...]) -> None:
     """Expect that an option is one of the words that it can be; raises ConfigurationError."""
     if value not in valid:
         near = get_close_matches(str(value), valid, n=1)
-        mend = f"Did you mean {near[0]!r}?" if near else f"Give one of {', '.join(valid)}"
-        raise ConfigurationError(f"{value!r} is unknown", where=option, mend=mend)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Give one of {', '.join(valid)}"
+        raise ConfigurationError(f"{value!r} is unknown", where=option, hint=hint)

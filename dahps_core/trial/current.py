@@ -287,5 +287,5 @@ def _read_step(step: int) -> int:
     except TypeError:
         number = -1
     if not 0 <= number < 2**63:
-        raise ConfigurationError(f"{step!r} is no step", where="report", mend="Count steps from 0")
+        raise ConfigurationError(f"{step!r} is no step", where="report", hint="Count steps from 0")
     return number

@@ -55,7 +55,7 @@ class Attempt:
             return None
         number, attempt, host, folder = [*text.split(":", 3), "", "", ""][:4]
         if not (number.isdecimal() and attempt.isdecimal()):
-            raise ConfigurationError(f"{text!r} identifies no trial", where=VARIABLE, mend=ADVICE)
+            raise ConfigurationError(f"{text!r} identifies no trial", where=VARIABLE, hint=ADVICE)
         return cls(int(number), int(attempt), host, Path(folder) if folder else None)
 
     def request(self, what: str, **details: Any) -> Any:
@@ -89,7 +89,7 @@ class Attempt:
                 "its worker could not create a socket in the temporary folder, so other processes cannot "
                 "take part in the trial",
                 where=f"trial {self.number}",
-                mend="Make room there, or set TMPDIR to a local folder",
+                hint="Make room there, or set TMPDIR to a local folder",
             )
         return self.folder
 
@@ -99,7 +99,7 @@ class Attempt:
         return AttemptOver(
             f"this process was started in attempt {self.attempt} of this trial, which is over{elsewhere}",
             where=f"trial {self.number}",
-            mend=ADVICE,
+            hint=ADVICE,
         )
 
 

@@ -19,7 +19,7 @@ from dahps_core.space.values import plain, value_faults
 #: How many names of a mapping a message lists.
 _NAMES_SHOWN = 10
 
-_MEND = "Return a number, or a mapping of names to numbers"
+_HINT = "Return a number, or a mapping of names to numbers"
 _NONE_MEND = (
     "End the training function with its metric, such as `return accuracy`; in a script, write "
     "finish_combination(accuracy)"
@@ -42,7 +42,7 @@ def read_result(returned: Any, metric: str | None) -> tuple[Value, float | None]
     """
     what = "the trial's result"
     if returned is None:
-        raise MetricError("the result is None, and a search needs a metric", mend=_NONE_MEND)
+        raise MetricError("the result is None, and a search needs a metric", hint=_NONE_MEND)
     with _readable(what, returned):
         entries = [(key, value) for key, value in returned.items()] if isinstance(returned, Mapping) else None
     if entries is None:
@@ -52,7 +52,7 @@ def read_result(returned: Any, metric: str | None) -> tuple[Value, float | None]
     for key, value in entries:
         name = _name(key)
         if name in result:
-            raise MetricError(f"two names of {what} read {_shortened(name)}", mend="Name them apart")
+            raise MetricError(f"two names of {what} read {_shortened(name)}", hint="Name them apart")
         result[name] = read_number(value, f"the metric {_shortened(name)}")
     objective = result[_objective(result, metric)]
     assert isinstance(objective, float)
@@ -81,28 +81,28 @@ def _objective(result: Mapping[str, Value], metric: str | None) -> str:
     if metric is None:
         raise MetricError(
             f"the trial's result is a mapping ({names}), and nothing says which is the objective",
-            mend="Name it with the option metric (hydra.sweeper.metric)",
+            hint="Name it with the option metric (hydra.sweeper.metric)",
         )
     if metric not in result:
         raise MetricError(
             f"the trial's result has no {metric!r}, which is the objective; it has {names}",
-            mend="Return it, or name another with the option metric (hydra.sweeper.metric)",
+            hint="Return it, or name another with the option metric (hydra.sweeper.metric)",
         )
     return metric
 
 
-def read_number(value: Any, what: str, mend: str = _MEND) -> float:
+def read_number(value: Any, what: str, hint: str = _HINT) -> float:
     """Return a number of whatever class as a float; NaN and infinities are kept.
 
     Args:
         value: Also a scalar of NumPy or PyTorch.
         what: Its name in messages.
-        mend: How to mend it if it is none.
+        hint: How to fix it if it is none.
 
     Raises:
         MetricError: It is no number.
     """
-    with _readable(what, value, mend):
+    with _readable(what, value, hint):
         is_missing = _is_masked(value)
         if not isinstance(value, Real) and not is_missing and not _is_time(value):
             item = getattr(value, "item", None)  # NumPy's and PyTorch's way out of an array of one element
@@ -111,9 +111,9 @@ def read_number(value: Any, what: str, mend: str = _MEND) -> float:
         if isinstance(value, Real) and not _is_time(value):
             return _as_float(value)
     if is_missing:
-        raise MetricError(f"{what} is masked: its value is missing", mend=mend)
+        raise MetricError(f"{what} is masked: its value is missing", hint=hint)
     raise MetricError(
-        f"{what} is {_shortened(value)} of type {type(value).__name__}, not a number", mend=mend
+        f"{what} is {_shortened(value)} of type {type(value).__name__}, not a number", hint=hint
     )
 
 
@@ -137,13 +137,13 @@ def _as_float(value: Real) -> float:
 
 
 @contextmanager
-def _readable(what: str, value: object, mend: str = _MEND) -> Iterator[None]:
+def _readable(what: str, value: object, hint: str = _HINT) -> Iterator[None]:
     """What a training function returns may be of any class: whatever its methods raise is told."""
     try:
         yield
     except Exception as error:
         raise MetricError(
-            f"{what}, of type {type(value).__name__}, cannot be read ({_told(error)})", mend=mend
+            f"{what}, of type {type(value).__name__}, cannot be read ({_told(error)})", hint=hint
         ) from error
 
 

@@ -56,41 +56,41 @@ class WorkerOptions:
         for name in ("max_trials", "max_attempts", "stop_after_failures"):
             value = getattr(self, name)
             if value is not None and not 1 <= value < 2**63:
-                raise ConfigurationError(f"{name} is {value}", mend="It must be at least 1, and below 2^63")
+                raise ConfigurationError(f"{name} is {value}", hint="It must be at least 1, and below 2^63")
         if self.stop is not None and self.stop not in STOP_RULES:
             raise ConfigurationError(
                 f"{self.stop!r} is unknown",
                 where="strategy.stop",
-                mend=f"Give one of {', '.join(STOP_RULES)}",
+                hint=f"Give one of {', '.join(STOP_RULES)}",
             )
         if not self.stop_after >= 1:
             raise ConfigurationError(
-                f"{self.stop_after} is too few", where="strategy.stop_after", mend="Give a number of reports"
+                f"{self.stop_after} is too few", where="strategy.stop_after", hint="Give a number of reports"
             )
         for name in ("max_resource_total", "max_time_s"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ConfigurationError(f"{name.removesuffix('_s')} is {value}", mend="Give more than 0")
+                raise ConfigurationError(f"{name.removesuffix('_s')} is {value}", hint="Give more than 0")
         if self.keep_checkpoints is not None and not 0 <= self.keep_checkpoints < 2**63:
             raise ConfigurationError(
                 f"keep_checkpoints is {self.keep_checkpoints}",
-                mend="Give a number of trials, 0 for none, or null for all",
+                hint="Give a number of trials, 0 for none, or null for all",
             )
         if self.trial_timeout_s is not None and not 0 < self.trial_timeout_s <= _LONGEST_S:
-            raise ConfigurationError(f"trial_timeout is {self.trial_timeout_s}", mend="Give seconds, or null")
+            raise ConfigurationError(f"trial_timeout is {self.trial_timeout_s}", hint="Give seconds, or null")
         if self.trial_timeout_s is not None and not self.isolate:
             raise ConfigurationError(
                 "trial_timeout cannot end a trial that runs in its worker's own process",
-                mend="Use hydra.sweeper.isolation=process, or leave the option out",
+                hint="Use hydra.sweeper.isolation=process, or leave the option out",
             )
         for name in ("trial_time_s", "grace_s"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= _LONGEST_S:
-                raise ConfigurationError(f"{name.removesuffix('_s')} is {value}", mend="Give seconds")
+                raise ConfigurationError(f"{name.removesuffix('_s')} is {value}", hint="Give seconds")
         if not 0 < self.heartbeat_s <= self.lease_s / 2 <= _LONGEST_S:
             raise ConfigurationError(
                 f"a heartbeat of {self.heartbeat_s} s does not go with a lease of {self.lease_s} s",
-                mend="A lease must last two heartbeats at least, or workers are held for dead that are not",
+                hint="A lease must last two heartbeats at least, or workers are held for dead that are not",
             )
 
     def limits(self, only: Mapping[str, Any] | None = None) -> RunLimits:

@@ -49,7 +49,7 @@ def refuse_misplaced_options(
             raise ConfigurationError(
                 f"{key}{text} would add {bare(key)} to the app's config and to the search",
                 where="command line",
-                mend=f"Type hydra.sweeper.{option}{text}. If the app has such a key of its own, write it "
+                hint=f"Type hydra.sweeper.{option}{text}. If the app has such a key of its own, write it "
                 f"into its config (such as {bare(key)}: null), and leave the + out",
             )
 

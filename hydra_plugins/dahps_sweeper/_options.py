@@ -1,4 +1,4 @@
-"""The options of `hydra.sweeper`, checked before a ledger is made that a mended command would not fit."""
+"""The options of `hydra.sweeper`, checked before a ledger is made that a corrected command would not fit."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def worker_options(options: DictConfig, place: Place) -> WorkerOptions:
         ConfigurationError: If an option cannot be meant.
     """
     if options.n_workers < 1:
-        raise ConfigurationError(f"n_workers is {options.n_workers}", mend="It must be at least 1")
+        raise ConfigurationError(f"n_workers is {options.n_workers}", hint="It must be at least 1")
     if not options.patience >= 0:
-        raise ConfigurationError(f"patience is {options.patience}", mend="Give seconds")
+        raise ConfigurationError(f"patience is {options.patience}", hint="Give seconds")
     is_plain = is_plain_sweep(options)
     _refuse_batches(options, is_plain)
     if options.detach and not place.outlives_sweeper:
         raise ConfigurationError(
             "hydra.sweeper.detach=true: the workers of this launcher end with the process that started them",
-            mend="Use hydra/launcher=submitit_slurm, submitit_local or rq, or leave the option out",
+            hint="Use hydra/launcher=submitit_slurm, submitit_local or rq, or leave the option out",
         )
     return WorkerOptions(
         max_trials=options.max_trials,
@@ -71,10 +71,10 @@ def _refuse_batches(options: DictConfig, is_plain: bool) -> None:
         raise ConfigurationError(
             "only a sweep of the command line that is waited for has batches",
             where="max_batch_size",
-            mend="Leave it out; n_workers says how many trials run at the same time",
+            hint="Leave it out; n_workers says how many trials run at the same time",
         )
     if size < 1:
-        raise ConfigurationError(f"max_batch_size is {size}", mend="It must be at least 1")
+        raise ConfigurationError(f"max_batch_size is {size}", hint="It must be at least 1")
 
 
 def _isolates(isolation: str, place: Place) -> bool:
@@ -92,7 +92,7 @@ def read_only(options: DictConfig) -> dict[str, Any] | None:
         raise ConfigurationError(
             f"{only!r} is no mapping",
             where="hydra.sweeper.only",
-            mend="Write {key: value} or {key: [value, value]}, with keys and values of the search space",
+            hint="Write {key: value} or {key: [value, value]}, with keys and values of the search space",
         )
     return only
 

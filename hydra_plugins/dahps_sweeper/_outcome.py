@@ -43,7 +43,7 @@ def judge(launch: Launch, ledger: Ledger, run: str, left: int, again: str, *, ar
         log.info("%s", summarized_endings(launch.endings))
     if left and (launch.error or are_gone):
         what = f"this multirun's workers are gone, and {left} trials are left"
-        raise DahpsError(what, where=str(ledger.folder), mend=_GO_ON % again)
+        raise DahpsError(what, where=str(ledger.folder), hint=_GO_ON % again)
     if left:
         log.info("%d trials are left. %s", left, _GO_ON % again)
 
@@ -71,7 +71,7 @@ def refuse_if_none_has_metric(ledger: Ledger, run: str, limit: int | None) -> No
         raise DahpsError(
             f"the search stopped: {summarized_nan(record)}",
             where=str(ledger.folder),
-            mend="Find out what makes it NaN, and run the same command again; "
+            hint="Find out what makes it NaN, and run the same command again; "
             "hydra.sweeper.stop_after_failures=null goes on whatever the metric is",
         )
     if record.first_failure and not record.has_finished and not record.n_nan:

@@ -58,11 +58,11 @@ def _argument(override: Override) -> Argument:
     if not override.is_discrete_sweep():
         raise ConfigurationError(
             f"{override.input_line!r} sweeps over an interval, which has no end of values",
-            mend="List the values, or use range(start, stop, step)",
+            hint="List the values, or use range(start, stop, step)",
         )
     elements = list(override.sweep_iterator())  # once: each time is another shuffle
     if not elements:
-        raise ConfigurationError(f"{override.input_line!r} sweeps over nothing", mend="List a value at least")
+        raise ConfigurationError(f"{override.input_line!r} sweeps over nothing", hint="List a value at least")
     return Argument(True, [_plain(one) for one in elements], [Transformer.str(one) for one in elements])
 
 

@@ -141,7 +141,7 @@ def claim_sweep(folder: Path, owner: Owner, *, is_chosen: bool) -> Path:
     raise ConfigurationError(
         f"the folder {folder} belongs to {other}",
         where="hydra.sweep.dir",
-        mend="Give another hydra.sweep.dir, or remove the folder if nobody needs what is in it",
+        hint="Give another hydra.sweep.dir, or remove the folder if nobody needs what is in it",
     )
 
 
@@ -173,7 +173,7 @@ def claim_trial(folder: str, owner: Owner) -> None:
     raise ConfigurationError(
         f"trial {owner.trial} cannot write into {folder}, which belongs to {belongs_to}",
         where="hydra.sweep.subdir",
-        mend="Add ${hydra.job.num} to the name, so that each trial has a folder of its own",
+        hint="Add ${hydra.job.num} to the name, so that each trial has a folder of its own",
     )
 
 
@@ -182,7 +182,7 @@ def unwritable(path: Path, error: OSError) -> DahpsError:
     return DahpsError(
         f"it cannot be written ({error.strerror})",
         where=str(path),
-        mend="Fix that, or give another folder (hydra.sweep.dir=FOLDER), and run the same command again",
+        hint="Fix that, or give another folder (hydra.sweep.dir=FOLDER), and run the same command again",
     )
 
 

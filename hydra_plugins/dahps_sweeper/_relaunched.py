@@ -75,7 +75,7 @@ def _joined(program: Program) -> tuple[Trial, dict[str, Any]]:
             raise ConfigurationError(
                 f"this process was started in the trial, but the {words} differs: {here!r}, not {there!r}",
                 where=f"trial {trial.number}",
-                mend=ADVICE,
+                hint=ADVICE,
             )
     owner["ranks"] = attempt.request("trial")["ranks"]
     attempt.request("join")

@@ -50,7 +50,7 @@ def refuse_resource_for_nobody(
             f"{search.strategy} gives each trial a resource, and neither a config nor the app's code reads "
             "it: every rung would train in full",
             where="hydra.sweeper.strategy",
-            mend=ADVICE,
+            hint=ADVICE,
         )
 
 

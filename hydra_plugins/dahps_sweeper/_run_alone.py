@@ -102,7 +102,7 @@ def _trial_of(options: DictConfig) -> tuple[Trial, RunCommand]:
     number = options.run_alone
     if options.ledger is None:
         raise ConfigurationError(
-            "no ledger is named", where=_TRIAL, mend=f"Name the trial's: {_LEDGER}=FOLDER"
+            "no ledger is named", where=_TRIAL, hint=f"Name the trial's: {_LEDGER}=FOLDER"
         )
     with Ledger.open(options.ledger) as ledger:
         records, attempts = ledger.trials_among([number]), ledger.attempts(number)
@@ -124,6 +124,6 @@ def _sources(folder: str, command: RunCommand, trial: Trial) -> Any:
         raise ConfigurationError(
             f"the configs that trial {trial.number} was made of are not kept",
             where=folder,
-            mend="Run the app by hand, with the overrides that `dahps show` prints",
+            hint="Run the app by hand, with the overrides that `dahps show` prints",
         )
     return sources

@@ -64,7 +64,7 @@ def put_aside(
             raise ConfigurationError(
                 f"{one.input_line} sweeps over what says only how trials are run",
                 where="command line",
-                mend=f"Give it one value, or take its key out of {_OPTION}",
+                hint=f"Give it one value, or take its key out of {_OPTION}",
             )
         aside.append(one.input_line)
         unnamed.append(one.key_or_group)
@@ -83,7 +83,7 @@ def not_searched(config: DictConfig) -> list[str]:
     names = plain_option(config.hydra.sweeper, "not_searched") or []
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(
-            f"{names!r} is no list of keys", where=_OPTION, mend="Write [data_dir, paths]"
+            f"{names!r} is no list of keys", where=_OPTION, hint="Write [data_dir, paths]"
         )
     return names
 
@@ -99,7 +99,7 @@ def refuse_searched(space: SearchSpace, names: Collection[str]) -> None:
     for path, key, _ in space.levels():
         if is_listed(key, names):
             raise ConfigurationError(
-                f"{key} is in the search space, and in {_OPTION} as well", where=path, mend="Keep one of them"
+                f"{key} is in the search space, and in {_OPTION} as well", where=path, hint="Keep one of them"
             )
 
 
@@ -125,7 +125,7 @@ def _expect_known(
             raise ConfigurationError(
                 f"neither the app's config nor the command line has {name}",
                 where=_OPTION,
-                mend="List keys as overrides have them, such as data_dir or paths.data_dir",
+                hint="List keys as overrides have them, such as data_dir or paths.data_dir",
             )
 
 

@@ -63,7 +63,7 @@ def _imported(reference: str) -> Any:
         raise ConfigurationError(
             f"{reference!r} is neither a mapping nor the place of one",
             where="hydra.sweeper.search",
-            mend="Write module:attribute, such as config:experiment_config",
+            hint="Write module:attribute, such as config:experiment_config",
         )
     try:
         module = importlib.import_module(module_name)
@@ -71,7 +71,7 @@ def _imported(reference: str) -> Any:
         raise ConfigurationError(
             f"cannot import {module_name!r} ({error})",
             where="hydra.sweeper.search",
-            mend="The module must lie beside the app or be installed",
+            hint="The module must lie beside the app or be installed",
         ) from error
     if not hasattr(module, attribute):
         raise ConfigurationError(

@@ -37,7 +37,7 @@ def as_yaml(config: DictConfig) -> str:
         return OmegaConf.to_yaml(config)
     except Exception as error:
         where = _culprits(_values(config), yaml.dump)
-        raise ConfigurationError(f"cannot be written down: {error}", where=where, mend=_A_VALUE) from error
+        raise ConfigurationError(f"cannot be written down: {error}", where=where, hint=_A_VALUE) from error
 
 
 def refuse_what_cannot_travel(context: HydraContext, config: DictConfig, function: TaskFunction) -> None:
@@ -51,10 +51,10 @@ def refuse_what_cannot_travel(context: HydraContext, config: DictConfig, functio
     except Exception as error:
         what = f"cannot be sent to the workers' jobs: {error}"
         if where := _culprits([*_values(config), *_stored(ConfigStore.instance().repo)], dumps):
-            raise ConfigurationError(what, where=where, mend=_A_VALUE) from error
+            raise ConfigurationError(what, where=where, hint=_A_VALUE) from error
         callbacks = [(type(callback).__name__, callback) for callback in context.callbacks.callbacks]
         where = _culprits([*_used_by(function), *callbacks], dumps)
-        raise ConfigurationError(what, where=where or "the training function", mend=_INSIDE) from error
+        raise ConfigurationError(what, where=where or "the training function", hint=_INSIDE) from error
 
 
 def _culprits(parts: _Parts, dump: Callable[[Any], object]) -> str:

@@ -26,16 +26,16 @@ def read_brackets(options: DictConfig, strategy: str) -> Brackets | None:
             raise ConfigurationError(
                 f"{strategy} has no levels",
                 where=f"strategy.{name}" if name in given else name,
-                mend=f"Use hydra/sweeper/strategy={WITH_LEVELS[0]}, or leave the option out",
+                hint=f"Use hydra/sweeper/strategy={WITH_LEVELS[0]}, or leave the option out",
             )
         return None
     given.pop("resource_key", None)
     if strategy == "asha" and given.setdefault("brackets", 1) != 1:
-        raise ConfigurationError("asha has one bracket", where="strategy.brackets", mend="Use hyperband")
+        raise ConfigurationError("asha has one bracket", where="strategy.brackets", hint="Use hyperband")
     try:
         return Brackets.of(**given)
     except ConfigurationError as error:
-        raise ConfigurationError(error.what, where=f"strategy.{error.where}", mend=error.mend) from None
+        raise ConfigurationError(error.what, where=f"strategy.{error.where}", hint=error.hint) from None
 
 
 def read_resource_key(options: DictConfig, search: Search) -> str | None:
@@ -49,6 +49,6 @@ def read_resource_key(options: DictConfig, search: Search) -> str | None:
         raise ConfigurationError(
             f"{key} is set by the search space or the command line already",
             where="strategy.resource_key",
-            mend="The strategy sets it: take it out there",
+            hint="The strategy sets it: take it out there",
         )
     return key

@@ -121,7 +121,7 @@ class Sweep:
         return read_arguments(self.options, kept, self.context)
 
     def _run(self, arguments: dict[str, Argument]) -> Returns:
-        # All that can be refused is, before a ledger is made that a mended command would not fit.
+        # All that can be refused is, before a ledger is made that a corrected command would not fit.
         search = read_search(self.options, arguments)
         options = worker_options(self.options, self.place)
         only = read_only(self.options)

@@ -60,5 +60,5 @@ def _refuse_short_limit(launcher: DictConfig) -> None:
         raise ConfigurationError(
             f"a job of {limit_min} min that is told to end {delay_s} s before its limit has no time to work",
             where="hydra.launcher.timeout_min",
-            mend=f"Give at least {least_min} min, or set hydra.launcher.signal_delay_s to fewer seconds",
+            hint=f"Give at least {least_min} min, or set hydra.launcher.signal_delay_s to fewer seconds",
         )

@@ -107,7 +107,7 @@ def _shared(folder: str, trials: str) -> ConfigurationError:
     return ConfigurationError(
         f"two trials would write into one folder, {folder}: {trials}",
         where="hydra.sweep.subdir",
-        mend="Add ${hydra.job.num} to the name, so that each trial has a folder of its own",
+        hint="Add ${hydra.job.num} to the name, so that each trial has a folder of its own",
     )
 
 

@@ -205,7 +205,7 @@ class WorkerTask:
         if batch.size > 1 and not self.options.isolate:
             raise ConfigurationError(
                 f"{batch.size} ranks of one job cannot evaluate a trial without processes of its own",
-                mend="Leave hydra.sweeper.isolation=none out",
+                hint="Leave hydra.sweeper.isolation=none out",
             )
         return batch
 
@@ -261,6 +261,6 @@ def output_dir(config: DictConfig) -> str:
         raise ConfigurationError(
             f"the trial's folder would have a name of {longest} bytes, and file systems take {NAME_MAX}",
             where="hydra.sweep.subdir",
-            mend="Leave keys out (hydra.job.config.override_dirname.exclude_keys), or use ${hydra.job.num}",
+            hint="Leave keys out (hydra.job.config.override_dirname.exclude_keys), or use ${hydra.job.num}",
         )
     return os.path.abspath(os.path.join(folder, name))

@@ -115,20 +115,20 @@ def test_options_that_cannot_be_meant(folder, option, capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "kinds", "mend"),
+    ("error", "kinds", "hint"),
     [
         (errno.EACCES, ("mkdir", "create"), "Ask the folder's owner for write permission"),
         (errno.EROFS, ("mkdir", "create", "write"), "It is mounted read-only here"),
         (errno.ENOSPC, ("write",), "Free some space"),
     ],
 )
-def test_storage_that_refuses_is_an_error_that_says_how_to_mend_it(folder, faulty, error, kinds, mend):
+def test_storage_that_refuses_is_an_error_that_says_how_to_mend_it(folder, faulty, error, kinds, hint):
     faulty.fail(error, *kinds)
     status, out, err = ended(start(folder, *BRIEF, **faulty.environment()))
     assert (status, out) == (1, "")
     assert os.strerror(error) in err
     assert str(folder) in err
-    assert mend in err
+    assert hint in err
     assert err.count("\n") == 1
     assert not list(folder.iterdir())
 

@@ -98,6 +98,6 @@ def test_nor_what_a_command_line_says(capsys, words):
 
 
 def test_an_error_is_harmless_however_it_is_shown():
-    error = ConfigurationError("no \x1b\nand no \x9b", where="a\nb\x1b", mend="not \u202e")
+    error = ConfigurationError("no \x1b\nand no \x9b", where="a\nb\x1b", hint="not \u202e")
     assert str(error) == "a\\nb\\x1b: no \\x1b\nand no \\x9b. not \\u202e."
     assert error.where == "a\nb\x1b"

@@ -145,7 +145,7 @@ def overwrite(folder: Path) -> None:
     """Be inside a transaction that has written to the file already; on SIGUSR1 go on with it, and commit."""
     with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None, timeout=120)) as connection:
         connection.execute("PRAGMA journal_mode = PERSIST")  # as a ledger has it
-        # Without a cache SQLite writes to the file before COMMIT, and its journal is needed to mend it.
+        # Without a cache SQLite writes to the file before COMMIT, and its journal is needed to repair it.
         connection.execute("PRAGMA cache_size = 1")
         connection.execute(BYSTANDER)
         connection.execute("BEGIN IMMEDIATE")

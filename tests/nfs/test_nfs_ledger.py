@@ -120,7 +120,7 @@ def test_a_kernel_dies_while_only_its_journal_can_mend_the_file(ledger, lab):
     print(f"{time.monotonic() - start:.1f} seconds until the other kernel wrote")
     end(survivors)
     ledger.assert_nothing_is_wrong()
-    # The copy shows that there was something to be mended.
+    # The copy shows that there was something to be corrected.
     assert ledger.look(name=copy)[0]["changes"] == 1
 
 

@@ -1,6 +1,6 @@
 """The usage example of the program that came before, as it was written; what it left out is filled in.
 
-Its config's three slips are mended: a tuple of a tree, an empty list of values, `value` in place of `values`.
+Its config's three slips are fixed: a tuple of a tree, an empty list of values, `value` in place of `values`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The search space that DAHPS was first made for: as it was written, and with its three slips mended."""
+"""The search space that DAHPS was first made for: as it was written, and with its three slips corrected."""
 
 _AS_WRITTEN = """
 # handles the low resolution datasets
@@ -113,7 +113,7 @@ _SLIPS = [
     ("'value': [1, 3, 10]", "'values': [1, 3, 10]"),
 ]
 
-#: How many combinations the mended tree has, counted by the program that it was made for.
+#: How many combinations the corrected tree has, counted by the program that it was made for.
 SIZE = 1_719_168
 
 
@@ -121,7 +121,7 @@ def as_written():
     return _run(_AS_WRITTEN)
 
 
-def mended():
+def corrected():
     return _run(mended_text())
 
 

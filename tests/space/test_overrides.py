@@ -168,7 +168,7 @@ def test_a_space_is_checked_as_a_whole():
         ("root", '"a b" is not a key that Hydra can set'),
         ('root("a b").1', 'Hydra\'s overrides cannot carry the key "1" of a mapping'),
     ]
-    assert all(fault.mend for fault in faults)
+    assert all(fault.hint for fault in faults)
 
 
 @pytest.fixture(scope="module")

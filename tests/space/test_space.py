@@ -47,7 +47,7 @@ def test_a_sample_passes_each_value_of_each_level(config):
 
 
 def test_a_sample_of_a_large_space_is_small():
-    space = SearchSpace.from_config(seeds_tree.mended())
+    space = SearchSpace.from_config(seeds_tree.corrected())
     assert len(list(space.sample())) < 15
 
 
@@ -79,15 +79,15 @@ def test_a_definition_survives_json_and_describes_the_space(config):
 
 
 def test_a_digest_does_not_depend_on_how_subtrees_are_shared():
-    shared = SearchSpace.from_config(seeds_tree.mended())
-    expanded = SearchSpace.from_config(json.loads(json.dumps(seeds_tree.mended())))
+    shared = SearchSpace.from_config(seeds_tree.corrected())
+    expanded = SearchSpace.from_config(json.loads(json.dumps(seeds_tree.corrected())))
     assert shared.definition() == expanded.definition()
     assert shared.digest() == expanded.digest()
     assert len(shared.definition()["nodes"]) == 19
 
 
 def test_the_digest_never_changes_since_ledgers_know_their_spaces_by_it():
-    space = SearchSpace.from_config(seeds_tree.mended())
+    space = SearchSpace.from_config(seeds_tree.corrected())
     assert space.digest() == "6630a5b6d981c3282ad05aeb5ca7480407d9c16fc2e696d72da79a6a7cef37af"
 
 
@@ -207,7 +207,7 @@ def test_levels_are_each_distinct_node_once_with_its_path():
 
 
 def test_reading_leaves_the_config_as_it_was():
-    config = seeds_tree.mended()
+    config = seeds_tree.corrected()
     before = copy.deepcopy(config)
     SearchSpace.from_config(config)
     assert config == before

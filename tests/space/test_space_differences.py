@@ -63,9 +63,9 @@ def test_changes_of_the_envelope_are_lines():
 
 
 def test_a_change_in_a_shared_subtree_is_one_line():
-    changed = copy.deepcopy(seeds_tree.mended())
+    changed = copy.deepcopy(seeds_tree.corrected())
     changed["root"]["fourier"]["default"]["default"]["default"]["deit"]["values"].append("silu")
-    old, new = seeds_tree.mended(), changed
+    old, new = seeds_tree.corrected(), changed
     place = (
         "root(experiment_type).shearlet(n_shearlets).1(normalize).true(magphase).true(symlog).true(model_type)"
         ".deit (activation)"

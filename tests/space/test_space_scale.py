@@ -19,7 +19,7 @@ def chain(depth, values):
 def test_the_seeds_tree_is_counted_and_indexed_without_being_enumerated():
     tracemalloc.start()
     try:
-        space = SearchSpace.from_config(seeds_tree.mended())
+        space = SearchSpace.from_config(seeds_tree.corrected())
         assert space.size == seeds_tree.SIZE
         assert [space.index(space[i]) for i in (0, 777_777, -1)] == [0, 777_777, seeds_tree.SIZE - 1]
         assert dict(space[0])["experiment_type"] == "shearlet"

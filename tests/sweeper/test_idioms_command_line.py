@@ -36,8 +36,8 @@ def test_a_folder_name_that_is_too_long_is_told_before_anything_is_launched(proj
     told = project.sweep(LEDGER, NAMED, EXCLUDED, "model=vit,resnet", long)
     assert_told(told, "hydra.sweep.subdir", "255", "exclude_keys")
     assert not project.ledger.exists()
-    mended = project.sweep(LEDGER, NAMED, EXCLUDED.replace("record", "record,note"), "model=vit,resnet", long)
-    assert mended.code == 0, mended.output
+    fixed = project.sweep(LEDGER, NAMED, EXCLUDED.replace("record", "record,note"), "model=vit,resnet", long)
+    assert fixed.code == 0, fixed.output
 
 
 def test_the_config_can_ask_for_a_multirun(project):

@@ -1,4 +1,4 @@
-"""A user's mistake gets one error that says how to mend it, no traceback, and loses nothing."""
+"""A user's mistake gets one error that says how to fix it, no traceback, and loses nothing."""
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_every_fault_of_a_tree_is_told_at_once(app):
 def test_an_option_that_cannot_be_meant_is_refused(app, overrides, words):
     assert_told(app.sweep(*overrides), *words)
     assert not app.runs()
-    assert not app.ledger.exists(), "the mended command would be another search"
+    assert not app.ledger.exists(), "the corrected command would be another search"
 
 
 TREE = {"root": {"key": "y", "values": [0, 1], "default": {"key": "x", "values": [1], "default": None}}}

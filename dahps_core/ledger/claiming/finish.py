@@ -97,5 +97,5 @@ def _lost(attempt: Claim | Ending) -> ClaimLost:
         f"attempt {attempt.attempt} is held no longer: "
         "the trial was given up, claimed by another worker, or cancelled",
         where=f"trial {attempt.number}",
-        mend="Nothing is to be done: whoever holds the trial now records it",
+        hint="Nothing is to be done: whoever holds the trial now records it",
     )

@@ -44,7 +44,7 @@ class _Outlook:
             raise NotALedgerError(
                 "the ledger is another one than when this worker was entered",
                 where=f"worker {asking.worker}",
-                mend="Its folder was removed and made anew: run the same command again",
+                hint="Its folder was removed and made anew: run the same command again",
             )
         return cls(*found)
 

@@ -49,7 +49,7 @@ def keep_configs(folder: Path, configs: Configs, *, extend: bool) -> tuple[int, 
                 raise SearchChangedError(
                     f"the ledger's trials are made of other configs:\n  {lines}\nNothing was run",
                     where=str(folder),
-                    mend="Put them back, give another ledger folder (hydra.sweeper.ledger=FOLDER), or go on "
+                    hint="Put them back, give another ledger folder (hydra.sweeper.ledger=FOLDER), or go on "
                     "in this one with the configs as they are now (hydra.sweeper.on_change=extend)",
                 )
             if newest is not None and not changes:
@@ -116,7 +116,7 @@ def _read(place: Path) -> Configs:
         return {str(name): dict(says) for name, says in configs.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise LedgerDamagedError(
-            f"the configs that were kept cannot be read ({error})", where=str(path), mend="Remove its folder"
+            f"the configs that were kept cannot be read ({error})", where=str(path), hint="Remove its folder"
         ) from error
 
 

@@ -26,7 +26,7 @@ def possible(folder: Path | str) -> Path:
         raise ConfigurationError(
             "the path is relative, and the current directory has been removed",
             where=str(folder),
-            mend="Give an absolute path, or change to a directory that exists",
+            hint="Give an absolute path, or change to a directory that exists",
         ) from error
     if os.path.isfile(absolute):  # False as well where one may not look
         raise not_a_ledger(absolute, "it is a file, and a ledger is a folder")
@@ -66,7 +66,7 @@ def refuse_mixing(folder: Path, locking: Locking) -> None:
         raise LockingChangedError(
             f"the ledger was made with locking={made_with}, and this command says {locking}",
             where=str(folder),
-            mend=f"Use locking={made_with} (hydra.sweeper.locking), or another ledger folder",
+            hint=f"Use locking={made_with} (hydra.sweeper.locking), or another ledger folder",
         )
 
 
@@ -81,7 +81,7 @@ def refuse_if_emptied(folder: Path) -> None:
         raise LedgerDamagedError(
             f"the ledger is empty or missing, though a search has been here (see {' and '.join(signs)})",
             where=str(folder),
-            mend="Put a copy of ledger.db back, or move the folder away to start anew",
+            hint="Put a copy of ledger.db back, or move the folder away to start anew",
         )
 
 

@@ -88,7 +88,7 @@ def _damage(transaction: Transaction, path: Path) -> list[str]:
         raise LedgerVersionError(
             f"the ledger has schema {version(transaction)}, an older one",
             where=str(path),
-            mend="Open it with any other command, which upgrades it",
+            hint="Open it with any other command, which upgrades it",
         )
     found = [row[0] for row in rows(transaction, "integrity") if row[0] != "ok"]
     damage = [f"{path}: SQLite: {line}" for text in found for line in text.splitlines()]

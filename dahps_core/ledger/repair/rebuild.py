@@ -41,7 +41,7 @@ def rebuild(old: Path, new: Path) -> list[str]:
         ConfigurationError: There is something where the new ledger should be.
     """
     if new.exists():
-        raise ConfigurationError("is there already", where=str(new), mend="Give another folder with --into")
+        raise ConfigurationError("is there already", where=str(new), hint="Give another folder with --into")
     with tempfile.TemporaryDirectory(dir=old.parent, prefix=".dahps-recover-") as name:
         found = salvage(_copied(_database_of(old), Path(name)), _database_of(old))
         made = Path(name) / "new"

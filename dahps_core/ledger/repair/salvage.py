@@ -164,7 +164,7 @@ def _searches(
         raise LedgerDamagedError(
             f"nothing can be rebuilt: what is searched cannot be read ({why})",
             where=str(path),
-            mend="Put a copy of ledger.db back, or start anew in another folder",
+            hint="Put a copy of ledger.db back, or start anew in another folder",
         ) from error
     new_ids: dict[object, int] = {space["id"]: new for new, space in enumerate(known, start=1)}
     for space in known:

@@ -257,7 +257,7 @@ class Database:
             raise LedgerUnavailableError(
                 "the ledger is in WAL mode, which cannot work across hosts",
                 where=str(self.path),
-                mend="While nobody uses it, run: sqlite3 ledger.db 'PRAGMA journal_mode = DELETE'",
+                hint="While nobody uses it, run: sqlite3 ledger.db 'PRAGMA journal_mode = DELETE'",
             )
         if not self._lock_folder:  # it relies on a journal that is thrown away
             settings.change("keep_journal")
@@ -267,7 +267,7 @@ class Database:
             raise LedgerError(
                 "the ledger was opened by the parent of this process",
                 where=str(self.path),
-                mend="Join or open the ledger again in the forked process",
+                hint="Join or open the ledger again in the forked process",
             )
 
     @contextmanager

@@ -148,7 +148,7 @@ class LockFolder:
                 raise LedgerUnavailableError(
                     "the ledger's lock was held by others for too long",
                     where=str(self._lock),
-                    mend=f"See whether its holder lives: {_read(holder)}",
+                    hint=f"See whether its holder lives: {_read(holder)}",
                 )
             patience.pause()
         self._is_heir = False

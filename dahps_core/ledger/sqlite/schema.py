@@ -61,7 +61,7 @@ def is_empty(transaction: Transaction, path: Path) -> bool:
         raise LedgerVersionError(
             f"the ledger has schema {schema}, this DAHPS knows schemas up to {SCHEMA_VERSION}",
             where=str(path),
-            mend="Use the version of DAHPS that wrote it last, or another ledger folder",
+            hint="Use the version of DAHPS that wrote it last, or another ledger folder",
         )
     if schema == SCHEMA_VERSION and (missing := _missing_of_schema(transaction)):
         raise damaged(f"its schema lacks {', '.join(missing)}", path)

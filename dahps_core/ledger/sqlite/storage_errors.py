@@ -27,7 +27,7 @@ _SAFE = "what is recorded stays"
 _MENDS = {
     errno.EACCES: "Ask its owner for write permission (in a folder that a group shares: "
     "chmod -R g+rwX FOLDER, and umask 002 for all who use it), or use another ledger folder",
-    errno.EROFS: f"The storage is mounted read-only: {_SAFE}; run the same command again when it is mended",
+    errno.EROFS: f"The storage is mounted read-only: {_SAFE}; rerun the command once it is writable",
     errno.ENOSPC: f"Free some space, and run the same command again: {_SAFE}",
     errno.EDQUOT: f"Free some space or have the quota raised, and run the same command again: {_SAFE}",
 }
@@ -65,7 +65,7 @@ def meaning(
         return LedgerUnavailableError(
             f"the ledger was locked for longer than {patience_s:g} s",
             where=str(path),
-            mend="See whether a process that uses it is stopped, or its host unreachable, "
+            hint="See whether a process that uses it is stopped, or its host unreachable, "
             f"and whether the storage's locks work: dahps doctor {pasted([str(folder)])}",
         )
     if is_reading and "readonly" in text:  # whoever reads writes only to undo what a dead process left
@@ -73,7 +73,7 @@ def meaning(
             "a process died in the middle of a write that was cut off, and to undo it takes write permission"
             + _owner(path),
             where=str(path),
-            mend=f"Have somebody who may write run once: dahps status {pasted([str(folder)])}",
+            hint=f"Have somebody who may write run once: dahps status {pasted([str(folder)])}",
         )
     if "not a database" in text:
         return not_a_ledger(path, "the file is not a ledger")
@@ -92,7 +92,7 @@ def refusal(path: Path, text: str) -> LedgerUnavailableError:
     if found is None and "full" in text:  # for a moment, or for more than was tried
         found = path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if found is None:
-        return LedgerUnavailableError(f"the storage refused: {text}", where=str(path), mend=_MEND_STORAGE)
+        return LedgerUnavailableError(f"the storage refused: {text}", where=str(path), hint=_MEND_STORAGE)
     return refused(*found)
 
 
@@ -104,7 +104,7 @@ def refused(path: Path, error: OSError, also: str = "") -> LedgerUnavailableErro
     return LedgerUnavailableError(
         f"the storage refused: {why}{_owner(path)}{also}",
         where=str(path),
-        mend=_MENDS.get(code, _MEND_STORAGE).replace("FOLDER", pasted([str(folder)])),
+        hint=_MENDS.get(code, _MEND_STORAGE).replace("FOLDER", pasted([str(folder)])),
     )
 
 
@@ -113,13 +113,13 @@ def damaged(text: str, path: Path | None = None, folder: Path | None = None) -> 
     return LedgerDamagedError(
         f"the ledger is damaged ({text})",
         where=None if path is None else str(path),
-        mend=f"Run: dahps recover {pasted([str(folder)]) if folder else 'LEDGER'}",
+        hint=f"Run: dahps recover {pasted([str(folder)]) if folder else 'LEDGER'}",
     )
 
 
 def not_a_ledger(path: Path, what: str) -> NotALedgerError:
     """The error of a path where there is no ledger."""
-    return NotALedgerError(what, where=str(path), mend="Give the folder of a ledger, or of one to be made")
+    return NotALedgerError(what, where=str(path), hint="Give the folder of a ledger, or of one to be made")
 
 
 def fresh_stamp(path: Path) -> int | None:
