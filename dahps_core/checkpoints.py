@@ -65,7 +65,7 @@ def remove_unfinished(folder: Path, attempt: int) -> None:
 
 
 def load(path: Path, *, map_location: Any = None, weights_only: bool = True) -> Any | None:
-    """The checkpoint at `path`, or None if there is none; tensors are read when they are used.
+    """Return the checkpoint at `path`, or None if there is none; tensors are read when they are used.
 
     Args:
         path: As `save` was given it.

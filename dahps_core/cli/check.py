@@ -18,7 +18,7 @@ from dahps_core.ledger.repair.rebuild import rebuild
 @click.command()
 @ledger_argument
 def check(ledger: str) -> None:
-    """Every invariant of a ledger, and each breach; the exit status is 1 if there is one."""
+    """Check a ledger's integrity; list every violation. The exit status is 1 if there is one."""
     n_breaches = 0
     for breach in breaches(Path(ledger)):
         say(breach)

@@ -18,7 +18,7 @@ _NOTHING = "Nothing was queued"
 
 
 def typed_combinations(space: SearchSpace, words: Sequence[str]) -> Iterator[Combination]:
-    """The combinations that `key=value` words mean; each key that a combination has is given, in any order.
+    """Return the combinations that `key=value` words name; each key of a combination is given, in any order.
 
     A value is written as in a Hydra override, or as it is. Those of `common` need not be given.
 
@@ -47,7 +47,7 @@ class _Walk:
     used: frozenset[str]
 
     def on(self, key: str, value: Value) -> _Walk:
-        """A step further."""
+        """Advance by one step."""
         return _Walk(self.typed, (*self.chosen, (key, value)), self.used | {key})
 
 
@@ -99,7 +99,7 @@ def _choices(values: Sequence[Value]) -> str:
 
 
 def _chosen(key: str, text: str, values: Sequence[Value]) -> list[int]:
-    """The choices that a text means: one, or several with commas between them."""
+    """Return the choices that a text names: one, or several separated by commas."""
     known = _by_text(values)
     found = pieces(text, known)
     if found is None:
@@ -113,7 +113,7 @@ def _chosen(key: str, text: str, values: Sequence[Value]) -> list[int]:
 
 
 def _by_text(values: Sequence[Value]) -> dict[str, list[int]]:
-    """The choices that each text may mean: one, if it is how an override is written."""
+    """Return the choices that each text may name: one, if it is written as an override."""
     first: dict[str, int] = {}
     for choice, value in enumerate(values):
         first.setdefault(canonical(value), choice)
@@ -124,19 +124,19 @@ def _by_text(values: Sequence[Value]) -> dict[str, list[int]]:
 
 
 def typed(value: Value) -> str:
-    """A value as an override is written; as JSON where Hydra cannot carry it."""
+    """Write a value as in an override; as JSON where Hydra cannot express it."""
     return _texts(value)[0]
 
 
 def texts_of(values: Sequence[Value]) -> dict[str, set[str]]:
-    """Text -> the canonical texts of the values that a person can mean by it."""
+    """Map each text to the canonical texts of the values that it may name."""
     return {
         text: {canonical(values[choice]) for choice in choices} for text, choices in _by_text(values).items()
     }
 
 
 def _texts(value: Value) -> tuple[str, str]:
-    """A value as an override is written, and as it is."""
+    """Return the spellings of a value: as in an override, and as it is."""
     plain = value if isinstance(value, str) else canonical(value)
     with suppress(OverrideError):
         return to_overrides({"x": value})[0].partition("=")[2], plain
@@ -144,7 +144,9 @@ def _texts(value: Value) -> tuple[str, str]:
 
 
 def pieces(text: str, known: Collection[str]) -> list[str] | None:
-    """The known texts that this one is made of, with commas between them and in them; None if it is not."""
+    """Split a text into known texts separated by commas, which may contain commas; None if that is
+    impossible.
+    """
     words = text.split(",")
     # By what follows a comma, from the last one on; the longest text that is known first.
     read: dict[int, list[str]] = {len(words): []}

@@ -22,7 +22,7 @@ _SAID = {
 @click.command()
 @on_ledger
 def pause(ledger: Ledger) -> None:
-    """No worker gets a trial until `resume`; what runs goes on."""
+    """Pause a search: running trials finish, and no new ones start until `resume`."""
     ledger.pause()
     say(f"paused: {_workers(ledger)}; what runs goes on to its end, and nothing else begins")
     say(f"resume with: {_command('resume', ledger)}")
@@ -31,7 +31,7 @@ def pause(ledger: Ledger) -> None:
 @click.command()
 @on_ledger
 def resume(ledger: Ledger) -> None:
-    """Workers get trials again."""
+    """Resume a paused search."""
     was_paused = ledger.is_paused()
     ledger.resume()
     say(f"{'resumed' if was_paused else 'it was not paused'}: {_workers(ledger)}")
@@ -41,7 +41,7 @@ def resume(ledger: Ledger) -> None:
 @on_ledger
 @click.option("--now", is_flag=True, help="running trials are released, and not waited for")
 def stop(ledger: Ledger, *, now: bool) -> None:
-    """The workers of all multiruns end after their trials."""
+    """Stop all multiruns: each worker finishes its current trial and exits."""
     ledger.stop(now=now)
     end = "releases its trial and ends" if now else "ends after its current trial"
     say(f"stopped: {_workers(ledger)}; each {end}, and one that is still to start ends at once")
@@ -52,7 +52,7 @@ def stop(ledger: Ledger, *, now: bool) -> None:
 @on_ledger
 @click.argument("numbers", metavar="N", type=int, nargs=-1, required=True)
 def cancel(ledger: Ledger, numbers: tuple[int, ...]) -> None:
-    """Trials are not run, or not to their end. N is a trial's number."""
+    """Cancel trials: running ones are stopped, others never run. N is a trial's number."""
     for number, was in zip(numbers, ledger.cancel(*numbers), strict=True):
         say(f"trial #{number} is cancelled" + (f"; {_SAID[was]}" if was in _SAID else ""))
     say(f"run after all with: {_command('retry', ledger, *numbers)}")
@@ -63,7 +63,7 @@ def cancel(ledger: Ledger, numbers: tuple[int, ...]) -> None:
 @click.argument("numbers", metavar="N", type=int, nargs=-1)
 @click.option("--failed", is_flag=True, help="all that failed or were lost")
 def retry(ledger: Ledger, numbers: tuple[int, ...], *, failed: bool) -> None:
-    """Trials that came to nothing run again, before all new ones. N is a trial's number."""
+    """Rerun failed, lost or cancelled trials, before all new ones. N is a trial's number."""
     if failed == bool(numbers):
         raise ConfigurationError("give the numbers of trials, or --failed", where="retry")
     if failed:
@@ -82,7 +82,7 @@ def retry(ledger: Ledger, numbers: tuple[int, ...], *, failed: bool) -> None:
 @on_ledger
 @click.argument("words", metavar="key=value", nargs=-1)
 def enqueue(ledger: Ledger, words: tuple[str, ...]) -> None:
-    """Combinations of the space run before all other new ones.
+    """Queue combinations of the space, before all other new ones.
 
     All keys are given; key=a,b means both.
     """

@@ -21,7 +21,7 @@ ledger_argument = click.argument("ledger", metavar="LEDGER", shell_complete=_com
 
 
 def on_ledger(function: Callable[..., None]) -> Callable[..., None]:
-    """A command whose first argument is LEDGER: the function is given the open ledger."""
+    """Make a command whose first argument is LEDGER; the function receives the open ledger."""
 
     @ledger_argument
     @wraps(function)

@@ -21,7 +21,7 @@ from dahps_core.model.records import TrialRecord
 
 
 def overview(ledger: Ledger) -> dict[str, Any]:
-    """All of it, as JSON's values, NaN and infinities aside; times in seconds."""
+    """Return the overview as JSON values; times in seconds, NaN and infinities omitted."""
     search = ledger.search
     best, ends, n_drawn = ledger.best(), ledger.last_ends(), ledger.n_drawn
     now_s = storage_time(ledger.folder)
@@ -81,7 +81,7 @@ def overview(ledger: Ledger) -> dict[str, Any]:
 
 
 def _workers(ledger: Ledger, now_s: float) -> tuple[list[dict[str, Any]], dict[str, RunLimits]]:
-    """The workers that are there or are missed, those that are missed first; and what bounds their multiruns.
+    """Return the active and the missing workers, missing ones first, and the limits of their multiruns.
 
     Who is silent and runs nothing has died, and nobody misses it.
     """
@@ -93,7 +93,7 @@ def _workers(ledger: Ledger, now_s: float) -> tuple[list[dict[str, Any]], dict[s
 
 
 def _time_left_s(ledger: Ledger, alive: Mapping[str, RunLimits], now_s: float) -> float | None:
-    """Seconds until the last of the multiruns begins no trial any more; None if one of them always does."""
+    """Return the seconds until the last multirun starts no more trials; None if one has no time limit."""
     left = [0.0]
     for run, limit in alive.items():
         began = began_at(ledger.folder, run)

@@ -43,7 +43,7 @@ def troubles(
     unread: str | None = None,
     by_configs: Mapping[int, int],
 ) -> Iterator[str]:
-    """The lines, without the sign that goes before each.
+    """Yield the lines, without the sign in front of each.
 
     Args:
         ledger: Its folder.
@@ -77,7 +77,7 @@ def troubles(
 
 
 def _why(nobody: Nobody, n_silent: int) -> tuple[str, str]:
-    """Why no worker is alive, and when that may be as it should be."""
+    """Explain why no worker is alive, and when that is normal."""
     run, limit = nobody.run, nobody.limits.stop_after_failures
     if run and run.is_stopped:
         return "the workers were stopped, by a person or by max_time", ""

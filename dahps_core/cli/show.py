@@ -34,7 +34,7 @@ _WIDTH = 60
 @on_ledger
 @click.argument("number", metavar="N", type=click.IntRange(min=0))
 def show(ledger: Ledger, number: int) -> None:
-    """All that is known of trial N: its overrides to paste, attempts, history, files, and why it failed."""
+    """Show everything about trial N: its overrides to paste, attempts, history, files, and why it failed."""
     trial = _trial(ledger, number)
     attempts = ledger.attempts(number)
     for name, text in _rows(ledger, trial):
@@ -106,7 +106,7 @@ def _in_the_search(ledger: Ledger, trial: TrialRecord) -> str:
 
 
 def _to_paste(trial: TrialRecord) -> str:
-    """The overrides, each quoted for a shell that reads them as one line."""
+    """Quote the overrides for a shell, on one line."""
     try:
         return pasted(_words(trial.combination))
     except OverrideError:
@@ -160,7 +160,9 @@ def _history_lines(history: Sequence[tuple[int, int, float]]) -> Iterator[str]:
 
 
 def _sparkline(metrics: Sequence[float], lowest: float, highest: float) -> str:
-    """A bar for each metric, or for each of so many in even distances; a gap where it is not finite."""
+    """Draw one bar for each metric, or for evenly spaced ones if there are too many; a gap where one is not
+    finite.
+    """
     width = min(_WIDTH, len(metrics))
     drawn = [metrics[len(metrics) * place // width] for place in range(width)]
     step = (highest / 2 - lowest / 2) / (len(_BARS) - 1) or 1.0  # halves: no difference of two is infinite
@@ -189,7 +191,7 @@ def _named(name: str, paths: Iterable[str]) -> Iterator[str]:
 
 
 def _log_files(attempt: AttemptRecord) -> list[Path]:
-    """The logs of an attempt that are there, its own before those of its job."""
+    """Return the existing logs of an attempt, its own before those of its job."""
     found: list[Path] = []
     with suppress(OSError):  # of a damaged ledger: no folder has such a name
         found += sorted(Path(attempt.output_dir).glob("*.log")) if attempt.output_dir else []

@@ -46,7 +46,7 @@ def space(config: str, depth: int, width: int) -> None:
 
 
 def read_space(config: str) -> SearchSpace:
-    """The space that a word of the command line names.
+    """Read the space that an argument of the command line names.
 
     Raises:
         ConfigurationError: It names none.
@@ -83,7 +83,7 @@ def _from_module(name: str) -> Any:
 
 
 def _drawn(root: Place | None, width: int, depth: int) -> Iterator[str]:
-    """The lines of the tree; by a loop, since a tree may be of any depth."""
+    """Return the lines of the tree; by a loop, since a tree may be of any depth."""
     seen: set[Place] = set()
     waiting: list[tuple[Place | str | None, str, int]] = [(root, "", 0)]
     while waiting:
@@ -119,7 +119,7 @@ def _drawn(root: Place | None, width: int, depth: int) -> Iterator[str]:
 
 
 def _groups(place: Place) -> list[tuple[list[str], Place | None]]:
-    """The values of a level, those with the same subtree together."""
+    """Group the values of a level that share a subtree."""
     groups: dict[Place | None, list[str]] = {}
     for choice, value in enumerate(place.values):
         below = place.below(choice)

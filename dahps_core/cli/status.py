@@ -42,7 +42,7 @@ _FEW_WORKERS = 3
     help="again and again (every 5 seconds), until Ctrl-C",
 )
 def status(ledger: Ledger, is_for_programs: bool, watch: float | None) -> None:
-    """How far the search is, who works on it, what is wrong, and its best trial.
+    """Show the progress of a search, its workers, its problems, and its best trial.
 
     It only reads, and keeps no worker waiting. Rates and the expected end are those of the last hour. What is
     left is what the multiruns with live workers may run, or else the last one. A worker is silent that has
@@ -88,7 +88,7 @@ def _lines(known: dict[str, Any]) -> list[str]:
 
 
 def _worker_lines(workers: Sequence[dict[str, Any]], n_above: int) -> Iterator[str]:
-    """As many workers as fit a terminal's height, so that what is wrong, at its top, stays in sight."""
+    """Return the workers that fit a terminal's height, so that the problems at the top stay visible."""
     if not workers:
         return
     n_fitting = shutil.get_terminal_size().lines - n_above - 4 if sys.stdout.isatty() else _WORKERS_SHOWN

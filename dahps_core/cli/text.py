@@ -24,7 +24,7 @@ def say(*lines: str) -> None:
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A line for the titles and for each row, of which no more than a page is held in memory.
+    """Yield a line for the titles and for each row; at most one page is held in memory.
 
     On a terminal, where the last cell does not fit, it goes on below itself.
     """
@@ -39,7 +39,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
 
 
 def folded(text: str, indent: int) -> list[str]:
-    """The lines of a text that is indented so far: between words where a terminal would break it in them."""
+    """Wrap an indented text between words, where a terminal would break inside them."""
     width = shutil.get_terminal_size().columns - indent
     if not sys.stdout.isatty() or width < _NARROWEST:
         return [text]
@@ -47,7 +47,7 @@ def folded(text: str, indent: int) -> list[str]:
 
 
 def drawable(signs: str, plain: str) -> str:
-    """The signs, or plain ones where the terminal's encoding lacks them."""
+    """Replace signs that the terminal's encoding lacks with plain ones."""
     try:
         signs.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
@@ -56,5 +56,5 @@ def drawable(signs: str, plain: str) -> str:
 
 
 def fits(line: str) -> bool:
-    """Whether a terminal has room for a line; what is no terminal has."""
+    """Return whether a line fits the terminal; anything but a terminal has room for all."""
     return not sys.stdout.isatty() or len(line) <= shutil.get_terminal_size().columns

@@ -67,7 +67,7 @@ def trials(
     spreadsheet: bool,
     output: Path | None,
 ) -> None:
-    """Trials, a row each; those alone that have all of these values (KEY=a,b: one of them).
+    """List trials, one row each; with KEY=VALUE, only trials that match all of them (KEY=a,b: a or b).
 
     Each key of the space is a column, blank where a trial's branch does not decide it; one that has another
     column's name is combination.KEY. Where a terminal has no room for so many, the combination is one. A
@@ -99,7 +99,7 @@ def trials(
 @click.option("-k", "n_best", type=click.IntRange(min=1), default=5, help="how many (default: 5)")
 @click.option("--incomplete", is_flag=True, help="rank also combinations with missing repetitions")
 def best(ledger: Ledger, n_best: int, incomplete: bool) -> None:
-    """The best trials, the best one first: NaN never wins; where there are levels, the highest one counts.
+    """Show the best trials, the best first. NaN never wins; with rungs, only the highest one counts.
 
     Where combinations are repeated, those with the best mean over all repetitions, each by its best one;
     n=2/3 says that 2 of 3 have a metric.
@@ -233,7 +233,7 @@ def _write_parquet(
 
 
 def _of_one_type(column: Any) -> Any:
-    """A column that parquet can hold: text as it is, and JSON in place of what else there is."""
+    """Return a column that parquet can hold: text as it is, everything else as JSON."""
     known = column[column.notna()]
     is_plain = (
         known.map(type).nunique() <= 1 and not known.map(lambda value: isinstance(value, list | dict)).any()

@@ -18,7 +18,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 def read_yaml(path: Path) -> Any:
-    """What a file says.
+    """Parse a YAML file.
 
     Raises:
         ConfigurationError: It is no YAML, or says a thing twice.
@@ -41,7 +41,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping, unless it has a key twice, of which PyYAML takes the last."""
+        """Construct a mapping; refuse duplicate keys, of which PyYAML keeps the last."""
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
         counts = Counter((key.tag, key.value) for key in keys)
         for key in reversed(keys):

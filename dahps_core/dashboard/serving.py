@@ -51,7 +51,7 @@ class _Handler(WSGIRequestHandler):
 
 
 def make_dashboard(folder: Path | str, port: int) -> WSGIServer:
-    """A server of the dashboard that listens already; its `serve_forever` answers.
+    """Return a server of the dashboard that already listens; `serve_forever` answers.
 
     Args:
         folder: The ledger's.
@@ -75,7 +75,7 @@ def make_dashboard(folder: Path | str, port: int) -> WSGIServer:
 
 
 def guarded(application: Any) -> Callable[..., Iterable[bytes]]:
-    """The application for this machine alone, without what would write: notes, names, new studies."""
+    """Restrict the application to this machine and to reading: no notes, names or new studies."""
 
     def answer(environment: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         refusal = _refusal(environment)
@@ -96,7 +96,7 @@ def _refusal(environment: dict[str, Any]) -> bytes | None:
 
 
 def _name(host: str) -> str | None:
-    """The name in a Host header, whatever its port: a tunnel's differs."""
+    """Return the name in a Host header without its port, which differs through a tunnel."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:
@@ -104,7 +104,7 @@ def _name(host: str) -> str | None:
 
 
 def addresses(port: int) -> list[str]:
-    """What a person types to see it: here, and from elsewhere."""
+    """Return the addresses of the dashboard: from this machine, and from elsewhere."""
     return [
         f"http://{LOOPBACK}:{port}/",
         f"From elsewhere: ssh -L {port}:{LOOPBACK}:{port} {socket.gethostname()}, and the same address.",

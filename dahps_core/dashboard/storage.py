@@ -98,7 +98,7 @@ class LedgerStorage(BaseStorage):
         return copied(trials) if deepcopy else trials
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
-        """The best one of the highest level where one is complete, as in `Ledger.best`."""
+        """Return the best trial of the highest rung that has one, as in `Ledger.best`."""
         complete = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
         if not complete:
             raise ValueError("no trial is complete yet")

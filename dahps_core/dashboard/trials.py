@@ -51,7 +51,7 @@ class Trials:
         self._choices: dict[str, Choices] = {}
 
     def now(self) -> list[FrozenTrial]:
-        """The trials by number, as the ledger holds them now; not to be changed."""
+        """Return the trials by number, as the ledger has them now. Do not change them."""
         with self._lock:
             marks = [(attempts, state) for _, attempts, state in self._ledger.marks()]
             self._note_new_spaces()  # after the marks: a space is older than its trials
@@ -114,12 +114,12 @@ class Choices:
         self.distribution = CategoricalDistribution([self.of(value) for value in distinct.values()])
 
     def of(self, value: Value) -> Any:
-        """How a value is carried."""
+        """Return how a value is represented."""
         return value if self._is_plain else shown_value(value)
 
 
 def choices_of(ledger: Ledger) -> dict[str, Choices]:
-    """What each key can be, in all spaces of the ledger."""
+    """Return the possible values of each key, in all spaces of the ledger."""
     values: dict[str, list[Value]] = {}
     for space in ledger.spaces():
         for _, key, found in space.levels():

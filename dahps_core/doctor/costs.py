@@ -30,7 +30,7 @@ class Costing(Check):
     name = "costing"
 
     def run(self) -> dict[str, Any] | None:
-        """The times of durable writes and of transactions, in seconds."""
+        """Return the times of durable writes and of transactions, in seconds."""
         if not self.me.is_first:
             return None
         syncs = self._syncs()
@@ -77,7 +77,7 @@ class Inserting(Check):
     name = "inserting"
 
     def run(self) -> dict[str, Any]:
-        """How many transactions of this member were kept, it was told; how long the longest took."""
+        """Return how many of this member's transactions were committed, and the longest time of one."""
         cost = self.me.meeting.report(Costing.name)
         if not cost.get("transactions"):
             return {"mine": 0, "longest_s": 0.0}
@@ -90,7 +90,7 @@ class Inserting(Check):
         return {"mine": mine, "longest_s": longest, **({"error": error} if error else {})}
 
     def _turn(self) -> int:
-        """Some of each rank come before more of any."""
+        """Take turns: some of each rank come before more of any."""
         return self.me.index * self.me.ranks + self.me.rank
 
     def _insert(self) -> tuple[int, float]:
@@ -111,7 +111,7 @@ class Verifying(Check):
     name = "verifying"
 
     def run(self) -> dict[str, Any] | None:
-        """How many rows there are, and what SQLite says of the file."""
+        """Return the number of rows, and what SQLite reports about the file."""
         cost = self.me.meeting.report(Costing.name)
         if not self.me.is_first or not cost.get("transactions"):
             return None
@@ -125,7 +125,7 @@ class Verifying(Check):
 
 
 def median(times: list[float]) -> float:
-    """The middle one of some times."""
+    """Return the median of some times."""
     return sorted(times)[len(times) // 2]
 
 

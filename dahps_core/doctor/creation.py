@@ -25,12 +25,12 @@ class Creating(Check):
         self._ready = self._folder / f"ready.{self.me.number}"
 
     def prepare(self) -> None:
-        """The folder, and in it one that is ready to be renamed."""
+        """Prepare the folder, and in it one that is ready to be renamed."""
         self._folder.mkdir(exist_ok=True)
         self._make_ready()
 
     def run(self) -> dict[str, Any]:
-        """`won`: the numbers of the names that this member got, of so many rounds."""
+        """Return `won`: the numbers of the names that this member got, over all rounds."""
         won: dict[str, list[int]] = {kind: [] for kind in KINDS}
         rounds = 0
         for number in self.me.rounds():
@@ -69,7 +69,7 @@ class Owning(Check):
     name = "owning"
 
     def run(self) -> dict[str, Any] | None:
-        """The owner of each folder that was renamed; None where there is no telling."""
+        """Return the owner of each renamed folder; None where it cannot be determined."""
         if not self.me.is_first:
             return None
         names = sorted(name for name in os.listdir(self.me.folder / "race") if name.startswith("rename."))

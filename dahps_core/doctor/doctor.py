@@ -152,7 +152,7 @@ class _MemberProcess:
 
 @contextmanager
 def _gathered(options: Options) -> Iterator[tuple[parties.Party, Any]]:
-    """The party, and what to do while waiting for it."""
+    """Gather the party; return it with the timeout of each step."""
     if options.together is None or options.together == 1:
         of_slurm = None if options.together else parties.party_of_slurm(os.environ)
         yield of_slurm or parties.alone(), lambda: None
@@ -166,7 +166,9 @@ def _gathered(options: Options) -> Iterator[tuple[parties.Party, Any]]:
 
 @contextmanager
 def _scratch(options: Options, party: parties.Party) -> Iterator[Path]:
-    """The folder for all; removed by the first when all are done, and by who fails, which ends the others."""
+    """Yield the folder for all; the first removes it when all are done, a member that fails removes it at
+    once.
+    """
     folder = options.folder.absolute() / party.name
     try:
         folder.mkdir(exist_ok=True)

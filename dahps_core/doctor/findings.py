@@ -31,7 +31,7 @@ class Examination:
         return len({host["kernel"] for host in self.hosts}) == 1
 
     def is_elsewhere(self, number: int) -> bool:
-        """Whether this process was on another host than the first."""
+        """Return whether this process ran on another host than the first."""
         return bool(self.hosts[number // self.per_rank]["kernel"] != self.hosts[0]["kernel"])
 
 
@@ -55,13 +55,13 @@ class Finding:
 
 
 def error_in(reports: Sequence[Any]) -> str | None:
-    """The first error that a process told."""
+    """Return the first error that a process reported."""
     errors = (report["error"] for report in reports if isinstance(report, dict) and report.get("error"))
     return next(errors, None)
 
 
 def seconds(time_s: float) -> str:
-    """A duration for people: two digits tell all."""
+    """Format a duration for people, with two significant digits."""
     if time_s < 0.0001:
         return "0.1 ms"
     if time_s >= 0.95:

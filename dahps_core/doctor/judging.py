@@ -34,12 +34,12 @@ class Diagnosis:
         return self.locking == "fcntl"
 
     def titles(self, outcome: str) -> list[str]:
-        """Of the findings with this outcome."""
+        """Return the titles of the findings with this outcome."""
         return [finding.title for finding in self.findings if finding.outcome == outcome]
 
 
 def judge(examination: Examination) -> Diagnosis:
-    """The verdict."""
+    """Return the verdict."""
     findings = list(_findings(examination))
     failed = {finding.name for finding in findings if finding.outcome == FAILED}
     # A database that went wrong although locks held has another fault, which other locks do not fix.

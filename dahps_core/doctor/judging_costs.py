@@ -17,7 +17,7 @@ TRANSACTIONS_PER_TRIAL = 2
 
 
 def costing(report: Any, insertions: Sequence[Any]) -> Iterator[Finding]:
-    """What durability costs, and how many workers that serves."""
+    """Judge what durability costs, and how many workers that serves."""
     if not report.get("syncs"):
         yield Finding("syncing", "a durable write (4 KiB)", FAILED, error_in([report]) or "nothing was told")
         return
@@ -70,7 +70,7 @@ def _timing(
 
 
 def inserting(reports: Mapping[str, Sequence[Any]]) -> Finding:
-    """Whether SQLite kept all that was written at once."""
+    """Judge whether SQLite kept everything that was written concurrently."""
     title = "all write to one database"
     cost, verified = reports["costing"][0], reports["verifying"][0]
     if error := error_in([cost, *reports["inserting"], verified]):

@@ -14,7 +14,7 @@ SLOW_DELAY_S = 15.0
 
 
 def creating(reports: Sequence[Any], owning: Any) -> Finding:
-    """Whether each name had exactly one winner."""
+    """Judge whether each name had exactly one winner."""
     title = "one winner for each new name"
     if error := error_in([*reports, owning]):
         return Finding("creating", title, FAILED, error)
@@ -37,7 +37,7 @@ def creating(reports: Sequence[Any], owning: Any) -> Finding:
 
 
 def seeing(reports: Sequence[Any]) -> Iterator[Finding]:
-    """What readers saw of what was written meanwhile, and how late."""
+    """Judge what readers saw of concurrent writes, and how late."""
     names = {
         "replacing": "a replaced file is whole",
         "opening": "what was closed is seen when opened",

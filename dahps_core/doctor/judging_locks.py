@@ -13,7 +13,7 @@ SLOW_WAKE_S = 1.0
 
 
 def excluding(examination: Examination) -> Finding:
-    """Whether all others were refused."""
+    """Judge whether all others were refused."""
     title = "a lock excludes all others"
     reports = examination.reports["excluding"]
     if error := error_in(reports):
@@ -36,7 +36,7 @@ def excluding(examination: Examination) -> Finding:
 
 
 def releasing(reports: Sequence[Any]) -> Iterator[Finding]:
-    """What became of the lock of a killed holder, and of those who waited for it."""
+    """Judge what became of the lock of a killed holder, and of the processes that waited for it."""
     waiters = [report for report in reports[1:] if "woke" in report]
     asleep = [report for report in waiters if report["woke"] != "granted"]
     kept = [report for report in asleep if report.get("freed") != "granted"]
@@ -58,7 +58,7 @@ def releasing(reports: Sequence[Any]) -> Iterator[Finding]:
 
 
 def counting(reports: Sequence[Any], sum_: Any) -> Finding:
-    """Whether the sum came out."""
+    """Judge whether the sum is right."""
     title = "counting under a lock"
     if error := error_in([*reports, sum_]):
         return Finding("counting", title, FAILED, error)

@@ -42,12 +42,14 @@ class Excluding(Check):
         self._path = self.me.folder / "held"
 
     def prepare(self) -> None:
-        """The file."""
+        """Create the file."""
         if self.me.is_first:
             self._path.touch()
 
     def run(self) -> dict[str, Any]:
-        """`tried`: how a try went while another held it; `woke_s`, `freed_s`: how soon after its death."""
+        """Return `tried`: the outcome while another held it; `woke_s`, `freed_s`: the delay after
+        its death.
+        """
         if self.me.is_first:
             return self._hold()
         self.me.meet("held")
@@ -98,12 +100,12 @@ class Counting(Check):
         self._path = self.me.folder / "counter"
 
     def prepare(self) -> None:
-        """The counter, at 0."""
+        """Create the counter, at 0."""
         if self.me.is_first:
             self._path.write_bytes(_COUNTER.pack(0))
 
     def run(self) -> dict[str, Any]:
-        """How often this member incremented it."""
+        """Return how often this member incremented it."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         try:
             mine = self._count(descriptor)
@@ -135,7 +137,7 @@ class Summing(Check):
     name = "summing"
 
     def run(self) -> dict[str, Any] | None:
-        """Its value."""
+        """Return its value."""
         if not self.me.is_first:
             return None
         return {"sum": _COUNTER.unpack((self.me.folder / "counter").read_bytes())[0]}
@@ -158,7 +160,7 @@ def _is_taken(descriptor: int, start: int = 0, length: int = 0) -> bool:
 
 
 def _tried(path: Path) -> str:
-    """How a try to take the lock goes: "granted", "refused", or the error; it is not kept."""
+    """Try to take the lock and give it back: "granted", "refused", or the error."""
     try:
         with open(path, "r+b") as file:
             return "granted" if _is_taken(file.fileno()) else "refused"
@@ -178,14 +180,14 @@ class _Helper:
         words.close()
 
     def word(self, limit_s: float) -> str | None:
-        """What it says next; None if it says nothing for so long, in seconds."""
+        """Return its next message; None if there is none within this many seconds."""
         try:
             return str(self._words.recv()) if self._words.poll(limit_s) else None
         except EOFError:
             return "died"
 
     def kill(self) -> None:
-        """Without giving it a chance to unlock."""
+        """Kill it without a chance to unlock."""
         if self._process.pid is not None and self._process.is_alive():
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)

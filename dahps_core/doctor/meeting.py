@@ -69,18 +69,18 @@ class Meeting:
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def report(self, step: str, number: int = 0) -> Any:
-        """What a participant told when it had done a step that all have done; None if nothing."""
+        """Return what a participant reported after a step that all have done; None if nothing."""
         text = read_text(self._folder / f"{step}.{number}")
         return parse_json(text) if text else None
 
     def report_if_any(self, step: str, number: int) -> Any:
-        """The same, also before all have done the step; None as long as there is nothing."""
+        """Return the same, also before all have done the step; None while there is nothing."""
         with suppress(FileNotFoundError):
             return self.report(step, number)
         return None
 
     def reports(self, step: str) -> list[Any]:
-        """What all of them told."""
+        """Return the reports of all."""
         return [self.report(step, number) for number in range(self._size)]
 
     def _missing(self, step: str) -> list[int]:
@@ -109,7 +109,7 @@ class Meeting:
 
 
 def ended_by_another(folder: Path) -> LedgerError:
-    """The error of a participant under whom the folder was removed."""
+    """Return the error of a participant whose folder another one removed."""
     return LedgerError(
         "the doctor was ended by another of its processes",
         where=str(folder),

@@ -97,10 +97,10 @@ class Check:
         self._error: OSError | None = None
 
     def prepare(self) -> None:
-        """What must be there before any member begins."""
+        """Prepare what must exist before any member begins."""
 
     def run(self) -> Any:
-        """What this member found, as JSON."""
+        """Return what this member found, as JSON."""
         raise NotImplementedError
 
     def make_ready(self) -> None:
@@ -111,7 +111,7 @@ class Check:
             self._error = error
 
     def findings(self) -> Any:
-        """What `run` found, or `{"error": ...}` where the storage does not do what was asked of it."""
+        """Return what `run` found, or `{"error": ...}` where the storage refuses what it requires."""
         try:
             if self._error:
                 raise self._error

@@ -36,12 +36,14 @@ class Party:
 
 
 def alone() -> Party:
-    """A party of one."""
+    """Return a party of one."""
     return Party(0, 1, f"{PREFIX}{uuid.uuid4().hex[:12]}")
 
 
 def party_of_slurm(environment: Mapping[str, str]) -> Party | None:
-    """The tasks of a SLURM step; None outside of one: a batch script is started once, for all its tasks."""
+    """Return the tasks of a SLURM step; None outside of one: a batch script is started once, for
+    all tasks.
+    """
     step = environment.get("SLURM_STEP_ID", "")
     if not step.isdecimal() or int(step) >= 0xFFFFFFF0:  # the numbers of batch scripts and the like
         return None
@@ -57,7 +59,7 @@ def party_of_slurm(environment: Mapping[str, str]) -> Party | None:
 
 
 def host() -> dict[str, str]:
-    """This host: its name, for people, and what tells it from all others (two names may be one kernel)."""
+    """Identify this host: its name, for people, and its identity (two names may be one kernel)."""
     name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     try:
         kernel = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -89,7 +91,7 @@ class Gathering:
         self._alive = {self._id}
 
     def party(self, wait_s: float) -> Party:
-        """All of them; raises if they are not complete within `wait_s`. Go on beating until all know it."""
+        """Wait until all have joined, at most `wait_s` seconds. Keep beating until all know it."""
         self._folder.mkdir(exist_ok=True)
         self._entry(0).touch()
         _await(lambda: self._look() >= self._size, wait_s, self._too_few, self.beat)
@@ -104,7 +106,7 @@ class Gathering:
         return Party(ids.index(self._id), self._size, f"{PREFIX}{name}")
 
     def beat(self) -> None:
-        """A sign of life, if it is time for one."""
+        """Give a sign of life if one is due."""
         if time.monotonic() - self._beaten_at > BEAT_S:
             os.rename(self._entry(self._beats), self._entry(self._beats + 1))
             self._beats += 1

@@ -46,13 +46,13 @@ class Seeing(Check):
         )
 
     def prepare(self) -> None:
-        """The writer's files."""
+        """Create the writer's files."""
         if self._is_writer:
             self._touched.touch()
             self._write(0, is_last=False)
 
     def run(self) -> dict[str, Any]:
-        """A writer's longest pause; or what a reader saw."""
+        """Return a writer's longest pause, or what a reader saw."""
         if self._is_writer:
             return self._write_versions()
         reader = _Reader(self._rewritten, self._touched, self._replaced)
@@ -114,7 +114,7 @@ class _Reader:
         }
 
     def _read(self) -> bool:
-        """Whether all that there will be was seen."""
+        """Read once; return whether everything has been seen."""
         try:
             data = self._replaced.read_bytes()
         except OSError as error:
@@ -167,9 +167,9 @@ class _Changes:
         self._last, self._since = value, now
 
     def silent_s(self) -> float:
-        """How long nothing new has been seen now."""
+        """Return for how long nothing new has been seen."""
         return time.monotonic() - self._since
 
     def is_overdue(self) -> bool:
-        """Whether the next change is too late."""
+        """Return whether the next change is overdue."""
         return self.silent_s() > LONGEST_DELAY_S

@@ -21,12 +21,12 @@ _MENDS[errno.EPERM] = _MENDS[errno.EACCES]
 
 
 def is_circumstance(error: OSError) -> bool:
-    """Whether a refusal tells nothing of what the storage can do: no permission, no space."""
+    """Return whether a refusal says nothing about the storage: no permission, no space."""
     return error.errno in _MENDS
 
 
 def unavailable(error: OSError, folder: Path) -> LedgerUnavailableError:
-    """The error of a storage that refuses; the file tells at which step."""
+    """Make the error of a storage that refuses; the file shows at which step."""
     file = f" ({Path(os.fsdecode(error.filename)).name})" if error.filename else ""
     return LedgerUnavailableError(
         f"the storage refused: {error.strerror or error}{file}",
@@ -36,7 +36,7 @@ def unavailable(error: OSError, folder: Path) -> LedgerUnavailableError:
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """The mount, the space that is left, and whether a group can share the folder: for information only."""
+    """Return the mount, the free space, and whether a group can share the folder: for information only."""
     space = os.statvfs(folder)
     return {
         **_mount_of(folder),
@@ -59,7 +59,7 @@ def _sharing(folder: Path) -> str:
 
 
 def _mount_of(folder: Path) -> dict[str, str]:
-    """The type, the source and the place of the mount; empty where the system does not tell."""
+    """Return the mount's type, source and place; empty where the system does not report them."""
     try:
         lines = (
             Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()

@@ -12,7 +12,7 @@ from dahps_core.text.printing import pasted
 
 
 def verdict(diagnosis: Diagnosis) -> str:
-    """In words, beginning with the sentence that others may look for."""
+    """Put the verdict into words, beginning with a sentence that programs may search for."""
     examination = diagnosis.examination
     if diagnosis.locking == "fcntl":
         return "A ledger may live here." + (
@@ -27,7 +27,7 @@ def verdict(diagnosis: Diagnosis) -> str:
 
 
 def what_one_host_cannot_tell(examination: Examination) -> str:
-    """And how to find it out."""
+    """Explain what a test on one host cannot find out, and how to do it on several."""
     folder = pasted([examination.folder])
     return (
         "All processes were on one host, which cannot tell whether locks hold between hosts, nor how soon\n"
@@ -39,7 +39,7 @@ def what_one_host_cannot_tell(examination: Examination) -> str:
 
 
 def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """All of it, as JSON's values."""
+    """Return all of it as JSON values."""
     examination = diagnosis.examination
     return {
         "folder": examination.folder,
@@ -54,7 +54,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[str]:
-    """All of it, for people."""
+    """Return all of it as lines for people."""
     examination = diagnosis.examination
     yield f"{examination.folder}: {_storage(examination.hosts[0])}"
     yield _processes(examination)

@@ -35,7 +35,7 @@ def origin(variables: Iterable[tuple[str, str]]) -> Origin:
 
 
 def _line() -> Iterator[int]:
-    """This process, its parent, and so on."""
+    """Yield this process, its parent, and so on."""
     pid = os.getpid()
     while pid:
         yield pid
@@ -43,7 +43,7 @@ def _line() -> Iterator[int]:
 
 
 def _status(pid: int) -> list[str]:
-    """The fields of proc_pid_stat(5) from the third on; the line ends where there are none."""
+    """Return the fields of proc_pid_stat(5) from the third on; the line ends where there are none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:  # it has ended, or this is no Linux
@@ -51,7 +51,7 @@ def _status(pid: int) -> list[str]:
 
 
 def _environment(pid: int) -> set[bytes]:
-    """The variables that a process was started with."""
+    """Return the environment that a process was started with."""
     try:
         return set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
     except OSError:

@@ -103,7 +103,7 @@ class BatchJob:
             )
 
     def time_left_s(self) -> float | None:
-        """Seconds until the job must have ended; None where nobody tells."""
+        """Return the seconds until the job's time limit; None where it is unknown."""
         return None if self.ends_at is None else self.ends_at - time.time()
 
 

@@ -126,7 +126,9 @@ def _declared(
     local_size: int | None,
     *ids: str,
 ) -> Tasks:
-    """The place that two variables give, a rank and a size; in a group with these ids, if it has any."""
+    """Return the place that two variables declare, a rank and a size, and the group of these ids, if it has
+    any.
+    """
     rank, size = (number(environ, name) for name in names)
     if rank is None or size is None or rank >= size:
         # Not ignored: each process would search on its own where all are to train together.
@@ -145,7 +147,7 @@ def _declared(
 
 
 def _meeting_point(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Where torch's processes meet, which only one group can do at a time; empty if that is not set."""
+    """Return where torch's processes meet, which only one group can do at a time; empty if unset."""
     address, port = environ.get("MASTER_ADDR"), environ.get("MASTER_PORT")
     job = (environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT"))
     return (address, port, *job) if address and port else ()
@@ -154,7 +156,7 @@ def _meeting_point(environ: Mapping[str, str]) -> tuple[str, ...]:
 def _tasks(
     rank: int | None, size: int | None, local_rank: int | None, local_size: int | None, *names: str
 ) -> Tasks:
-    """A process alone, where there is no other, and for what cannot be."""
+    """Return the place in the step; that of a single process where the values are impossible."""
     if rank is None or size is None or local_rank is None or local_size is None:
         return Tasks()
     if not (rank < size and local_rank < local_size <= size and size > 1):
@@ -166,7 +168,7 @@ def _tasks(
 
 
 def _tasks_of_node(text: str, node: int) -> int | None:
-    """How many tasks the step has on its so manieth node; `text` is such as "2(x3),1"."""
+    """Return the tasks on the node with this number (from 0); `text` is such as "2(x3),1"."""
     for tasks, times in re.findall(r"(\d{1,9})(?:\(x(\d{1,9})\))?(?:,|$)", text, re.ASCII):
         node -= int(times or 1)
         if node < 0:

@@ -58,15 +58,15 @@ class LedgerSteering(LedgerReader):
     """
 
     def pause(self) -> None:
-        """No worker gets a trial until `resume`; what runs goes on to its end."""
+        """Pause the search: running trials finish, and no new ones start until `resume`."""
         self._say("pause", now=time.time())
 
     def resume(self) -> None:
-        """Workers get trials again."""
+        """Let workers claim trials again."""
         self._say("resume")
 
     def stop(self, *, run: str | None = None, now: bool = False) -> None:
-        """The workers of multiruns end after their trials, those that will still start as well.
+        """Stop the multiruns: each worker finishes its current trial and exits, also those that start later.
 
         Args:
             run: The multirun; None: all that were entered so far. A later one is not stopped.
@@ -79,7 +79,7 @@ class LedgerSteering(LedgerReader):
             raise ConfigurationError("there is no such multirun", where=run)
 
     def cancel(self, *numbers: int) -> list[TrialState]:
-        """These trials are not run, or not to their end: their holders' writes are refused. All or none.
+        """Cancel these trials: running ones are stopped, others never run. All or none.
 
         Returns:
             Where each of them stood.
@@ -92,7 +92,7 @@ class LedgerSteering(LedgerReader):
         return states
 
     def retry(self, *numbers: int) -> list[TrialState]:
-        """These trials run again, next in the queue, and what they failed before is not counted. All or none.
+        """Rerun these trials next, and forget their failures. All or none.
 
         Returns:
             Where each of them stood.
@@ -103,7 +103,7 @@ class LedgerSteering(LedgerReader):
         return self._write(lambda writing: _change(writing, "queue_trial", numbers, _NOT_TO_RETRY))
 
     def retry_failed(self) -> list[int]:
-        """As `retry`, of all trials that failed or were lost; returns their numbers."""
+        """Rerun all failed and lost trials as `retry` does; return their numbers."""
 
         def retry_all(transaction: Transaction) -> list[int]:
             numbers = [int(row["number"]) for row in transaction.rows("failed_trials")]
@@ -113,7 +113,7 @@ class LedgerSteering(LedgerReader):
         return self._write(retry_all)
 
     def enqueue(self, combinations: Iterable[Mapping[str, Value]]) -> list[Enqueued]:
-        """These combinations are next, in all their repetitions; what was drawn before is not run twice.
+        """Queue these combinations next, in all their repetitions; what was drawn before is not run twice.
 
         Args:
             combinations: Whole ones, of the space that this ledger object draws from.
@@ -197,7 +197,7 @@ def _state(stored: str | None) -> TrialState:
 
 
 def _in_space(space: SearchSpace, asked: Mapping[str, Value]) -> Combination:
-    """The space's own combination: its keys are in path order."""
+    """Return the space's own combination: its keys are in path order."""
     combination = asked if isinstance(asked, Combination) else Combination(asked.items())
     try:
         return space[space.index(combination)]

@@ -126,7 +126,7 @@ def _make(transaction: Transaction, search: Search, locking: str) -> None:
 
 
 def search_of(meta: Row | Mapping[str, Any], space: Row | Mapping[str, Any]) -> Search:
-    """The search that rows of a ledger describe.
+    """Make the search that rows of a ledger describe.
 
     Raises:
         LedgerDamagedError: They hold what nobody wrote there.
@@ -140,7 +140,7 @@ def search_of(meta: Row | Mapping[str, Any], space: Row | Mapping[str, Any]) -> 
 
 
 def bound(search: Search, space_id: int, only: Mapping[str, Value] | None = None) -> BoundSpace:
-    """The search's space, in the order that its strategy and seed say; `only`: it is a branch of one."""
+    """Bind the space to the order of its strategy and seed; `only`: as a branch of another one."""
     assert search.seed is not None
     order = STRATEGIES[search.strategy](search.space.size, search.seed)
     rungs = Rungs(search.brackets, search.direction) if search.brackets else None

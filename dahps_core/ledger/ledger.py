@@ -68,7 +68,7 @@ class Ledger(LedgerSteering):
         create: bool = True,
         patience_s: float = PATIENCE_S,
     ) -> Ledger:
-        """The ledger in a folder, made if there is none; many processes may do so at once.
+        """Open the ledger in a folder, or create it; many processes may do so at once.
 
         Args:
             folder: Made with its parents.
@@ -103,7 +103,7 @@ class Ledger(LedgerSteering):
 
     @classmethod
     def open(cls, folder: Path | str, *, patience_s: float = PATIENCE_S) -> Ledger:
-        """The ledger that is in a folder, bound to the space that was added last; as `join` raises."""
+        """Open the existing ledger in a folder, bound to the latest space; raises as `join` does."""
         folder = possible(folder)
         database = Database(folder / FILE_NAME, patience_s=patience_s, locking=locking_of(folder) or "fcntl")
         return cls(folder, database, *joining.bind_to_newest(database))
@@ -164,7 +164,7 @@ class Ledger(LedgerSteering):
         return worker
 
     def retire(self, worker: str, reason: str | None = None) -> None:
-        """The worker asks no more; a trial that it still holds is released, for this reason.
+        """Record that the worker leaves; a trial that it still holds is released, for this reason.
 
         It can hold one if it was interrupted after `claim` had written, and before it returned.
         """
@@ -208,7 +208,7 @@ class Ledger(LedgerSteering):
         max_resource_total: float | None = None,
         is_time_up: bool = False,
     ) -> Claim | Draw:
-        """The next trial for a worker, or why it gets none.
+        """Claim the next trial for a worker, or return why there is none.
 
         Order of service: released trials, queued, promoted, new, failed or lost ones; each oldest first, but
         for promotions: those from the highest level first, and of these the best.
@@ -282,7 +282,7 @@ class Ledger(LedgerSteering):
         return self._database.write(serve)
 
     def record_history(self, claim: Claim, reports: Iterable[Report]) -> None:
-        """What the attempt told of itself so far; of several metrics at one step the last one counts.
+        """Record what the attempt has reported so far; of several metrics at one step the last one counts.
 
         Raises:
             ClaimLost: The trial was claimed by another worker, or cancelled.
@@ -293,7 +293,7 @@ class Ledger(LedgerSteering):
     def finish_if_held(
         self, claim: Claim, *, result: Value, metric: float | None, output_dir: str | None
     ) -> None:
-        """The trial has its result, for good.
+        """Record the trial's final result.
 
         Args:
             claim: As `claim` returned it.
@@ -307,19 +307,21 @@ class Ledger(LedgerSteering):
         self.end_if_held(_ending(claim, "finished", output_dir, result=result, metric=metric))
 
     def fail_if_held(self, claim: Claim, *, error: str, output_dir: str | None) -> None:
-        """The attempt raised; as `finish_if_held` raises."""
+        """Record that the attempt raised; raises as `finish_if_held` does."""
         self.end_if_held(_ending(claim, "failed", output_dir, error=error))
 
     def lose_if_held(self, claim: Claim, *, error: str, output_dir: str | None) -> None:
-        """The attempt died without an answer, as its own worker saw; as `finish_if_held` raises."""
+        """Record that the attempt died without an answer, as its own worker saw; raises as `finish_if_held`
+        does.
+        """
         self.end_if_held(_ending(claim, "died", output_dir, error=error))
 
     def release_if_held(self, claim: Claim, *, output_dir: str | None, error: str | None = None) -> None:
-        """The attempt was interrupted, for some reason, and is not counted; as `finish_if_held` raises."""
+        """Record that the attempt was interrupted, which does not count; raises as `finish_if_held` does."""
         self.end_if_held(_ending(claim, "released", output_dir, error=error))
 
     def end_if_held(self, ending: Ending) -> None:
-        """The attempt ended in one of these ways; as `finish_if_held` raises."""
+        """Record the attempt's end, whatever it is; raises as `finish_if_held` does."""
         self._database.write(partial(end_if_held, ending=ending, rungs=self._bound.rungs))
 
 

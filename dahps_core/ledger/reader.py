@@ -54,26 +54,27 @@ class LedgerReader:
         return sha256(repr(tuple(row or ())).encode()).hexdigest()[:16]
 
     def checkpoint_dir(self, number: int) -> Path:
-        """The folder of a trial's checkpoints, the same for all its attempts; made by who needs it."""
+        """Return the folder of a trial's checkpoints, the same for all its attempts; it may not exist yet."""
         return self.folder / "checkpoints" / str(number)
 
     def is_reachable(self) -> bool:
-        """Whether the storage shows the database now: where it does not, every other method waits for it."""
+        """Return whether the storage shows the database now: where it does not, every other method waits."""
         try:
             return (self.folder / FILE_NAME).exists()
         except OSError:
             return False
 
     def is_held(self, claim: Claim) -> bool:
-        """Whether a write in the claim's name would be accepted now."""
+        """Return whether a write under the claim would be accepted now."""
         return bool(self._value("is_held", number=claim.number, token=claim.token))
 
     def is_to_release(self, worker: str) -> bool:
-        """Whether a person said that the worker's multirun ends at once, so that it releases what it runs."""
+        """Return whether a person stopped the worker's multirun at once, so that it releases its trial."""
         return bool(self._value("is_to_release", worker=worker))
 
     def notice(self) -> int | None:
-        """An opaque stamp, another one whenever a person has paused, resumed, stopped or cancelled something.
+        """Return an opaque stamp, which changes whenever a person pauses, resumes, stops or cancels
+        something.
 
         One open and one fstat; where the storage refuses, the last stamp that was seen.
         """
@@ -116,7 +117,7 @@ class LedgerReader:
         max_resource_total: float | None = None,
         only: Mapping[str, Value] | None = None,
     ) -> int:
-        """How many trials are not over, by the limits that `claim` is given; 0 when the search has ended.
+        """Return how many trials are not over, by the limits of `claim`; 0 when the search has ended.
 
         Args:
             max_trials: See `claim`, as for the next two.
@@ -136,19 +137,21 @@ class LedgerReader:
         return ProgressReader(self).remaining(limits)
 
     def counts(self) -> dict[TrialState, int]:
-        """How many trials are in each state, at one moment."""
+        """Return how many trials are in each state, at one moment."""
         return self._database.read(trial_rows.counts)
 
     def trials(self, first: int = 0) -> Iterator[TrialRecord]:
-        """All trials from a number on, with their last attempts; read by pages, so that no writer waits."""
+        """Yield all trials from a number on, with their last attempts; read by pages, so that no writer
+        waits.
+        """
         return trial_rows.trials(self._database, first, self.search.brackets)
 
     def trials_among(self, numbers: Collection[int]) -> list[TrialRecord]:
-        """Those among some trials that there are, by number: few enough for one short read."""
+        """Return the existing ones among some trials, by number: few enough for one short read."""
         return trial_rows.trials_among(self._database, numbers, self.search.brackets)
 
     def marks(self, first: int = 0) -> Iterator[tuple[int, int, str]]:
-        """(number, attempts, state) of all trials from a number on, by number.
+        """Yield (number, attempts, state) of all trials from a number on, by number.
 
         What `trials` tells of a trial stays the same as long as its mark does.
         """
@@ -172,11 +175,12 @@ class LedgerReader:
         return listing.numbers_in(self._database, states)
 
     def n_spaces(self) -> int:
-        """How many spaces are searched."""
+        """Return how many spaces are searched."""
         return int(self._value("n_spaces") or 0)
 
     def to_frame(self) -> pd.DataFrame:
-        """All trials as a pandas data frame, indexed by number: what is known of each, and a column a key.
+        """Return all trials as a pandas data frame, indexed by number: what is known of each, and a column
+        per key.
 
         A key that does not apply to a trial's branch is missing there (NaN). Times are seconds since the
         epoch.
@@ -195,14 +199,14 @@ class LedgerReader:
         return {row["run"]: row["n"] for row in rows}
 
     def history(self, number: int) -> list[tuple[int, int, float]]:
-        """What a trial's attempts told of themselves: (attempt, step, metric), by attempt and step.
+        """Return what a trial's attempts reported: (attempt, step, metric), by attempt and step.
 
         What an attempt told last may come later: at its checkpoints, and at its end.
         """
         return self._database.read(lambda transaction: trial_rows.history(transaction, number))
 
     def histories(self, numbers: Collection[int]) -> dict[int, dict[int, float]]:
-        """Trial -> step -> metric, of some trials as far as they told any; later attempts count."""
+        """Map trials to their reports, trial -> step -> metric; later attempts count."""
         return self._database.read(partial(survey.histories, numbers=numbers))
 
     def last_histories(self, n_trials: int) -> list[dict[int, float]]:
@@ -210,7 +214,8 @@ class LedgerReader:
         return self._database.read(partial(trial_rows.last_histories, n_trials=n_trials))
 
     def best(self) -> TrialRecord | None:
-        """The finished trial with the best metric; NaN and None never win, ties go to the lower number.
+        """Return the finished trial with the best metric; NaN and None never win, ties go to the lower
+        number.
 
         Where the strategy has levels, the best one of the highest level where one finished, as it did there:
         it may have failed later. Ties go to the one that did so first.
@@ -250,7 +255,7 @@ class LedgerReader:
         return find(self._database, self.search, choice)
 
     def rungs(self) -> list[trial_rows.RungRecord]:
-        """The levels of the strategy, from the lowest on; none if it has none."""
+        """Return the strategy's rungs, from the lowest on; none if it has none."""
         brackets = self.search.brackets
         return self._database.read(partial(trial_rows.rungs, brackets=brackets)) if brackets else []
 
@@ -269,44 +274,46 @@ class LedgerReader:
         return self._database.read(partial(find, search=self.search, numbers=numbers, n_best=n_best))
 
     def workers(self, run: str) -> list[trial_rows.WorkerRecord]:
-        """The workers of a multirun, in the order of their coming."""
+        """Return the workers of a multirun, in the order of registration."""
         return self._database.read(lambda transaction: trial_rows.workers(transaction, run))
 
     def present_workers(self) -> list[status.PresentWorker]:
-        """Who works or waits, as far as they say, in the order of their coming."""
+        """Return the workers that run or wait, as far as recorded, in the order of registration."""
         return self._database.read(status.present_workers)
 
     def last_ends(self) -> list[status.End]:
-        """How the last trials ended, some hundreds, the latest first."""
+        """Return how the last few hundred trials ended, the latest first."""
         return self._database.read(status.last_ends)
 
     def attempts(self, number: int) -> list[status.AttemptRecord]:
-        """All executions of a trial, the first one first; none if it has not run, or is not there."""
+        """Return all executions of a trial, the first one first; none if it has not run, or does
+        not exist.
+        """
         return self._database.read(partial(status.attempts, number=number))
 
     def spaces(self) -> list[SearchSpace]:
-        """What was ever searched in this ledger, oldest first."""
+        """Return all spaces ever searched in this ledger, oldest first."""
         return self._database.read(spaces.spaces)
 
     def last_worker_of_batch(self, batch: str | None) -> trial_rows.WorkerRecord | None:
-        """The last worker that was registered with this name of a batch job, if there is one."""
+        """Return the last worker registered under this name of a batch job, if there is one."""
         return self._database.read(lambda transaction: trial_rows.last_worker_of_batch(transaction, batch))
 
     def worker_counts(self) -> dict[str, int]:
-        """How many workers there are of each state: working, waiting, left."""
+        """Return how many workers are in each state: working, waiting, left."""
         return self._database.read(trial_rows.worker_counts)
 
     def is_paused(self) -> bool:
-        """Whether a person has the search paused."""
+        """Return whether the search is paused."""
         return bool(self._value("is_paused"))
 
     def run_folders(self) -> list[Path]:
-        """Where the trials of its multiruns write, as far as that is known."""
+        """Return the output folders of the ledger's multiruns, as far as known."""
         found = self._database.read(lambda transaction: transaction.rows("run_folders"))
         return [Path(row["folder"]) for row in found]
 
     def run(self, run: str) -> trial_rows.RunRecord:
-        """How a multirun went so far."""
+        """Return the progress of a multirun."""
         return self._database.read(lambda transaction: trial_rows.run(transaction, run))
 
     def _value(self, query: str, **parameters: Parameter) -> Parameter:

@@ -53,15 +53,17 @@ class Combination(Mapping[str, Value]):
         return f"Combination({self._items!r})"
 
     def canonical(self) -> str:
-        """The text by which two combinations are the same: JSON with sorted keys."""
+        """Return the canonical text of a combination: JSON with sorted keys."""
         return canonical(self._items)
 
     def digest(self) -> str:
-        """The SHA-256 of the canonical text, in hexadecimal: what the ledger's uniqueness rests on."""
+        """Return the SHA-256 of the canonical text, in hexadecimal, on which the ledger's
+        uniqueness rests.
+        """
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
     def to_json(self) -> str:
-        """JSON that keeps the path's order."""
+        """Return JSON in the path's order."""
         return json.dumps(self._items)
 
     @classmethod
@@ -74,5 +76,5 @@ class Combination(Mapping[str, Value]):
 
 
 def canonical(value: Value) -> str:
-    """The one text of a value: equal texts are equal values, and 1, 1.0 and true are three."""
+    """Return the canonical text of a value: equal texts are equal values, and 1, 1.0 and true are three."""
     return _encode(value)

@@ -22,7 +22,7 @@ def per_hour(ends: Iterable[tuple[float, float]]) -> float | None:
 
 
 def shown_duration(seconds: float) -> str:
-    """A duration in two units at most, such as `2 h 5 min`."""
+    """Format a duration in two units at most, such as `2 h 5 min`."""
     if round(seconds) < 60:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)

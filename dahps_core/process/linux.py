@@ -30,7 +30,7 @@ def adopt_orphans() -> None:
 
 
 def children() -> set[int]:
-    """The processes whose parent is this one."""
+    """Return the children of this process."""
     found: set[int] = set()
     for task in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):  # the thread has ended
@@ -68,14 +68,14 @@ def end_openmp_threads() -> None:
 
 
 def _mapped(name: str) -> set[str]:
-    """The paths of the libraries of this process that have a name like this."""
+    """Return the paths of this process's loaded libraries with a name like this."""
     with suppress(OSError), open("/proc/self/maps", errors="surrogateescape") as maps:
         return {line.split(maxsplit=5)[5].rstrip("\n") for line in maps if f"/{name}" in line}
     return set()
 
 
 def is_there(pid: int) -> bool:
-    """Whether this host has such a process, whosever it is."""
+    """Return whether this host has such a process, of any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -42,7 +42,7 @@ def note_signals() -> None:
 
 
 def noted_signals() -> list[int]:
-    """Those that came since; no more are noted."""
+    """Yield the signals noted meanwhile; note none afterwards."""
     global _early
     if _early is None or not can_be_handled():
         return []
@@ -55,7 +55,7 @@ def noted_signals() -> list[int]:
 
 
 def _read(pipe: int) -> bytes:
-    """What is in a pipe by now."""
+    """Return what has arrived in a pipe."""
     with suppress(BlockingIOError):
         return os.read(pipe, 4096)
     return b""
@@ -85,7 +85,7 @@ def _woken(pipe: int, numbers: tuple[int, ...]) -> Iterator[None]:
 
 
 def _sleep_on() -> None:
-    """In a forked process: what it hears is no word to this one, and ends it as if nobody listened.
+    """Reset a forked process: its signals do not reach this one, and end it as by default.
 
     By the kernel itself: nothing wakes that process for a handler of Python's if it has just fallen asleep.
     """
@@ -101,7 +101,7 @@ _pipes: weakref.WeakSet[Interruption] = weakref.WeakSet()
 
 
 def _close_pipes() -> None:
-    """In a forked process: what it writes into a worker's pipe would be taken for signals."""
+    """Close the pipes in a forked process, whose writes would be taken for signals."""
     for interruption in _pipes:
         interruption.close()
 
@@ -134,7 +134,7 @@ class Interruption:
         _pipes.add(self)
 
     def fileno(self) -> int:
-        """Can be read as soon as somebody has told the worker to end, and sometimes when nobody has."""
+        """Return a descriptor that is readable once an end was requested, and sometimes without one."""
         return self._readable
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class Interruption:
         self._wake()
 
     def is_told(self) -> bool:
-        """Whether somebody has; what the kernel has noted is heard now."""
+        """Return whether an end was requested, by signals still pending too."""
         for number in _read(self._readable):
             if number in self._hears:
                 self._hear(number, None)

@@ -13,11 +13,11 @@ JOB_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, sig
 
 
 def heard(number: int, frame: FrameType | None) -> None:
-    """A handler that does nothing; what a program that is started finds in its place is the default."""
+    """Do nothing, as a handler; a program that is started in its place has the default one."""
 
 
 def can_be_handled() -> bool:
-    """Whether handlers can be set here: only the main thread hears signals."""
+    """Return whether handlers can be set here: only the main thread receives signals."""
     return threading.current_thread() is threading.main_thread()
 
 

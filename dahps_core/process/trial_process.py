@@ -97,7 +97,7 @@ class Child:
         return True
 
     def end(self) -> Answer:
-        """How the attempt ended; if it has not, it is killed now."""
+        """Return how the attempt ended; kill it now if it has not."""
         try:
             if self.wait(0) and not self._fault:
                 self._await_exit()
@@ -173,7 +173,7 @@ class Child:
                 os.close(descriptor)
 
     def _received(self, source: socket.socket) -> tuple[bytes, list[int]]:
-        """What has arrived, and a descriptor that came with it."""
+        """Return what has arrived, and a descriptor that came with it."""
         data, asking = b"", list[int]()
         with suppress(ConnectionError):  # it died before it had read all
             data, asking, _, _ = socket.recv_fds(source, _MOST_AT_ONCE, 1)

@@ -50,7 +50,7 @@ class Channel:
         self._arrived = bytearray()  # of the message that is being received: its length, and itself
 
     def fileno(self) -> int:
-        """Can be read when there is a message, or the other one is gone."""
+        """Return a descriptor that is readable when there is a message, or the other side is gone."""
         return self._socket.fileno()
 
     def send(self, message: Message) -> None:
@@ -98,7 +98,7 @@ class Channel:
         return message
 
     def _missing(self, most_bytes: int) -> int:
-        """How many bytes the message still lacks; none of the next one may be read, which is waited for."""
+        """Return how many bytes the message still lacks; nothing of the next one may be read."""
         if len(self._arrived) < _LENGTH.size:
             return _LENGTH.size - len(self._arrived)
         (length,) = _LENGTH.unpack_from(self._arrived)
@@ -112,7 +112,7 @@ class Channel:
 
 
 def readable(channels: Sequence[Channel], timeout_s: float | None) -> list[Channel]:
-    """Those that can be read, as soon as one can; none after so many seconds."""
+    """Return the connections that can be read as soon as one can; none after this many seconds."""
     waited_for: Sequence[Any] = channels
     ready: Sequence[Any] = wait(waited_for, timeout_s)
     return [channel for channel in channels if channel in ready]
@@ -147,7 +147,7 @@ class Welcome:
 
 
 def greet(channel: Channel, secret: bytes, greeting: Message) -> None:
-    """The follower's part."""
+    """Do the follower's part of the greeting."""
     deadline = time.monotonic() + PATIENCE_S
     nonce = secrets.token_hex(16)
     both = f"{channel.receive(deadline, MAX_BYTES_OF_HANDSHAKE).get('nonce')} {nonce}"

@@ -15,7 +15,7 @@ T = TypeVar("T")
 def in_place(
     function: Callable[[], T], batch: BatchJob, address: str, port: int, inherited: Sequence[Channel]
 ) -> Callable[[], T]:
-    """The function, for a forked child of a rank.
+    """Wrap the function for a forked child of a rank.
 
     Args:
         function: What the child is to run.

@@ -75,7 +75,7 @@ class RankedChild:
         self._end_others()
 
     def wait(self, timeout_s: float | None = None, others: Sequence[Any] = ()) -> bool:
-        """As a `Child` does; the attempt has ended as soon as one rank has failed."""
+        """Wait as a `Child` does; the attempt has ended as soon as one rank has failed."""
         if self._trial.preempted and not self._has_told_of_preemption:
             self._has_told_of_preemption = True
             self._tell({"do": "preempt"})
@@ -90,7 +90,7 @@ class RankedChild:
         return True
 
     def end(self) -> Answer:
-        """How the attempt ended; where it has not, it is killed now, on all ranks.
+        """Return how the attempt ended; kill it now, on all ranks, if it has not.
 
         It has finished when no rank has failed; the result is rank 0's.
         """

@@ -150,7 +150,7 @@ class _Entrance:
                 channel.close()
 
     def _admitted(self, channel: Channel) -> Member | None:
-        """The follower, once its greeting is whole; anything else is refused."""
+        """Return the follower once its greeting is complete; refuse anything else."""
         try:
             greeting = self._welcomes[channel].greeting()
             if greeting is None:
@@ -191,7 +191,7 @@ def joined(batch: BatchJob, folder: Path, limit_s: float) -> Channel:
 
 
 def reached(found: Message, batch: BatchJob) -> Channel:
-    """The way to the leader.
+    """Return a connection to the leader.
 
     Args:
         found: As its `Listener` tells.

@@ -39,7 +39,7 @@ class Branch:
 
 
 def branches(survey: Survey) -> list[Branch]:
-    """The branches with measured trials, those with the most first."""
+    """Return the branches with measured trials, largest first."""
     groups: dict[frozenset[str], list[tuple[TrialRecord, float]]] = defaultdict(list)
     for trial, metric in survey.measured:
         groups[frozenset(trial.combination)].append((trial, metric))
@@ -50,7 +50,7 @@ def branches(survey: Survey) -> list[Branch]:
 
 
 def _deciding(spaces: Sequence[SearchSpace]) -> set[str]:
-    """The keys whose values lead to different subtrees somewhere."""
+    """Return the keys whose values lead to different subtrees somewhere."""
     nodes = [node for space in spaces for node in space.definition()["nodes"]]
     return {node["key"] for node in nodes if len(set(node["children"])) > 1}
 
@@ -68,7 +68,7 @@ def _branch(group: Sequence[tuple[TrialRecord, float]], deciding: Collection[str
 
 
 def explained(choices: Sequence[Hashable], metrics: Sequence[float]) -> float | None:
-    """Epsilon squared of the metrics' ranks by choices, from 0 to 1.
+    """Return epsilon squared of the metrics' ranks by choices, from 0 to 1.
 
     Args:
         choices: What each trial has chosen.
@@ -93,7 +93,7 @@ def explained(choices: Sequence[Hashable], metrics: Sequence[float]) -> float | 
 
 
 def _ranks(metrics: Sequence[float]) -> list[float]:
-    """The rank of each metric from 1 on; equal ones share the mean of theirs."""
+    """Return the rank of each metric, from 1; equal ones share the mean of theirs."""
     order = sorted(range(len(metrics)), key=metrics.__getitem__)
     ranks = [0.0] * len(metrics)
     start = 0

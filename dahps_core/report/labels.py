@@ -21,7 +21,7 @@ _BREAK = "\u200b"
 
 
 def label(text: str, longest: int = _LONGEST) -> str:
-    """A text that Plotly draws as it is, cut to a length."""
+    """Return a text that Plotly draws as it is, cut to a length."""
     shown = printable(text)
     if len(shown) > longest:
         shown = f"{shown[: longest - 1]}…"
@@ -29,17 +29,19 @@ def label(text: str, longest: int = _LONGEST) -> str:
 
 
 def value_label(value: Value, longest: int = _LONGEST) -> str:
-    """A value as its override has it."""
+    """Return a value as its override has it."""
     return label(shown_value(value), longest)
 
 
 def thinned(labels: Sequence[str], most: int) -> dict[str, list[int] | list[str]]:
-    """An axis whose places 0, 1, ... bear these labels; some of them, if they are too many to read."""
+    """Return an axis whose places 0, 1, ... have these labels, or a selection if there are too many
+    to read.
+    """
     step = -(-len(labels) // most) or 1
     places = list(range(0, len(labels), step))
     return {"tickvals": places, "ticktext": [labels[place] for place in places]}
 
 
 def moment(seconds: float) -> str:
-    """A time since the epoch, as this machine's clock on the wall shows it."""
+    """Return a time since the epoch as local time."""
     return datetime.fromtimestamp(seconds).isoformat(sep=" ", timespec="milliseconds")

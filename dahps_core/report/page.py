@@ -51,7 +51,7 @@ def write_report(ledger: Ledger, path: Path | str) -> str | None:
 
 
 def page_of(survey: Survey) -> str:
-    """The page of a search."""
+    """Return the page of a search."""
     with from_extra("report"):
         from plotly.offline import get_plotlyjs
 
@@ -74,7 +74,7 @@ def page_of(survey: Survey) -> str:
 
 
 def _plot(name: str, figure: go.Figure) -> str:
-    """Where a figure is drawn, at least as wide as it can be read, and what was left out of it."""
+    """Draw a figure, at least as wide as it stays readable, with a note of what was left out."""
     meta = figure.layout.meta or {}
     left_out = meta.get("left_out")
     told = f'<p class="left-out">Left out: {escape(printable(left_out))}.</p>' if left_out else ""
@@ -122,7 +122,7 @@ def _best(best: TrialRecord) -> str:
 
 
 def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]]:
-    """Id, title, what it shows, and the figure, of each section."""
+    """Yield id, title, explanation and figure of each section."""
     from dahps_core.report import timeline, tree, value_effects
 
     counts = " A trial at a higher level is better than all below." if survey.rungs else ""
@@ -183,7 +183,7 @@ def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]
 
 
 def _row(trial: TrialRecord) -> list[Any]:
-    """A line of the table, in the order of its columns."""
+    """Return a row of the table, in the order of its columns."""
     is_over = trial.started_at is not None and trial.ended_at is not None
     return [
         trial.number,

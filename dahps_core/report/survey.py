@@ -60,7 +60,7 @@ class Survey:
 
     @classmethod
     def of(cls, ledger: Ledger) -> Survey:
-        """The survey of a ledger: many short reads, between which workers may write."""
+        """Survey a ledger by many short reads, between which workers may write."""
         n_trials = ledger.n_drawn
         sample = Sample.of(ledger, n_trials) if n_trials > MOST_TRIALS else None
         numbers = range(n_trials) if sample is None else sorted({*sample.random, *sample.best})
@@ -119,7 +119,7 @@ class Survey:
         return f"about {float(f'{n_counted * self.n_trials / len(self.sample.random):.2g}'):,.0f}"
 
     def failures(self) -> Iterator[str]:
-        """What the failed and lost trials ended with, and how many of them; the most frequent first."""
+        """Return the errors of the failed and lost trials with their counts, the most frequent first."""
         ends = Counter(
             printable(trial.error.strip().rpartition("\n")[2])
             for trial in self.trials
@@ -146,18 +146,18 @@ class Survey:
             yield from trial.combination.items()
 
     def good_end_first(self, metrics: Sequence[float]) -> list[float]:
-        """The metrics, the best one first."""
+        """Return the metrics, the best one first."""
         return sorted(metrics, reverse=not self.is_minimized)
 
     def span(self, metrics: Sequence[float]) -> tuple[float, float]:
-        """From the best metric to where all but the worst twentieth are, ascending: outliers are cut off."""
+        """Return the range of the metrics without the worst 5 %, ascending."""
         ranked = self.good_end_first(metrics)
         ends = ranked[0], ranked[math.ceil(0.95 * (len(ranked) - 1))]
         return min(ends), max(ends)
 
 
 def quantile(ascending: Sequence[float], share: float) -> float:
-    """Between the two values next to it, linearly (type 7 of Hyndman and Fan, 1996)."""
+    """Return a quantile by linear interpolation (type 7 of Hyndman and Fan, 1996)."""
     place = share * (len(ascending) - 1)
     low = math.floor(place)
     high = min(low + 1, len(ascending) - 1)

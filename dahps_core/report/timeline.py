@@ -36,7 +36,7 @@ _NAMES = 60
 
 
 def over_time(survey: Survey) -> go.Figure | None:
-    """The metric of each trial when it finished, and the best so far."""
+    """Plot the metric of each trial when it finished, and the best so far."""
     ends = sorted(_measured_ends(survey), key=lambda attempt: attempt.ended_at or 0)
     improvements = survey.improvements
     if not ends or not improvements:
@@ -84,7 +84,7 @@ def _level_name(survey: Survey, level: int) -> str:
 
 
 def rungs(survey: Survey) -> go.Figure | None:
-    """How many trials ended at each level of the resource, and how many were promoted."""
+    """Plot how many trials ended at each rung, and how many were promoted."""
     if not survey.rungs:
         return None
     names = [str(rung.resource) for rung in survey.rungs]
@@ -117,7 +117,8 @@ def rungs(survey: Survey) -> go.Figure | None:
 
 
 def box(places: Sequence[float], groups: Sequence[Sequence[float]], **options: object) -> go.Box:
-    """A box for each group of metrics, at its place: quartiles, and whiskers to the 5th and 95th percentile.
+    """Draw a box for each group of metrics, at its place: quartiles, and whiskers to the 5th and 95th
+    percentile.
 
     The page is given these numbers, and not the metrics: it stays small with any number of trials.
     """
@@ -128,7 +129,7 @@ def box(places: Sequence[float], groups: Sequence[Sequence[float]], **options: o
 
 
 def workers(survey: Survey) -> go.Figure | None:
-    """Which worker ran what when, and how it ended."""
+    """Plot which worker ran what when, and how it ended."""
     counted = [attempt for attempt in survey.attempts if survey.is_counted(attempt.trial)]
     if not counted:
         return None

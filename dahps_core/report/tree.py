@@ -32,7 +32,7 @@ class _Branch:
 
 
 def tree(survey: Survey) -> go.Figure | None:
-    """The tree of the newest space from its root on, coloured by the median metric of what lies below."""
+    """Draw the tree of the newest space, coloured by the median metric of each subtree."""
     drawn, n_below = _drawn(survey)
     if len(drawn) < 2:
         return None
@@ -61,7 +61,7 @@ def tree(survey: Survey) -> go.Figure | None:
 
 
 def _colours(survey: Survey, medians: Sequence[float | None]) -> list[str]:
-    """The darker, the better; grey where nothing was measured."""
+    """Return the colours: darker is better, grey where nothing was measured."""
     known = [one for one in medians if one is not None]
     if not known:
         return [_UNKNOWN] * len(medians)
@@ -83,7 +83,7 @@ def _readable_on(colour: str) -> str:
 
 
 def _drawn(survey: Survey) -> tuple[list[_Branch], int]:
-    """The places of the tree that are drawn, parents first, with all trials entered.
+    """Return the drawn nodes of the tree, parents first, with all trials entered.
 
     And how many there are in the next level; 0 if nothing is below.
     """

@@ -25,7 +25,7 @@ _BEST_LINES = 500
 
 
 def per_value(survey: Survey) -> go.Figure | None:
-    """The metric of the trials with each value of each level."""
+    """Plot the metric of the trials with each value of each key."""
     keys = list(survey.values)
     if not survey.measured or not keys:
         return None
@@ -57,7 +57,7 @@ def per_value(survey: Survey) -> go.Figure | None:
 
 
 def _groups(survey: Survey, key: str) -> tuple[list[str], list[list[float]]]:
-    """The names of a level's values, and the metrics of each."""
+    """Return the names of a key's values, and the metrics of each."""
     metrics: dict[str, list[float]] = defaultdict(list)
     for trial, metric in survey.measured:
         if key in trial.combination:
@@ -70,7 +70,7 @@ def _groups(survey: Survey, key: str) -> tuple[list[str], list[list[float]]]:
 
 
 def parallel(survey: Survey) -> go.Figure | None:
-    """A line through the values of each trial, coloured by its metric."""
+    """Draw a line through the values of each trial, coloured by its metric."""
     if not survey.shown:
         return None
     low, high = survey.span([metric for _, metric in survey.shown])
@@ -93,7 +93,7 @@ def parallel(survey: Survey) -> go.Figure | None:
 
 
 def _lines(survey: Survey) -> list[tuple[TrialRecord, float]]:
-    """The trials that are drawn: the best ones, and of the others every second, third ..."""
+    """Select the trials to draw: the best ones, and every nth of the others."""
     sign = 1 if survey.is_minimized else -1
     ranked = sorted(survey.shown, key=lambda one: sign * one[1])
     best, others = ranked[:_BEST_LINES], ranked[_BEST_LINES:]
@@ -115,7 +115,7 @@ def _axis(survey: Survey, trials: Sequence[TrialRecord], key: str) -> dict[str, 
 
 
 def importance(survey: Survey) -> go.Figure | None:
-    """How much of the metric's variance each level explains, in each branch."""
+    """Plot how much of the metric's variance each key explains, in each branch."""
     every = branches(survey)
     found = every[:_MOST_BRANCHES]
     keys = [key for key in survey.values if any(key in branch.importance for branch in found)]

@@ -54,7 +54,7 @@ class DistributedAsynchronousSearch(ScriptSearch):
         max_time: float | None = None,
         ranks: Ranks = "together",
     ) -> S:
-        """A search of the space that a config describes.
+        """Make a search of the space that a config describes.
 
         Args:
             path: The ledger's folder, on storage that all hosts share; made if there is none.
@@ -133,7 +133,7 @@ class DistributedAsynchronousSearch(ScriptSearch):
         k: int | None = None,
         **options: Any,
     ) -> S:
-        """A search of all combinations of the lists among a script's arguments.
+        """Make a search of all combinations of the lists among a script's arguments.
 
         Args:
             root: The ledger's folder.
@@ -183,7 +183,7 @@ class DistributedAsynchronousHyperBand(DistributedAsynchronousSearch):
         resource: str = "total",
         **options: Any,
     ) -> S:
-        """As of the other searches, with the levels that trials are promoted by.
+        """Make a search as the other searches do, with the rungs of its promotions.
 
         Args:
             path: The ledger's folder.

@@ -59,7 +59,7 @@ class Holding:
         return self._history.last
 
     def judged(self, own: Answer) -> Answer:
-        """How the attempt has ended, if it has so for this process; as `Peers.judged`."""
+        """Return how the attempt ended, if it has ended for this process; as `Peers.judged`."""
         return self.peers.judged(self.trial, own) if self.peers else own
 
     def preempt(self) -> None:
@@ -117,7 +117,7 @@ class Joined:
         self._work.enter_context(evaluating(trial))
 
     def judged(self, own: Answer) -> Answer:
-        """The answer: rank 0 judges."""
+        """Return the end, which rank 0 judges."""
         return own
 
     def preempt(self) -> None:
@@ -125,7 +125,7 @@ class Joined:
         self.trial.preempt()
 
     def end(self, answer: Answer) -> None:
-        """The attempt has ended here."""
+        """End the attempt in this process."""
         self.is_over = True
         self._work.close()
 
@@ -145,7 +145,7 @@ class Following(Joined):
         peer.follow(trial)
 
     def end(self, answer: Answer) -> None:
-        """The attempt has ended here; rank 0 is told if that is its end for all."""
+        """End the attempt in this process; report it to rank 0 if it is the end for all."""
         if not self.is_over and answer.outcome != "finished":
             self._peer.tell(answer)
         super().end(answer)

@@ -18,7 +18,7 @@ _WORDS = {
 
 
 def why_exhausted(draw: Draw, ledger: Ledger, run: str) -> str:
-    """Why a process of a run was refused a trial."""
+    """Explain why a process of a run got no trial."""
     if draw is not Draw.FAILING:
         return _WORDS[draw] + _best_of_levels(ledger)
     record = ledger.run(run)

@@ -11,7 +11,7 @@ from dahps_core.model.combination import Value
 
 
 def to_namespace(combination: Mapping[str, Value], args: Namespace | None) -> Namespace:
-    """A namespace with an attribute for each key, under the key's own name, dots and all.
+    """Make a namespace with an attribute for each key, under the key's own name, dots and all.
 
     Args:
         combination: Takes precedence.
@@ -21,7 +21,7 @@ def to_namespace(combination: Mapping[str, Value], args: Namespace | None) -> Na
 
 
 def space_config(names: Sequence[str], args: Namespace) -> dict[str, Any]:
-    """The config of the space that lists among a script's arguments span, the first of them outermost.
+    """Make the config of the space of the lists among a script's arguments, the first one outermost.
 
     Raises:
         ConfigurationError: If one of the names is no attribute, or what it names is no list.

@@ -52,7 +52,7 @@ class Peers:
         _open.update(member.channel for member in self._listened_to)
 
     def judged(self, trial: Trial, own: Answer) -> Answer:
-        """How an attempt ended that has ended for rank 0, when the others are asked.
+        """Return how an attempt ended for the other ranks, once it has ended for rank 0.
 
         Args:
             trial: The attempt.
@@ -83,7 +83,7 @@ class Peers:
             self._listened_to, self._gone = [], []
 
     def _heard(self, trial: Trial, limit_s: float) -> list[tuple[str, Answer]]:
-        """What others have said of an attempt, as soon as one has."""
+        """Return what other ranks reported of an attempt, as soon as one has."""
         deadline = time.monotonic() + limit_s
         with self._hearing:
             while not (said := self._said_of(trial)) and self._listened_to:
@@ -155,7 +155,7 @@ class Peer:
             self._channel.close()
 
     def follow(self, trial: Trial) -> None:
-        """From now on this trial is evaluated."""
+        """Evaluate this trial from now on."""
         with self._telling:
             self._trial = trial
             self._preempt()

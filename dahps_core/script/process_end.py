@@ -52,7 +52,7 @@ class Process(Interruption):
         _hook_in()
 
     def tell(self, reason: str) -> None:
-        """As of every interruption; the trial in hand is told at once."""
+        """Record an interruption, and pass it on to the current trial at once."""
         super().tell(reason)
         if self.holding:
             self.holding.trial.preempt()
@@ -94,7 +94,9 @@ class Process(Interruption):
         self._handlers.close()
 
     def judged(self, error: BaseException | None) -> Answer:
-        """What becomes of the attempt in hand if this is how the script leaves it; None: by its end."""
+        """Return how leaving the script like this ends the current attempt; None: as the script
+        itself ends.
+        """
         holding = self.holding
         if self.reason:
             return self._judged_when_told()
@@ -151,7 +153,7 @@ _process: Process | None = None
 
 
 def this_process() -> Process:
-    """This process, which becomes one that leaves in order."""
+    """Return this process as one that exits in order."""
     global _process
     if _process is None:
         _process = Process()
@@ -180,7 +182,9 @@ _raised: BaseException | None = None
 
 
 def _keep_what_it_raises() -> None:
-    """From Python 3.13 on, a process of multiprocessing has forgotten it when its exit functions run."""
+    """Keep an exception of a multiprocessing process, which Python 3.13 drops before the exit
+    functions run.
+    """
     if sys.version_info >= (3, 13) and not sys.monitoring.get_tool(_TOOL):
         run = type(multiprocessing.current_process()).run.__code__
 
@@ -217,7 +221,9 @@ def _at_the_end() -> None:
 
 
 def _forget() -> None:
-    """In a forked child: it holds nothing, and ends by SIGTERM at once, as data loaders' processes must."""
+    """Reset a forked child: it holds no trial, and ends by SIGTERM at once, as data loaders'
+    processes must.
+    """
     global _process
     if _process:
         _process.forget_handlers()

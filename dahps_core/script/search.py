@@ -63,7 +63,8 @@ class ScriptSearch:
         return self._hand.trial
 
     def to_namespace(self, combination: Combination | None, args: Namespace | None = None) -> Namespace:
-        """A combination as a namespace: an attribute for each key, under the key's own name, dots and all.
+        """Return a combination as a namespace: an attribute for each key, under the key's own name, dots and
+        all.
 
         Args:
             combination: Such as `agent.combination`.
@@ -79,16 +80,16 @@ class ScriptSearch:
         return to_namespace(combination, self._args if args is None else args)
 
     def save_checkpoint(self, states: Any) -> None:
-        """As `Trial.save_checkpoint`, of the trial in hand."""
+        """Save a checkpoint of the current trial; see `Trial.save_checkpoint`."""
         if self._hand.ledger:
             self._hand.trial_in_hand.save_checkpoint(states)
 
     def load_checkpoint(self, *, map_location: Any = None, weights_only: bool = True) -> Any | None:
-        """As `Trial.load_checkpoint`, of the trial in hand."""
+        """Load the current trial's checkpoint; see `Trial.load_checkpoint`."""
         return self._hand.trial_in_hand.load_checkpoint(map_location=map_location, weights_only=weights_only)
 
     def report(self, metric: float, step: int) -> None:
-        """As `Trial.report`, of the trial in hand."""
+        """Report a metric of the current trial; see `Trial.report`."""
         if self._hand.ledger:
             self._hand.trial_in_hand.report(metric, step)
 
@@ -134,7 +135,7 @@ class ScriptSearch:
 
     @contextmanager
     def trial(self) -> Iterator[Trial]:
-        """The trial in hand, or the next one, for the length of a block, which ends it.
+        """Yield the current trial, or the next one, for the length of a block, which ends it.
 
         It has finished with what `finish_combination` was given in the block, or else with the last reported
         metric; without either it has failed. An exception is the attempt's failure, and goes on its way;
@@ -162,7 +163,9 @@ class ScriptSearch:
             raise
 
     def __iter__(self) -> Iterator[Trial]:
-        """One trial after the other, until the search is exhausted; each is to be finished or released."""
+        """Yield one trial after the other, until the search is exhausted; each must be finished or
+        released.
+        """
         while (trial := self._in_hand_or_next()) is not None:
             yield trial
             if self._hand.ledger and self.current:

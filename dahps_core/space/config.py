@@ -24,7 +24,7 @@ _MAX_REPETITIONS = 2**63
 
 
 def read_config(config: Any) -> tuple[Tree, int | None, dict[str, Value], int]:
-    """The tree, its root's number, the common values and the repetitions.
+    """Return the tree, its root's number, the common values and the repetitions.
 
     Raises:
         SearchSpaceError: With every fault of the config.
@@ -45,7 +45,7 @@ def read_config(config: Any) -> tuple[Tree, int | None, dict[str, Value], int]:
 
 
 def _too_many(nodes: Sequence[RawNode], repetitions: int) -> Iterator[Fault]:
-    """Numbers that could not be written down.
+    """Yield faults for numbers that are too large to write.
 
     Args:
         nodes: Children before their parents; without faults.
@@ -94,7 +94,7 @@ def _envelope(config: Any, faults: list[Fault]) -> Mapping[str, Any]:
 
 
 def _unknown(name: Any, config: Mapping[Any, Any], envelope: dict[str, Any]) -> Fault:
-    """The fault of an unknown word; one that is all but right is read as what it is meant to be."""
+    """Return the fault of an unknown word; read a near miss as the word that was meant."""
     if name == "_target_":
         return target_fault(Path("search"))
     word = nearest(name, [word for word in _WORDS if word not in envelope])

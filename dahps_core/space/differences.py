@@ -15,7 +15,7 @@ _Pair: TypeAlias = "tuple[Path, Node | None, Node | None]"
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """A line for each thing that `new` adds, removes or changes; both are definitions."""
+    """Yield a line for each thing that `new` adds, removes or changes; both are definitions."""
     lines = [*_in_common(old["common"], new["common"]), *_in_trees(old, new)]
     if old["repetitions"] != new["repetitions"]:
         lines.append(f"repetitions: {old['repetitions']} became {new['repetitions']}")
@@ -77,7 +77,7 @@ def _below_shared_values(tree: Tree, path: Path, before: Node, after: Node) -> I
 
 
 def _in_levels(tree: Tree, path: Path, before: Node | None, after: Node | None) -> tuple[str, list[_Pair]]:
-    """What happened where two subtrees begin with different levels, and where to look further."""
+    """Compare two subtrees that begin with different keys; return where to look further."""
     added = list(_beginning_with(before, tree, path, after))
     removed = list(_beginning_with(after, tree, path, before))
     if after and (added or before is None):
@@ -91,7 +91,7 @@ def _in_levels(tree: Tree, path: Path, before: Node | None, after: Node | None) 
 def _beginning_with(
     sought: Node | None, tree: Tree, path: Path, node: Node | None
 ) -> Iterator[tuple[Path, Node]]:
-    """The subtrees of a node that begin with the level that another node has."""
+    """Return the subtrees of a node that begin with another node's key."""
     if not node or not sought:
         return
     for value, child in node.branches():

@@ -11,7 +11,9 @@ from dahps_core.space.path import Path
 
 
 def entries(mapping: Mapping[Any, Any], path: Path, faults: list[Fault]) -> dict[Any, Any] | None:
-    """What a mapping holds; None, and a fault, if its class raises instead: OmegaConf's does so."""
+    """Return the entries of a mapping; None, and a fault, if its class raises instead, as
+    OmegaConf's does.
+    """
     try:
         return {name: mapping[name] for name in mapping}
     except Exception as error:

@@ -15,12 +15,12 @@ _MAX_REPEATS = 100
 
 
 def bare(key: str) -> str:
-    """What a key sets, without the prefix that says how."""
+    """Return the key without the prefix that says how to set it."""
     return key.lstrip("+~")
 
 
 def clashes_with_common(nodes: Sequence[RawNode], common: Iterable[str]) -> Iterator[Fault]:
-    """Each key of `common` that a node sets again, where a node does so first."""
+    """Yield each key of `common` that a node sets again, where a node does so first."""
     first = {bare(node.key): node for node in nodes if node.key}
     for key in common:
         if node := first.get(bare(key)):
@@ -28,7 +28,7 @@ def clashes_with_common(nodes: Sequence[RawNode], common: Iterable[str]) -> Iter
 
 
 def repeats_on_a_path(nodes: Sequence[RawNode]) -> Iterator[Fault]:
-    """Nodes below which their own key is decided once more, from the root on.
+    """Yield the nodes below which their own key is decided again, from the root on.
 
     Args:
         nodes: Children before their parents.
@@ -48,7 +48,7 @@ def repeats_on_a_path(nodes: Sequence[RawNode]) -> Iterator[Fault]:
 
 
 def _repeat(node: RawNode, below: dict[int, int], bit: int, bits: dict[str, int]) -> Fault:
-    """The fault of a node, at the nearest repeat of its key down the first way that leads to one."""
+    """Return the fault of a node, at the nearest repeat of its key down the first way that leads to one."""
     repeat = node
     while repeat is node or bits.get(bare(repeat.key)) != bit:
         repeat = next(

@@ -204,7 +204,7 @@ class _Reading:
         return f"did you mean {near}?" if near else "a case is named as its value is written"
 
     def _refuse_orphans(self) -> None:
-        """A value without a subtree of its own needs the default, which may say that it is a leaf."""
+        """Refuse a value without a subtree of its own where there is no default."""
         orphans = [shown(value) for text, value in self.node.values.items() if text not in self.node.subtrees]
         if orphans and "default" not in self.words:
             some = ", ".join(orphans[:3]) + (f" and {len(orphans) - 3} more" if len(orphans) > 3 else "")

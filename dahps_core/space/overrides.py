@@ -38,7 +38,7 @@ _TO_ESCAPE = re.compile(r"[\\()\[\]{}:=, \t]")
 
 
 def to_overrides(combination: Mapping[str, Value]) -> list[str]:
-    """The override of each key, in the combination's order.
+    """Return the override of each key, in the combination's order.
 
     Args:
         combination: The keys may be dotted, config groups, packages (`group@package`), and may have Hydra's
@@ -51,7 +51,7 @@ def to_overrides(combination: Mapping[str, Value]) -> list[str]:
 
 
 def shown_overrides(combination: Mapping[str, Value]) -> str:
-    """The overrides on one line for people; JSON where Hydra's grammar cannot carry them."""
+    """Return the overrides on one line for people; JSON where Hydra's grammar cannot express them."""
     try:
         return printable(" ".join(to_overrides(combination)))
     except OverrideError:
@@ -59,7 +59,7 @@ def shown_overrides(combination: Mapping[str, Value]) -> str:
 
 
 def shown_value(value: Value) -> str:
-    """A value for people, as its override has it; JSON where Hydra's grammar cannot carry it."""
+    """Return a value for people, as its override has it; JSON where Hydra's grammar cannot express it."""
     try:
         return printable(_text(value))
     except OverrideError:
@@ -67,7 +67,9 @@ def shown_value(value: Value) -> str:
 
 
 def override_faults(space: SearchSpace) -> list[Fault]:
-    """Every key and value of a space that `to_overrides` would refuse, at the first place it stands."""
+    """Return the faults of every key and value that `to_overrides` would refuse, at the first place
+    of each.
+    """
     found = [_fault(path, key, value) for path, key, values in space.levels() for value in values]
     return list(dict.fromkeys(fault for fault in found if fault))
 

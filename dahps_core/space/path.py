@@ -38,7 +38,7 @@ class Path:
             self._head = f"{parent._head}.{self._step}"
 
     def __truediv__(self, step: str) -> Path:
-        """The place that a step further leads to."""
+        """Return the path one step further."""
         return Path(step, self)
 
     def passed(self, key: str) -> Path:
@@ -50,11 +50,11 @@ class Path:
         return Path(self._name, parent)
 
     def element(self, index: int) -> Path:
-        """The place of an element of the list that stands here."""
+        """Return the path of an element of this list."""
         return Path(f"{self._step}[{index}]", self._parent)
 
     def __str__(self) -> str:
-        """The steps, joined by dots; a number stands for those in the middle of a long path."""
+        """Join the steps by dots; a number stands for those in the middle of a long path."""
         hidden = self._depth - _SHOWN_FIRST - _SHOWN_LAST
         last: list[str] = []
         place: Path | None = self
@@ -66,17 +66,17 @@ class Path:
 
 
 def value_step(value: Value) -> str:
-    """The step into the subtree of a value: its name as a case."""
+    """Return the step into the subtree of a value: its name as a case."""
     return value if isinstance(value, str) else canonical(value)
 
 
 def step(name: object) -> str:
-    """The step to what stands under a name, whatever the name is."""
+    """Return the step to what has a name, whatever the name is."""
     return name if isinstance(name, str) else shown(name)
 
 
 def shown(found: object) -> str:
-    """Whatever was found, on one line that is never long."""
+    """Return anything on one short line."""
     if found is None or type(found) in (str, bool, float):
         text = json.dumps(found, ensure_ascii=False)
         text = text if text.isprintable() else json.dumps(found)

@@ -33,7 +33,7 @@ class Permutation:
         self._key = f"{n:x}:{seed:x}:"
 
     def __getitem__(self, position: int) -> int:
-        """What stands at a position; negative ones count from the end."""
+        """Return what is at a position; negative ones count from the end."""
         index = operator.index(position)
         if not -self._n <= index < self._n:
             raise IndexError(f"position {index} of {self._n}")
@@ -45,7 +45,7 @@ class Permutation:
         return image
 
     def __iter__(self) -> Iterator[int]:
-        """All of `range(n)`, once each."""
+        """Yield all of `range(n)`, once each."""
         return map(self.__getitem__, range(self._n))
 
     def _encrypt(self, block: int) -> int:

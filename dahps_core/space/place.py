@@ -31,6 +31,6 @@ class Place:
         return self._tree.count(self._number)
 
     def below(self, choice: int) -> Place | None:
-        """The level that a choice, an index of `values`, leads to; None if it ends the path."""
+        """Return the level below a choice, an index of `values`; None if it ends the path."""
         child = self._tree.nodes[self._number].children[choice]
         return None if child is None else Place(self._tree, child)

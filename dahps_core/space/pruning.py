@@ -22,7 +22,7 @@ _CHOICES_NAMED = 20
 
 
 def allowed_by(only: Mapping[str, Value]) -> Allowed:
-    """What a person wrote, each value for itself; a list means any of its elements."""
+    """Read the allowed values of each key; a list allows any of its elements."""
     return {
         key: frozenset(map(canonical, values if isinstance(values, list) else [values]))
         for key, values in only.items()
@@ -52,18 +52,19 @@ def refuse_unknown(allowed: Allowed, choices: Mapping[str, Mapping[str, Value]])
 
 
 def named(choices: Collection[str]) -> str:
-    """The first of some choices, for people."""
+    """Name the first of some choices, for people."""
     some = ", ".join(map(shown_text, list(choices)[:_CHOICES_NAMED]))
     return some + (f" and {len(choices) - _CHOICES_NAMED} more" if len(choices) > _CHOICES_NAMED else "")
 
 
 def shown_text(text: str) -> str:
-    """A text on one line that is never long; without quotes, since it has its own where it needs them."""
+    """Return a text on one short line, without added quotes."""
     return text if len(text) <= 70 and text.isprintable() else shown(text)
 
 
 def prune(tree: Tree, root: int | None, allowed: Allowed) -> tuple[Tree, int | None]:
-    """The tree of the paths that pass all the keys of `allowed`, by an allowed value each; in their order.
+    """Return the tree of the paths that pass all the keys of `allowed` with an allowed value each; in their
+    order.
 
     Each node is looked at once for each set of keys that paths must still pass from there, however many
     these are.
@@ -90,7 +91,7 @@ def prune(tree: Tree, root: int | None, allowed: Allowed) -> tuple[Tree, int | N
 
 
 def _branches(tree: Tree, place: _Place, allowed: Allowed) -> Iterator[tuple[Value, _Place]]:
-    """The values that a path may take at a place, and the places that they lead to."""
+    """Return the values that a path may take at a node, and where they lead."""
     node = _node(tree, place)
     texts = allowed.get(node.key)
     for value, child in node.branches():
@@ -104,7 +105,7 @@ def _node(tree: Tree, place: _Place) -> Node:
 
 
 def _in_post_order(tree: Tree, start: _Place, allowed: Allowed) -> list[_Place]:
-    """The places that paths come through, children before parents; by a loop: a tree may be of any depth."""
+    """Return the places that paths pass, children before parents; by a loop: a tree may be of any depth."""
     order: list[_Place] = []
     seen: set[_Place] = set()
     waiting = [(start, False)]

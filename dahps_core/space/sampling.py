@@ -9,7 +9,7 @@ from dahps_core.space.tree import Tree
 
 
 def covering(tree: Tree, root: int | None) -> Iterator[int]:
-    """Positions of combinations such that each value of each distinct node is passed by one of them.
+    """Return positions of combinations such that each value of each distinct node is in one of them.
 
     As many as it takes on the way down, parents first; never more than there are values in all nodes.
     """
@@ -24,7 +24,7 @@ def covering(tree: Tree, root: int | None) -> Iterator[int]:
 
 
 def _ways_to(tree: Tree, root: int) -> dict[int, tuple[int, int] | None]:
-    """Each node that the root leads to -> a parent and the choice there; parents first."""
+    """Map each node below the root to a parent and the choice there; parents first."""
     above: dict[int, tuple[int, int] | None] = {root: None}
     waiting = deque([root])
     while waiting:
@@ -56,5 +56,5 @@ def _position_below(tree: Tree, left: dict[int, deque[int]], number: int) -> int
 
 
 def _begin(tree: Tree, number: int, choice: int) -> int:
-    """How many combinations of a node come before those of a choice."""
+    """Return how many combinations of a node come before those of a choice."""
     return tree.nodes[number].ends[choice - 1] if choice else 0

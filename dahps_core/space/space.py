@@ -41,7 +41,7 @@ class SearchSpace:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> SearchSpace:
-        """The space that a person wrote.
+        """Read the space that a person wrote.
 
         Args:
             config: `root` (a node, or None for a space of one combination), and if wanted `common`,
@@ -56,13 +56,13 @@ class SearchSpace:
 
     @classmethod
     def from_definition(cls, definition: Mapping[str, Any]) -> SearchSpace:
-        """The space that `definition` described."""
+        """Make the space that a `definition` describes."""
         tree = Tree()
         root = tree.graft(definition)
         return cls(tree, root, definition["common"], definition["repetitions"])
 
     def definition(self) -> dict[str, Any]:
-        """The space as JSON's types, the same for equal trees however their subtrees are shared."""
+        """Return the space as JSON types, the same for equal trees however their subtrees are shared."""
         nodes = [
             {"key": node.key, "values": list(node.values), "children": list(node.children)}
             for node in self._tree.nodes
@@ -75,7 +75,7 @@ class SearchSpace:
         }
 
     def digest(self) -> str:
-        """The SHA-256 of the definition, in hexadecimal."""
+        """Return the SHA-256 of the definition, in hexadecimal."""
         return hashlib.sha256(canonical(self.definition()).encode()).hexdigest()
 
     def has_combinations_of(self, other: SearchSpace) -> bool:
@@ -86,11 +86,13 @@ class SearchSpace:
         return mine == others
 
     def differences(self, other: SearchSpace) -> list[str]:
-        """What `other` adds to this space, removes from it and changes in it, a readable line each."""
+        """Return what `other` adds to this space, removes from it and changes in it, one readable
+        line each.
+        """
         return differences(self.definition(), other.definition())
 
     def only(self, only: Mapping[str, Value]) -> SearchSpace:
-        """The branch of the combinations that have all of these keys, each with one of these values.
+        """Return the branch of the combinations that have all of these keys, each with one of these values.
 
         Args:
             only: Key -> a value, or a list of several. Nothing is enumerated, whatever the branch's size.
@@ -123,11 +125,13 @@ class SearchSpace:
         return map(self.__getitem__, range(self.size))
 
     def shuffled(self, seed: int) -> Iterator[Combination]:
-        """All combinations, each once, in a random order that depends on the seed alone."""
+        """Yield all combinations, each once, in a random order that depends on the seed alone."""
         return map(self.__getitem__, Permutation(self.size, seed))
 
     def sample(self) -> Iterator[Combination]:
-        """A few combinations that pass each value of each level at least once, the same ones each time."""
+        """Return a few combinations that contain each value of each key at least once, the same ones each
+        time.
+        """
         return map(self.__getitem__, covering(self._tree, self._root))
 
     def alike(self) -> dict[str, Value]:
@@ -135,14 +139,14 @@ class SearchSpace:
         return {**self._tree.alike(self._root), **self.common}
 
     def levels(self) -> Iterator[tuple[str, str, Sequence[Value]]]:
-        """Path, key and values of each distinct node once, after those of `common`."""
+        """Yield path, key and values of each distinct node once, after those of `common`."""
         for key, value in self.common.items():
             yield str(Path("common") / key), key, (value,)
         for path, node in self._tree.walk(self._root):
             yield str(path), node.key, node.values
 
     def __getitem__(self, position: int) -> Combination:
-        """The combination at a position of the grid; negative ones count from the end.
+        """Return the combination at a position of the grid; negative ones count from the end.
 
         Raises:
             IndexError: If the space has no such position.
@@ -166,7 +170,7 @@ class SearchSpace:
         return Combination(items, occurrence)
 
     def index(self, combination: Combination) -> int:
-        """The position of a combination: `space.index(space[i]) == i`.
+        """Return the position of a combination: `space.index(space[i]) == i`.
 
         Raises:
             ValueError: If the space does not have it.
@@ -183,7 +187,7 @@ class SearchSpace:
         return index
 
     def _path(self, combination: Combination) -> list[tuple[Node, list[int]]]:
-        """The nodes that a combination passes, with the choices at each that are equal to its own."""
+        """Return the nodes that a combination passes, with the choices at each that equal its own."""
         for key, value in self.common.items():
             if key not in combination or canonical(combination[key]) != canonical(value):
                 raise ValueError(f"every combination of the space has {key}={shown(value)}")
@@ -204,7 +208,7 @@ class SearchSpace:
         return path
 
     def _choices(self, number: int) -> dict[str, list[int]]:
-        """Value -> where it stands in the node's values, which is several places if it is repeated."""
+        """Map each value to its positions among the node's values, several if it is repeated."""
         choices = self._choices_of.get(number)
         if choices is None:
             choices = self._choices_of[number] = {}

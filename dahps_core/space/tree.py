@@ -29,7 +29,7 @@ class Node:
     ends: tuple[int, ...]
 
     def branches(self) -> Iterator[tuple[Value, int | None]]:
-        """Each value with the number of its subtree."""
+        """Yield each value with the number of its subtree."""
         return zip(self.values, self.children, strict=True)
 
 
@@ -45,7 +45,7 @@ class Tree:
         self._numbers: dict[tuple[str, str, tuple[int | None, ...]], int] = {}
 
     def add(self, key: str, values: Sequence[Value], children: Sequence[int | None]) -> int:
-        """The number of the node, which is a new one only if no equal node was added before."""
+        """Return the number of the node, a new one only if no equal node was added before."""
         identity = (key, canonical(list(values)), tuple(children))
         number = self._numbers.setdefault(identity, len(self.nodes))
         if number == len(self.nodes):
@@ -63,11 +63,11 @@ class Tree:
         return None if root is None else numbers[root]
 
     def node(self, number: int | None) -> Node | None:
-        """The node of a number; None for a leaf."""
+        """Return the node with a number; None for a leaf."""
         return None if number is None else self.nodes[number]
 
     def count(self, number: int | None) -> int:
-        """How many paths lead from a node to leaves; 1 from a leaf itself."""
+        """Return how many paths lead from a node to leaves; 1 from a leaf itself."""
         return 1 if number is None else self.nodes[number].ends[-1]
 
     def alike(self, root: int | None) -> dict[str, Value]:
@@ -95,7 +95,7 @@ class Tree:
         return "" if root is None else found[root]
 
     def walk(self, root: int | None) -> Iterator[tuple[Path, Node]]:
-        """Each node that the root leads to once, with the first path to it, parents first."""
+        """Yield each node below the root once, with the first path to it, parents first."""
         seen = set()
         waiting = [(Path("root"), root)]
         while waiting:

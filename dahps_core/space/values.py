@@ -25,7 +25,7 @@ _KINDS = "a value is a string, number, boolean, null, list or mapping"
 
 
 def value_faults(value: object, path: Path) -> list[Fault]:
-    """Why a value cannot stand in a search space; nothing if it can."""
+    """Yield why a value cannot be in a search space; nothing if it can."""
     parts = count(1)
     try:
         return list(_faults(value, path, 0, parts))
@@ -38,7 +38,7 @@ def value_faults(value: object, path: Path) -> list[Fault]:
 
 
 def plain(value: Any) -> Value:
-    """A value without faults, its tuples made lists and its mappings made dicts."""
+    """Return a value without faults, its tuples as lists and its mappings as dicts."""
     if isinstance(value, (list, tuple)):
         return [plain(element) for element in value]
     if isinstance(value, Mapping):
@@ -47,7 +47,7 @@ def plain(value: Any) -> Value:
 
 
 def named_value(name: object, texts: Mapping[str, Any]) -> str | None:
-    """Which value a case means by its name.
+    """Return the value that a case names.
 
     Args:
         name: The value itself; or the JSON text of one that a mapping cannot have as a key.
@@ -67,7 +67,7 @@ def named_value(name: object, texts: Mapping[str, Any]) -> str | None:
 
 
 def is_scalar(value: object) -> TypeGuard[str | int | float | None]:
-    """Whether a value is whole in itself; exactly of its type, since JSON would lose a derived one."""
+    """Return whether a value is a plain scalar; exactly of its type, since JSON would lose a derived one."""
     return value is None or type(value) in (str, int, float, bool)
 
 
@@ -108,7 +108,7 @@ def _key_faults(key: object, path: Path) -> Iterator[Fault]:
 
 
 def text_faults(text: str, path: Path) -> Iterator[Fault]:
-    """Why a string cannot be written down."""
+    """Yield why a string cannot be stored."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -116,7 +116,7 @@ def text_faults(text: str, path: Path) -> Iterator[Fault]:
 
 
 def target_fault(path: Path) -> Fault:
-    """A search space is data: Hydra 1.3 would execute what `_target_` names before we see it."""
+    """Refuse `_target_`, which Hydra 1.3 would execute: a search space is data."""
     return Fault(
         str(path / "_target_"),
         "Hydra would execute this when it reads the search space",

@@ -26,7 +26,9 @@ class NodeReader:
         self._mappings: dict[int, tuple[Any, Any]] = {}
 
     def read(self, config: Any, path: Path) -> RawNode | None:
-        """The root of the tree that a config describes; None for a leaf, and where nothing can be read."""
+        """Return the root of the tree that a config describes; None for a leaf, and where nothing can be
+        read.
+        """
         above = RawNode({}, path, subtrees={None: (config, path)})
         waiting: list[RawNode | tuple[RawNode, object]] = [(above, None)]
         while waiting:
@@ -43,7 +45,7 @@ class NodeReader:
         return above.read[None]
 
     def _node(self, found: Any, path: Path) -> tuple[RawNode | None, bool]:
-        """The node that stands somewhere, and whether it was met for the first time."""
+        """Return the node at a place, and whether it is visited for the first time."""
         mapping = self._mapping(found, path)
         if mapping is None:
             return None, False
@@ -73,7 +75,9 @@ class NodeReader:
 
 
 def in_post_order(root: RawNode | None) -> list[RawNode]:
-    """The nodes that the values lead to, children before parents, and the same order for equal trees."""
+    """Return the nodes that the values lead to, children before parents, in the same order for
+    equal trees.
+    """
     order: list[RawNode] = []
     seen: set[int] = set()
     waiting = [(root, False)] if root else []

@@ -12,13 +12,13 @@ from dahps_core.space.values import target_fault, text_faults
 
 
 def nearest(name: object, words: Collection[str]) -> str | None:
-    """The word that a name comes nearest to; None if none is near."""
+    """Return the word nearest to a name; None if none is near."""
     # Most nodes have no words to choose from, and the matcher is slow to make.
     return next(iter(get_close_matches(step(name), words, n=1)), None) if words else None
 
 
 def key_faults(key: object, path: Path) -> Iterator[Fault]:
-    """Why a key cannot be one that a combination has."""
+    """Yield why a combination cannot have a key."""
     if type(key) is not str or not key:  # a derived one, an enum's say, has a text that JSON loses
         yield Fault(str(path), f"{shown(key)} is not a key", "a key is a string of at least one character")
     elif key == "_target_":
@@ -28,7 +28,7 @@ def key_faults(key: object, path: Path) -> Iterator[Fault]:
 
 
 def unwrapped(found: Any, path: Path, faults: list[Fault]) -> Any:
-    """The mapping in a list that holds only it; a fault, but what is inside can still be read."""
+    """Return the mapping in a list that holds only it; a fault, but what is inside can still be read."""
     if not (isinstance(found, (list, tuple)) and len(found) == 1 and isinstance(found[0], Mapping)):
         return found
     if isinstance(found, tuple):

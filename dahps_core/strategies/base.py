@@ -9,5 +9,5 @@ class Order(Protocol):
     """A bijection on `range(size)`: position in the search -> index in the space."""
 
     def __getitem__(self, position: int) -> int:
-        """The index of the combination that is drawn at a position, both from 0."""
+        """Return the index of the combination at a position of the order, both from 0."""
         ...

@@ -65,7 +65,7 @@ class Brackets:
         sizes: str = "algorithm_1",
         resource: str = "total",
     ) -> Brackets:
-        """The brackets that options describe; where one is named in an error, it is as here.
+        """Make the brackets that options describe; errors name the options as they are named here.
 
         Args:
             eta: At least 2.
@@ -99,7 +99,7 @@ class Brackets:
 
     @classmethod
     def from_json(cls, text: str) -> Brackets:
-        """What `to_json` wrote; anything else is a ValueError or a TypeError."""
+        """Read what `to_json` wrote; anything else is a ValueError or a TypeError."""
         found = parse_json(text)
         if not isinstance(found, dict):
             raise TypeError("the brackets are no mapping")
@@ -112,11 +112,11 @@ class Brackets:
         return cls(levels, eta, sizes, **found)
 
     def to_json(self) -> str:
-        """What the ledger keeps."""
+        """Return what the ledger keeps."""
         return json.dumps({"levels": self.levels, "eta": self.eta, "sizes": self.sizes, "mode": self.mode})
 
     def differences(self, asked: Brackets) -> dict[str, tuple[Any, Any]]:
-        """What tells two of them apart: option -> (ours, the other's)."""
+        """Return how two of them differ: option -> (ours, the other's)."""
         return {
             "strategy.eta": (self.eta, asked.eta),
             "strategy's levels": (list(self.levels), list(asked.levels)),
@@ -130,11 +130,11 @@ class Brackets:
         return len(self.levels) - 1
 
     def bracket(self, number: int) -> int:
-        """Where the trial with this number starts: its bracket, which is its first level."""
+        """Return the bracket of the trial with this number, which is its first rung."""
         return bisect_right(self._ends, number % self._ends[-1])
 
     def n_started(self, n_trials: int) -> list[int]:
-        """How many of the first so many trials are in each bracket."""
+        """Return how many of the first `n_trials` are in each bracket."""
         rounds, rest = divmod(n_trials, self._ends[-1])
         starts = (0, *self._ends)
         return [
@@ -143,11 +143,11 @@ class Brackets:
         ]
 
     def n_top(self, n_ended: int, level: int) -> int:
-        """How many trials are the top of a rung where so many have ended: those that may be promoted."""
+        """Return how many of the trials that ended at a rung are its top, which may be promoted."""
         return 0 if level == self.top else n_ended // self.eta
 
     def cost(self, bracket: int, level: int) -> Resource:
-        """What a trial of a bracket uses at a level, going on from the level below."""
+        """Return what a trial of a bracket uses at a rung, going on from the rung below."""
         here = self.levels[level]
         return here if level == bracket else _plain(_exact(here) - _exact(self.levels[level - 1]))
 
@@ -165,18 +165,18 @@ class Brackets:
         return _plain(total)
 
     def used(self, n_trials: int, promoted: Mapping[tuple[int, int], int]) -> Resource:
-        """What so many first trials use, with those that were promoted from each (bracket, level)."""
+        """Return the resource that the first trials use, with those promoted from each (bracket, rung)."""
         started = {(bracket, bracket): n for bracket, n in enumerate(self.n_started(n_trials))}
         raised = {(bracket, level + 1): n for (bracket, level), n in promoted.items()}
         costs = [n * _exact(self.cost(*rung)) for part in (started, raised) for rung, n in part.items()]
         return _plain(sum(costs, Fraction(0)))
 
     def resource(self, number: int, level: int) -> Resource:
-        """What the trial with this number is told of its level."""
+        """Return the resource of the trial with this number at a rung."""
         return self.levels[level] if self.mode == "total" else self.cost(self.bracket(number), level)
 
     def rungs(self, bracket: int) -> list[tuple[int, Resource]]:
-        """The rungs of a bracket: how many of a round's trials get there, and to which resource."""
+        """Return the rungs of a bracket: how many of a round's trials reach each, and its resource."""
         return [
             (self.sizes[bracket] // self.eta**rung, self.levels[bracket + rung])
             for rung in range(len(self.levels) - bracket)

@@ -6,5 +6,5 @@ from dahps_core.strategies.base import Order
 
 
 def grid_order(size: int, seed: int) -> Order:
-    """The identity; the seed takes no part."""
+    """Return the identity; the seed has no effect."""
     return range(size)

@@ -7,5 +7,5 @@ from dahps_core.strategies.base import Order
 
 
 def random_order(size: int, seed: int) -> Order:
-    """A permutation of `range(size)` that the seed determines, on every machine alike."""
+    """Return a permutation of `range(size)` that the seed determines, the same on every machine."""
     return Permutation(size, seed)

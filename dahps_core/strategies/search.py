@@ -67,7 +67,9 @@ class Search:
             )
 
     def differences_of_settings(self, asked: Search) -> list[str]:
-        """Where another search departs from this one, its space aside; a seed left open departs from none."""
+        """Return how another search differs from this one, its space aside; an unset seed differs
+        from none.
+        """
         pairs = {
             "strategy.name": (self.strategy, asked.strategy),
             "direction": (self.direction, asked.direction),

@@ -43,7 +43,7 @@ class Stopper:
         self._others = [{step: self._score(metric) for step, metric in other.items()} for other in others]
 
     def take(self, step: int, metric: float) -> None:
-        """One more report of the trial; the last word for a step counts."""
+        """Take in one more report of the trial; the last one of a step counts."""
         self._scores[step] = self._score(metric)
 
     @property

@@ -177,7 +177,7 @@ class Trial:
             checkpoints.save(states, path, self._history.flush, self.attempt)
 
     def load_checkpoint(self, *, map_location: Any = None, weights_only: bool = True) -> Any | None:
-        """What an earlier attempt has saved, or None if there is nothing; works on every rank.
+        """Return what an earlier attempt saved, or None if there is nothing; works on every rank.
 
         Args:
             map_location: Where tensors go, as for `torch.load`; None: to where they were.
@@ -195,7 +195,7 @@ _joined: dict[Attempt, Trial] = {}
 
 
 def current_trial() -> Trial:
-    """The trial that this process evaluates, or was started in, by whatever means.
+    """Return the trial that this process evaluates or belongs to, however it was started.
 
     Outside of a search it is a stand-in with number None, whose checkpoints and `history.jsonl` lie in the
     run's own folder: Hydra's output folder, or else the current one.

@@ -96,12 +96,12 @@ class History:
                 del self._kept[: len(rest)]
 
     def tell(self, worker: socket.socket) -> None:
-        """In a forked child: from now on all goes to the worker at the other end."""
+        """Send everything to the worker from now on, in a forked child."""
         self._worker = worker
         self._process = os.getpid()
 
     def take_in(self, data: bytes) -> None:
-        """In the worker: take in what came from the child.
+        """Take in what came from the child, in the worker.
 
         Raises:
             ValueError: Something else than reports came; those before it are kept.
@@ -113,7 +113,7 @@ class History:
                 self._kept.append(report)
 
     def flush_for_child(self, asking: int) -> None:
-        """In the worker: flush, and write to the child's pipe `asking` whether that was refused."""
+        """Flush for the child, in the worker, and write to its pipe `asking` whether that was refused."""
         refusal = None
         try:
             self.flush()
@@ -138,7 +138,7 @@ _histories: weakref.WeakSet[History] = weakref.WeakSet()
 
 
 def _unlock() -> None:
-    """In a forked process: a thread that was writing is not there to let go."""
+    """Unlock in a forked process: a thread that was writing does not exist there."""
     for history in _histories:
         history._writing = threading.Lock()
 
@@ -192,7 +192,7 @@ class HistoryFile:
             file.write(json.dumps(report._asdict()) + "\n")
 
     def flush(self) -> None:
-        """Nothing is left to write."""
+        """Write everything that is left."""
 
 
 def _ask(worker: socket.socket) -> None:

@@ -143,7 +143,7 @@ class Host:
                 return False
 
     def forget(self) -> None:
-        """In a forked process: another one answers."""
+        """Close the connections in a forked process: another one answers."""
         for connection in self._sockets:
             connection.close()
         self._folder, self._listener, self._open = None, None, {}
@@ -202,7 +202,7 @@ class Host:
         return None
 
     def _forget_ranks(self, launch: dict[str, str | None]) -> None:
-        """The trial launched ranks beside this process: the next one launches its own."""
+        """Forget the ranks that the trial launched beside this process: the next one launches its own."""
         for name, value in launch.items():
             _put_back(os.environ, name, value)
         if (group := process_group()) and not self._had_group:

@@ -27,7 +27,7 @@ _NONE_MEND = (
 
 
 def read_result(returned: Any, metric: str | None) -> tuple[Value, float | None]:
-    """The result to keep and the objective in it.
+    """Return the result to keep and the objective in it.
 
     Args:
         returned: A number, or a mapping of names to numbers. A scalar of NumPy or PyTorch is a number;
@@ -60,7 +60,7 @@ def read_result(returned: Any, metric: str | None) -> tuple[Value, float | None]
 
 
 def read_anything(returned: Any, metric: str | None) -> tuple[Value, float | None]:
-    """As `read_result`, where nothing need rank: what has no objective is kept if JSON can hold it."""
+    """Read a result as `read_result` does, but accept one without an objective if JSON can hold it."""
     try:
         return read_result(returned, metric)
     except MetricError:
@@ -138,7 +138,7 @@ def _as_float(value: Real) -> float:
 
 @contextmanager
 def _readable(what: str, value: object, hint: str = _HINT) -> Iterator[None]:
-    """What a training function returns may be of any class: whatever its methods raise is told."""
+    """Report whatever the methods of a returned object raise: it may be of any class."""
     try:
         yield
     except Exception as error:

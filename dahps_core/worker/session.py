@@ -111,7 +111,7 @@ class Claims:
         self._has_warned = False
 
     def has_lost(self, claim: Claim, in_doubt: bool) -> bool:
-        """Whether a trial was taken from this worker, or cancelled; to be asked at each beat of the heart.
+        """Return whether a trial was taken from this worker, or cancelled; checked at each heartbeat.
 
         True once for each claim that is lost.
 
@@ -133,7 +133,7 @@ class Claims:
         return False
 
     def begun(self, claim: Claim) -> tuple[Trial, History]:
-        """A claimed trial as the code that evaluates it sees it, and what it tells of itself."""
+        """Return a claimed trial as the code that evaluates it sees it, and its history."""
         history = History(partial(self._ledger.record_history, claim), self._stopper(claim))
         trial = Trial(
             number=claim.number,
@@ -157,7 +157,7 @@ class Claims:
             note_unread(self._ledger.folder, self._run, trial.number)
 
     def _stopper(self, claim: Claim) -> Stopper | None:
-        """What tells a trial whether it should stop, by what the ledger knows when it begins."""
+        """Return what decides whether a trial should stop, by the ledger's facts at its start."""
         rule, direction = self._options.stop, self._ledger.search.direction
         if rule is None:
             return None
@@ -189,7 +189,7 @@ class Claims:
             self.heart.stop()
 
     def next(self, after: Ending | None = None, limit_s: float | None = None) -> Claim | Draw:
-        """The next trial, or why there is none; waits while one may come back.
+        """Return the next trial, or why there is none; waits while one may run again.
 
         Args:
             after: How the last one ended, recorded in the same transaction.
@@ -282,7 +282,7 @@ class Claims:
 
     @contextmanager
     def _ending(self, ending: Ending) -> Iterator[None]:
-        """Whatever happens while the end of an attempt is recorded, it is not lost."""
+        """Keep the end of an attempt whatever happens while it is recorded."""
         if ending.outcome == "finished":
             self._failing_row.clear()
         elif ending.outcome != "released":
@@ -300,13 +300,13 @@ class Claims:
             raise
 
     def _folder_of(self, ending: Ending) -> Path:
-        """For an ending of a script, which has no folder for each of its trials."""
+        """Return the folder for an unrecorded end of a script, which has no folder for each of its trials."""
         folder = Path(self._run_folder or os.getcwd(), f"{ending.number}-{ending.token[:8]}")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def _keep_beside(self, ending: Ending) -> None:
-        """What the ledger could not take goes beside the trial's own output."""
+        """Keep what the ledger could not take beside the trial's own output."""
         try:
             folder = ending.output_dir or self._folder_of(ending)
             kept = unrecorded.write(folder, ending, self._ledger.folder)

@@ -64,7 +64,7 @@ def _telling(space: SearchSpace, is_group: Callable[[str], bool]) -> Iterator[Co
 def composing_faults(
     sample: Iterable[Combination], space: SearchSpace, compose: Compose, typed: Collection[str]
 ) -> Iterator[Fault]:
-    """One fault for each key of a level that an error comes with, however many combinations meet it."""
+    """Return one fault for each key of a level that causes an error, however many combinations have it."""
     errors: dict[str, Combination] = {}
     for combination in sample:
         if error := _error(compose, combination):
@@ -112,7 +112,7 @@ def _error(compose: Compose, items: Mapping[str, Value]) -> str | None:
 def _culprit(
     combination: Combination, space: SearchSpace, fails: Callable[[Mapping[str, Value]], bool]
 ) -> tuple[str, dict[str, Value]]:
-    """The first value on the way down with which the error comes: where that stands, the items up to it."""
+    """Return the first value on the path that causes the error: its place, and the items up to it."""
     items = list(combination.items())
     n_common = len(space.common)
     path = Path("root")

@@ -48,7 +48,7 @@ def let_go(ledger: Ledger, n_workers: int, batches: Sequence[str], again: str) -
 
 
 def let_go_or_stop(ledger: Ledger, run: str, batches: Sequence[str]) -> None:
-    """After a Ctrl-C: the workers go on, unless a second one comes."""
+    """Let the workers go on after a Ctrl-C; stop them at a second one."""
     try:
         log.warning(
             "Interrupted. The workers are jobs of SLURM, and go on without this process.\n%s\n"
@@ -62,7 +62,7 @@ def let_go_or_stop(ledger: Ledger, run: str, batches: Sequence[str]) -> None:
 
 
 def stop(ledger: Ledger, run: str) -> None:
-    """The workers of a multirun release what they run, and leave."""
+    """Stop the workers of a multirun, which release their trials."""
     log.warning("Stopped: the workers of this multirun release their trials and leave.")
     with suppress(KeyboardInterrupt):  # one more: it is not waited for a ledger that cannot be written
         try:
@@ -72,7 +72,7 @@ def stop(ledger: Ledger, run: str) -> None:
 
 
 def stop_and_wait(ledger: Ledger, run: str, launch: Launch, grace_s: float) -> None:
-    """The same, and wait for them: a launcher may kill its workers when this process ends."""
+    """Stop the workers and wait for them: a launcher may kill its workers when this process ends."""
     stop(ledger, run)
     deadline = time.monotonic() + grace_s + LEAVE_S
     with suppress(KeyboardInterrupt, LedgerError):

@@ -60,7 +60,7 @@ def put_sweep_dir(config: DictConfig, text: str) -> None:
 
 
 def has_clock_in_sweep_dir(config: DictConfig) -> bool:
-    """Whether the name of the sweep's folder was made by `${now:...}`, and so was not chosen by a person."""
+    """Return whether `${now:...}` made the name of the sweep's folder, so that no person chose it."""
     folder = config.hydra.sweep.dir
     probe = copy.deepcopy(config)
     answers = copy.deepcopy(OmegaConf.get_cache(config))
@@ -80,7 +80,7 @@ class _FrozenRepository(ConfigRepository):
         self.sources = [one if one.scheme() == "structured" else _FrozenSource(one) for one in sources]
 
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
-        """What `hydra.searchpath` adds is among the sources already."""
+        """Do nothing: what `hydra.searchpath` adds is among the sources already."""
 
     def answers(self) -> list[Any]:
         """Return what was answered so far, as JSON's values."""

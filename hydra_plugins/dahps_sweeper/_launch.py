@@ -47,7 +47,7 @@ class Launch:
             threading.Thread(target=self._run_apart, args=part, name="dahps-launch", daemon=True).start()
 
     def returned(self, timeout_s: float) -> bool:
-        """Whether all launchers have returned, after at most `timeout_s` seconds."""
+        """Return whether all launchers have returned, after at most `timeout_s` seconds."""
         # Not by the threads' `join`: up to Python 3.12, one that a Ctrl-C interrupts takes them for ended.
         deadline = time.monotonic() + timeout_s
         return all(ended.wait(max(0.0, deadline - time.monotonic())) for _, _, ended in self._parts)

@@ -37,13 +37,13 @@ class Place:
         return self.is_queue or self.submitit_folder is not None
 
     def launches(self, n_workers: int) -> list[range]:
-        """The numbers of the workers, in as many launches as it takes: each is one job array of SLURM."""
+        """Return the numbers of the workers, split into launches: each is one job array of SLURM."""
         size = largest_array() if self.is_slurm and n_workers > SMALL_ARRAY else n_workers
         return [range(first, min(first + size, n_workers)) for first in range(0, n_workers, size)]
 
 
 def place_of_workers(config: DictConfig) -> Place:
-    """Where the workers of a multirun with this config will run."""
+    """Return where the workers of a multirun with this config will run."""
     launcher = config.hydra.launcher
     kind = str(launcher._target_).rpartition(".")[2]
     is_submitit = kind in ("SlurmLauncher", "LocalLauncher")
@@ -57,12 +57,12 @@ def place_of_workers(config: DictConfig) -> Place:
 
 
 def detaches(config: DictConfig) -> bool:
-    """Whether the sweeper is to return before its workers do: by its own option, or by that of rq."""
+    """Return whether the sweeper returns before its workers do: by its own option, or by that of rq."""
     return bool(config.hydra.sweeper.detach or OmegaConf.select(config, "hydra.launcher.stop_after_enqueue"))
 
 
 def without_waiting(config: DictConfig) -> DictConfig:
-    """The config of a launcher of rq that returns as soon as its jobs are in the queue."""
+    """Return the config of a launcher of rq that returns as soon as its jobs are in the queue."""
     config = copy.deepcopy(config)
     OmegaConf.set_readonly(config.hydra, False)  # Hydra 1.4 has frozen it
     config.hydra.launcher.stop_after_enqueue = True
@@ -70,5 +70,5 @@ def without_waiting(config: DictConfig) -> DictConfig:
 
 
 def is_done(error: Exception) -> bool:
-    """Whether a launcher raised this only to say that its jobs are in the queue."""
+    """Return whether a launcher raised this only to say that its jobs are in the queue."""
     return type(error).__name__ == "StopAfterEnqueue"

@@ -16,14 +16,14 @@ MAX_ATTEMPTS = 3
 
 
 def is_plain_sweep(options: DictConfig) -> bool:
-    """Whether a multirun names no search space, no ledger and no strategy: then it is what it would be with
-    Hydra's basic sweeper, each combination of the command line once and in its order.
+    """Return whether a multirun names no search space, no ledger and no strategy: then it behaves as with
+    Hydra's basic sweeper, and runs each combination of the command line once and in its order.
     """
     return options.search is None and options.ledger is None and options.strategy.name is None
 
 
 def worker_options(options: DictConfig, place: Place) -> WorkerOptions:
-    """How the workers work.
+    """Return the workers' options.
 
     Raises:
         ConfigurationError: If an option cannot be meant.
@@ -82,7 +82,7 @@ def _isolates(isolation: str, place: Place) -> bool:
 
 
 def read_only(options: DictConfig) -> dict[str, Any] | None:
-    """The branch that this multirun draws from: for some keys a value, or a list of those allowed.
+    """Return the branch that this multirun draws from: for some keys a value, or a list of allowed ones.
 
     Raises:
         ConfigurationError: If it cannot be meant; whether the space has it is for the space to say.
@@ -98,7 +98,7 @@ def read_only(options: DictConfig) -> dict[str, Any] | None:
 
 
 def plain_option(options: DictConfig, name: str) -> Any:
-    """An option as plain Python, with all its interpolations resolved.
+    """Return an option as plain Python, with all its interpolations resolved.
 
     Raises:
         ConfigurationError: One of them cannot be, or a value is missing.

@@ -49,12 +49,12 @@ def judge(launch: Launch, ledger: Ledger, run: str, left: int, again: str, *, ar
 
 
 def none_started(error: Exception) -> DahpsError:
-    """The error of a multirun that has no worker, by what the launcher raised."""
+    """Make the error of a multirun that has no worker, by what the launcher raised."""
     return DahpsError(f"no worker could start: {_named(error)}")
 
 
 def summarized_endings(endings: Counter[str]) -> str:
-    """Why workers ended, the most frequent reason first."""
+    """Return why workers ended, the most frequent reason first."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in endings.most_common())
     told = f"{endings.total()} workers ended: {reasons}"
     return told + (f"; {_RETIRED}" if endings[Draw.RETIRED.value] else "")

@@ -36,7 +36,7 @@ class Argument:
 def read_arguments(
     options: DictConfig, arguments: Sequence[str], context: HydraContext
 ) -> dict[str, Argument]:
-    """Key, with its prefix -> what is said of it last; in the order in which the keys came first.
+    """Map each key, with its prefix, to its last argument, in the order in which the keys came first.
 
     Args:
         options: `hydra.sweeper`, whose `params` come before the command line.
@@ -67,7 +67,7 @@ def _argument(override: Override) -> Argument:
 
 
 def _plain(value: Any) -> Any:
-    """The parser's value without the quotes that it remembers."""
+    """Return the parser's value without the quotes that it keeps."""
     if isinstance(value, QuotedString):
         return value.text
     if isinstance(value, list):
@@ -92,7 +92,7 @@ class TrialOverrides:
 
     @classmethod
     def like(cls, arguments: Mapping[str, Argument], resource_key: str | None) -> TrialOverrides:
-        """Those of trials whose space these arguments are a part of."""
+        """Make the overrides of trials whose space contains these arguments."""
         texts = {
             key: {
                 canonical(value): text
@@ -105,7 +105,7 @@ class TrialOverrides:
         return cls(texts, resource_key)
 
     def of(self, combination: Mapping[str, Value], resource: Resource | None) -> list[str]:
-        """Those of one trial: its combination's, and the one that carries its resource."""
+        """Return the overrides of one trial: its combination's, and the one with its resource."""
         if self.resource_key is not None and resource is not None:
             combination = {**combination, self.resource_key: resource}
         return [self._override(key, value) for key, value in combination.items()]

@@ -68,7 +68,7 @@ class Owner:
         return ("" if self.trial is None else f"trial {self.trial} of ") + f"the ledger {self.ledger}"
 
     def is_same(self, other: Owner) -> bool:
-        """Whether `other`, as it was recorded, is this owner."""
+        """Return whether `other`, as it was recorded, is this owner."""
         if self.trial != other.trial or other.identity not in (None, self.identity):
             return False
         if self.ledger == other.ledger:
@@ -80,7 +80,7 @@ class Owner:
         return other.identity is not None and _identity_at(other.ledger) != other.identity
 
     def replaces(self, other: Owner) -> bool:
-        """Whether this is a plain sweep that is run again where an earlier one has ended.
+        """Return whether this is a plain sweep, run again where an earlier one has ended.
 
         As with Hydra's basic sweeper, the same command overwrites what it wrote before.
         """
@@ -241,7 +241,7 @@ def _process(pid: int) -> str | None:
 
 
 def _is_running(process: str | None) -> bool:
-    """Whether a process of this host, other than this one, is still there."""
+    """Return whether a process of this host, other than this one, still exists."""
     with suppress(AttributeError, ValueError, IndexError):  # not what `_process` has returned
         pid = int(process.split()[0])  # type: ignore[union-attr]
         return pid != os.getpid() and process == _process(pid)
@@ -250,7 +250,7 @@ def _is_running(process: str | None) -> bool:
 
 @cache
 def _is_in_use(ledger: str) -> bool:
-    """Whether a worker of a ledger has not left, and gives signs of life."""
+    """Return whether a worker of a ledger has not left, and sends heartbeats."""
     try:
         with Ledger.open(ledger) as opened:
             workers = [present.record for present in opened.present_workers()]

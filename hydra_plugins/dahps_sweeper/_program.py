@@ -98,7 +98,7 @@ def _source_of(function: object) -> str | None:
 
 
 def _resolved(config: DictConfig) -> list[Any]:
-    """What resolvers have answered once and for all, such as `now`."""
+    """Return the cached results of resolvers such as `now`."""
     return [
         [name, list(arguments), value]
         for name, answers in OmegaConf.get_cache(config).items()

@@ -85,7 +85,7 @@ class ProgressDisplay:
             log.info("%s%s", self._shown, outlook)
 
     def _lines(self, ends: list[End], best: TrialRecord | None) -> Iterator[str]:
-        """A line for each trial that has ended, in the order of their ends."""
+        """Return a line for each trial that has ended, in the order of their ends."""
         trials = {trial.number: trial for trial in self._ledger.trials_among({end.number for end in ends})}
         is_new = _identity(best) != self._best
         for end in ends:
@@ -94,7 +94,7 @@ class ProgressDisplay:
             yield f"#{end.number} {_outcome(end, trial)}{', best so far' * is_best}{self._varying(trial)}"
 
     def _varying(self, trial: TrialRecord) -> str:
-        """What tells the trial from others, in parentheses."""
+        """Return what distinguishes the trial from others, in parentheses."""
         varying = {key: value for key, value in trial.combination.items() if key not in self._alike}
         words = [shown_overrides(varying)] if varying else []
         if self._ledger.space.repetitions > 1:
@@ -134,7 +134,7 @@ def _logging_to_the_current_streams(before: tuple[object, object]) -> Iterator[N
 
 
 def summarized(counts: Mapping[TrialState, int], best: TrialRecord | None) -> str:
-    """The counts that are not zero, and the best metric."""
+    """Summarize the counts that are not zero, and the best metric."""
     parts = [f"{count} {state.value}" for state, count in counts.items() if count]
     if best is not None:
         at_level = "" if best.resource is None else f" at {best.resource}"

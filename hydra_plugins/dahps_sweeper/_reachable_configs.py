@@ -24,7 +24,7 @@ from dahps_core.space.path import shown
 def reached_configs(
     repository: IConfigRepository, config: DictConfig, space: SearchSpace
 ) -> dict[str, dict[str, Any]]:
-    """Each config that a combination may bring in -> its own keys -> their values, unresolved.
+    """Map each config that a combination may bring in to its own keys and their values, unresolved.
 
     They are found along the defaults lists, from what the multirun was composed of and from the config groups
     that the space sets; where a name is an interpolation, all options of its group count. What belongs to
@@ -96,7 +96,7 @@ def is_set_by_person(repository: IConfigRepository, config: DictConfig, key: str
 
 
 def keys_without_value(config: DictConfig) -> list[str]:
-    """The app's own keys that a composed config leaves at `???`."""
+    """Return the app's own keys that a composed config leaves at `???`."""
     leaves = _leaves("", OmegaConf.to_container(config))
     return [key for key, value in leaves if value == "???" and not key.startswith("hydra.")]
 
@@ -118,7 +118,7 @@ def _starts(config: DictConfig) -> list[InputDefault]:
 def _reached(
     repository: IConfigRepository, starts: list[InputDefault]
 ) -> Iterator[tuple[str, str, ConfigResult]]:
-    """The path, the package and the content of each config along the defaults lists."""
+    """Yield the path, the package and the content of each config along the defaults lists."""
     waiting = [one for start in starts for one in _alternatives(start, "", "", repository)]
     seen = set()
     while waiting:
@@ -146,7 +146,7 @@ def _read(repository: IConfigRepository, path: str) -> ConfigResult:
 
 
 def _options_in(space: SearchSpace, repository: IConfigRepository) -> list[InputDefault]:
-    """The options of config groups among the space's values."""
+    """Return the options of config groups among the space's values."""
     options: list[InputDefault] = []
     faults: list[Fault] = []
     for path, key, values in space.levels():
@@ -191,14 +191,14 @@ def _option(key: str, name: Any) -> InputDefault:
 
 
 def _is_chosen(entry: InputDefault) -> bool:
-    """Whether an entry of the app's own defaults list is among the multirun's choices."""
+    """Return whether an entry of the app's own defaults list is among the multirun's choices."""
     return isinstance(entry, GroupDefault) and not entry.is_interpolation()
 
 
 def _alternatives(
     entry: InputDefault, folder: str, package: str, repository: IConfigRepository
 ) -> Iterator[InputDefault]:
-    """The configs that an entry of a defaults list may stand for, in a folder and a package."""
+    """Yield the configs that an entry of a defaults list may stand for, in a folder and a package."""
     if entry.is_self() or entry.is_missing():
         return
     entry.update_parent(folder, package)
@@ -217,14 +217,14 @@ def _alternatives(
 
 
 def _below(group: str, repository: IConfigRepository) -> Iterator[str]:
-    """The options of a group and of the groups in it."""
+    """Yield the options of a group and of the groups in it."""
     yield from repository.get_group_options(group)
     for inner in repository.get_group_options(group, ObjectType.GROUP):
         yield from (f"{inner}/{name}" for name in _below(f"{group}/{inner}", repository))
 
 
 def _decided(space: SearchSpace) -> Iterator[str]:
-    """The keys that all combinations set, as far as that is easily seen."""
+    """Yield the keys that all combinations set, as far as that is easily seen."""
     for path, key, _ in space.levels():
         if path == "root" or path.startswith("common"):
             yield bare(key)
@@ -255,7 +255,7 @@ def _text(value: object) -> str:
 
 
 def _shown(entry: InputDefault) -> str:
-    """An entry of a defaults list, as people write it."""
+    """Return an entry of a defaults list, as people write it."""
     package = f"@{entry.package}" if entry.package else ""
     if isinstance(entry, GroupDefault):
         return f"{entry.group}{package}: {entry.value}"

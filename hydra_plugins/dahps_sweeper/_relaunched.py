@@ -64,7 +64,9 @@ def evaluate_again(
 
 
 def _joined(program: Program) -> tuple[Trial, dict[str, Any]]:
-    """The trial, and how its owner describes it; raises ConfigurationError if that runs another program."""
+    """Return the trial and its owner's description; raises ConfigurationError if that runs another
+    program.
+    """
     attempt, trial = Attempt.of_this_process(), joined_trial()
     assert attempt
     assert trial
@@ -83,7 +85,7 @@ def _joined(program: Program) -> tuple[Trial, dict[str, Any]]:
 
 
 def _composed(owner: dict[str, Any], context: HydraContext, config: DictConfig) -> DictConfig:
-    """The trial's config, composed as its worker has done it, and with the same values."""
+    """Compose the trial's config as its worker did, with the same values."""
     config = copy.deepcopy(config)
     OmegaConf.set_readonly(config.hydra, False)
     with open_dict(config.hydra):

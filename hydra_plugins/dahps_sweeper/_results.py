@@ -63,7 +63,9 @@ def conclude(ledger: Ledger, folder: Path, limits: RunLimits) -> None:
 def _results(
     search: Search, best: TrialRecord, left_out: LeftOut | None, progress: Progress
 ) -> dict[str, Any]:
-    """The first three names are those of Hydra's Optuna sweeper: what reads its files reads these."""
+    """Return the results; the first three names are those of Hydra's Optuna sweeper, for programs that read
+    its files.
+    """
     results = {
         "name": "dahps",
         "best_params": dict(best.combination),

@@ -46,7 +46,7 @@ class Returns(Sequence[Any]):
 
 
 def records(ledger: Ledger) -> Returns:
-    """The record of each trial in a search's ledger, in the order of their numbers."""
+    """Yield the record of each trial in a search's ledger, in the order of their numbers."""
     folder = ledger.folder.absolute()
 
     def read() -> list[TrialRecord]:
@@ -57,14 +57,16 @@ def records(ledger: Ledger) -> Returns:
 
 
 def batches(task: WorkerTask, trials: Sequence[TrialRecord], size: int | None) -> Returns:
-    """The `JobReturn` of each trial of a plain sweep, in its order, in batches of a size."""
+    """Yield the `JobReturn` of each trial of a plain sweep, in its order, in batches of a size."""
     size = size or len(trials) or 1
     chunks = [trials[start : start + size] for start in range(0, len(trials), size)]
     return Returns(lambda: [[job_return(task, trial) for trial in chunk] for chunk in chunks])
 
 
 def first_failure(task: WorkerTask, trials: Iterable[TrialRecord]) -> Exception | None:
-    """What the first of the trials that failed has raised; a `DahpsError` that shows it if elsewhere."""
+    """Return what the first failed trial raised; a `DahpsError` with its text if that was in
+    another process.
+    """
     for trial in trials:
         if _STATUS.get(trial.state) is JobStatus.FAILED:
             try:
@@ -75,7 +77,9 @@ def first_failure(task: WorkerTask, trials: Iterable[TrialRecord]) -> Exception 
 
 
 def _since_run_job(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback without the worker's frames: Hydra shows a user's own if few others come before them."""
+    """Return a traceback without the worker's frames: Hydra shows a user's own if few others come before
+    them.
+    """
     here = trace
     while here is not None and here.tb_frame.f_code.co_name != "run_job":
         here = here.tb_next
@@ -83,7 +87,7 @@ def _since_run_job(trace: TracebackType | None) -> TracebackType | None:
 
 
 def job_return(task: WorkerTask, trial: TrialRecord) -> JobReturn:
-    """What Hydra tells of a job, by the ledger where it was none of this process.
+    """Return Hydra's record of a job, from the ledger if it ran in another process.
 
     Then its return value is what the ledger holds: numbers, and what else JSON can hold.
     """

@@ -19,7 +19,8 @@ USUAL_ARRAY_SIZE = 1000
 
 
 def jobs_in_queue(batches: Callable[[], Collection[str]]) -> Counter[str] | None:
-    """How many jobs exist of each kind, such as "pending (Priority)"; those that have ended do not.
+    """Return how many jobs exist of each kind, such as "pending (Priority)"; those that have ended do not
+    count.
 
     Args:
         batches: Gives the ids of arrays, each of which is many jobs, and of single jobs.
@@ -38,7 +39,7 @@ def jobs_in_queue(batches: Callable[[], Collection[str]]) -> Counter[str] | None
 
 
 def largest_array() -> int:
-    """How many tasks a job array may have here."""
+    """Return how many tasks a job array may have here."""
     told, _ = _answer("scontrol", "show", "config")
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", told, re.MULTILINE)
     return max(1, int(found[1])) if found else USUAL_ARRAY_SIZE
@@ -50,7 +51,7 @@ def _kind(line: str) -> str:
 
 
 def _answer(*command: str) -> tuple[str, str | None]:
-    """What a command says, and what it complains of if it fails."""
+    """Return a command's output, and its complaint if it fails."""
     # A user's SQUEUE_STATES and the like are for the screen.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
     try:

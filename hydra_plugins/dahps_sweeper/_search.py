@@ -20,7 +20,7 @@ from hydra_plugins.dahps_sweeper._strategy import read_brackets
 
 
 def read_search(options: DictConfig, arguments: Mapping[str, Argument]) -> Search:
-    """What the options and the command line ask for.
+    """Return the search that the options and the command line describe.
 
     Args:
         options: `hydra.sweeper`, in its place in the config.
@@ -52,7 +52,7 @@ def read_search(options: DictConfig, arguments: Mapping[str, Argument]) -> Searc
 
 
 def _tree(options: DictConfig) -> Any:
-    """The `search` option as plain Python; None where there is none."""
+    """Return the `search` option as plain Python; None where there is none."""
     search = plain_option(options, "search")
     return _imported(search) if isinstance(search, str) else search
 
@@ -81,7 +81,7 @@ def _imported(reference: str) -> Any:
 
 
 def _refuse_clashes(tree: Any, arguments: Mapping[str, Argument]) -> None:
-    """A key is the tree's or the command line's; a fixed override may replace a common value.
+    """Refuse a key that both the tree and the command line set; a fixed override may replace a common value.
 
     Raises:
         SearchSpaceError: With all clashes; or with the tree's own faults, at the places where it has them.
@@ -103,7 +103,9 @@ def _refuse_clashes(tree: Any, arguments: Mapping[str, Argument]) -> None:
 
 
 def _with_arguments(tree: Mapping[str, Any], arguments: Mapping[str, Argument]) -> Any:
-    """Fixed overrides are common to all trials; sweeps are levels above the tree's root."""
+    """Add the arguments: fixed overrides are common to all trials, sweeps are levels above the
+    tree's root.
+    """
     sweeps = {key: argument for key, argument in arguments.items() if argument.is_sweep}
     fixed = {key: argument.values[0] for key, argument in arguments.items() if not argument.is_sweep}
     root = {"root": _with_levels(tree.get("root"), sweeps)} if "root" in tree or sweeps else {}

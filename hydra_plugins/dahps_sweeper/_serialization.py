@@ -28,7 +28,7 @@ _Parts = Iterable[tuple[str, Any]]
 
 
 def as_yaml(config: DictConfig) -> str:
-    """A config as Hydra writes it.
+    """Return a config as Hydra writes it.
 
     Raises:
         ConfigurationError: It holds an object that no file can hold.
@@ -58,7 +58,7 @@ def refuse_what_cannot_travel(context: HydraContext, config: DictConfig, functio
 
 
 def _culprits(parts: _Parts, dump: Callable[[Any], object]) -> str:
-    """The names of those that cannot be dumped."""
+    """Return the names of those that cannot be dumped."""
     return ", ".join(name for name, part in parts if not _works(dump, part))
 
 
@@ -71,7 +71,7 @@ def _works(dump: Callable[[Any], object], part: object) -> bool:
 
 
 def _values(config: DictConfig) -> Iterator[tuple[str, Any]]:
-    """Each value of a config, by its key."""
+    """Yield each value of a config, by its key."""
     waiting: list[tuple[str, Any]] = [("", OmegaConf.to_container(config))]
     while waiting:
         key, value = waiting.pop()
@@ -84,7 +84,7 @@ def _values(config: DictConfig) -> Iterator[tuple[str, Any]]:
 
 
 def _stored(group: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each config in the ConfigStore, which travels as a whole, by its path."""
+    """Yield each config in the ConfigStore, which is sent as a whole, by its path."""
     for name, entry in group.items():
         if isinstance(entry, ConfigNode):
             yield f"ConfigStore {path}{name}", entry.node
@@ -93,7 +93,7 @@ def _stored(group: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _used_by(function: TaskFunction) -> Iterator[tuple[str, Any]]:
-    """What a function refers to, by name, as far as that is easily seen."""
+    """Yield what a function refers to, by name, as far as that is easily seen."""
     inner = inspect.unwrap(function)
     if inspect.isfunction(inner):
         used = inspect.getclosurevars(inner)

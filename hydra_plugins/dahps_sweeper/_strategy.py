@@ -13,7 +13,7 @@ from hydra_plugins.dahps_sweeper._options import plain_option
 
 
 def read_brackets(options: DictConfig, strategy: str) -> Brackets | None:
-    """The levels that the options ask for, if the strategy of this name has any.
+    """Return the brackets of the options, if the strategy of this name has any.
 
     Raises:
         ConfigurationError: An option cannot be meant, or is for strategies with levels alone.
@@ -39,7 +39,7 @@ def read_brackets(options: DictConfig, strategy: str) -> Brackets | None:
 
 
 def read_resource_key(options: DictConfig, search: Search) -> str | None:
-    """The key that the trial's resource is written to, which the search sets nowhere else.
+    """Return the key that the trial's resource is written to, which the search sets nowhere else.
 
     Raises:
         ConfigurationError: It does.

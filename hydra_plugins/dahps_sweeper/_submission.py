@@ -25,11 +25,13 @@ class Submission:
         self._before = self._found()
 
     def jobs(self) -> set[str]:
-        """The ids that submitit gives: "17_3" for a task of SLURM's array 17, "17" for a single job."""
+        """Return the ids that submitit gives: "17_3" for a task of SLURM's array 17, "17" for a
+        single job.
+        """
         return self._found() - self._before
 
     def batches(self) -> list[str]:
-        """The ids of the arrays and single jobs that these are of."""
+        """Return the ids of the arrays and single jobs that these belong to."""
         return sorted({job.partition("_")[0] for job in self.jobs()}, key=lambda job: (len(job), job))
 
     def _found(self) -> set[str]:

@@ -88,7 +88,7 @@ class Sweep:
         self.failure: Exception | None = None
 
     def run(self, arguments: list[str]) -> Returns:
-        """Search, and write `optimization_results.yaml`; a user's mistake is told without a traceback.
+        """Search, and write `optimization_results.yaml`; report a user's mistake without a traceback.
 
         Returns:
             The records of the trials; of a plain sweep, batches of Hydra's `JobReturn`.
@@ -110,7 +110,7 @@ class Sweep:
             raise SystemExit(INTERRUPTED) from None
 
     def _searched(self, arguments: list[str]) -> dict[str, Argument]:
-        """The arguments that combinations are made of: the others say how trials are run."""
+        """Return the arguments that combinations are made of: the others say how trials are run."""
         searched: set[str] = set()
         folder = Path(self._ledger_folder())
         if not self.is_plain and locking_of(folder):
@@ -181,7 +181,7 @@ class Sweep:
         return str(self.options.ledger or Path(hydra.runtime.cwd, "dahps", hydra.job.name))
 
     def _freeze_configs(self, search: Search) -> Configs:
-        """From now on the configs are what they are now; what the trials may be composed of."""
+        """Freeze the configs as they are now; return those that trials may be composed of."""
         names = not_searched(self.config)
         refuse_searched(search.space, names)
         return dict(without_listed(reached_configs(self.loader.repository, self.config, search.space), names))
@@ -229,7 +229,7 @@ class Sweep:
         )
 
     def _parts(self, task: WorkerTask, ledger: Ledger) -> Iterator[WorkerTask]:
-        """The work in parts that are done one after the other: the batches of a plain sweep."""
+        """Split the work into parts that are done one after the other: the batches of a plain sweep."""
         size = self.options.max_batch_size
         if size is None:
             yield task
@@ -272,7 +272,7 @@ class Sweep:
         return True
 
     def _again(self, ledger: Ledger) -> str:
-        """The command that goes on with this multirun's trials, in words."""
+        """Return the command that continues this multirun's trials, in words."""
         if not self.is_plain:
             return "the same command again"
         folder = to_overrides({"hydra.sweeper.ledger": str(ledger.folder)})

@@ -116,7 +116,7 @@ def _shown(combination: Combination, space: SearchSpace) -> str:
 
 
 def _neighbours(space: SearchSpace) -> Iterator[Combination]:
-    """For each level of the first combination, the next one that parts from it there."""
+    """Yield for each level of the first combination the next one that differs from there on."""
     above: dict[str, Value] = {}
     for key, value in space[0].items():
         around = space.only(above)

@@ -78,12 +78,12 @@ class Doubt:
         self._asked_at = float("-inf")
 
     def ends(self) -> None:
-        """A worker lives."""
+        """Note that a worker is alive."""
         self._since = None
         self._said = ""
 
     def nobody_will_come(self, left: int, returned: bool) -> bool:
-        """Whether that is known; otherwise a person is told what the scheduler knows, once.
+        """Return whether no worker will start; otherwise print the scheduler's information, once.
 
         Args:
             left: How many trials are left.

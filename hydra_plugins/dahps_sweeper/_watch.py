@@ -56,7 +56,7 @@ class Watch:
         return True
 
     def somebody_lives(self) -> bool:
-        """Whether a worker may be alive."""
+        """Return whether a worker may be alive."""
         if time.monotonic() >= self._next_look:
             self._observer.look(self._witnesses())
             self._next_look = time.monotonic() + self._options.heartbeat_s
@@ -68,7 +68,7 @@ class Watch:
         return [min(alive)] if alive else self._present
 
     def _is_ended(self) -> bool:
-        """Whether a worker that still comes gets no trial, though some are left."""
+        """Return whether a worker that starts now gets no trial, though some are left."""
         run, limit = self._ledger.run(self._run), self._options.stop_after_failures
         return run.is_stopped or is_failing(run.n_failed, limit, has_finished=run.has_finished)
 

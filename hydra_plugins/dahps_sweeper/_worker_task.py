@@ -41,7 +41,7 @@ TOLD_TO_END = "told to end"
 
 
 def worker_context(context: HydraContext, run: str) -> HydraContext:
-    """The context for the jobs of the workers: none of the user's callbacks, which are for the trials."""
+    """Return the context for the workers' jobs: without the user's callbacks, which are for the trials."""
     return replace(context, config_loader=WorkerConfigLoader(run), callbacks=Callbacks())
 
 
@@ -56,7 +56,7 @@ class WorkerConfigLoader:
         self._run = run
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """The config of one worker; `sweep_overrides` only names it."""
+        """Compose the config of one worker; `sweep_overrides` only names it."""
         config = copy.deepcopy(master_config)
         OmegaConf.set_readonly(config.hydra, False)  # Hydra 1.4 has frozen it, and the launcher adds to it
         with open_dict(config.hydra):
@@ -161,7 +161,7 @@ class WorkerTask:
     def _prepare_to_follow(
         self, rank: int, trial: Trial
     ) -> tuple[Callable[[], Any], Callable[[], dict[str, Any]]]:
-        """The same for a rank that follows: it writes beside rank 0, and is no job of its own."""
+        """Prepare a follower rank: it writes beside rank 0, and is no job of its own."""
         config = self.composed(trial, HydraConfig.get().job.id)
         with open_dict(config.hydra):
             config.hydra.output_subdir = None
@@ -171,7 +171,7 @@ class WorkerTask:
         return partial(self._evaluate, config, context), program
 
     def composed(self, trial: Trial | TrialRecord, job_id: str) -> DictConfig:
-        """The config of a trial, in a job of this id."""
+        """Compose the config of a trial, in a job of this id."""
         # To look at it is to pass it on: see `Trial.ignores_resource`.
         resource = trial.resource if self.overrides.resource_key else None
         overrides = self.overrides.of(trial.combination, resource)
@@ -211,7 +211,7 @@ class WorkerTask:
 
 
 def _batch_job(launcher: DictConfig) -> BatchJob:
-    """The job, with the end that trials must keep to: what the launcher has asked for, where nobody tells."""
+    """Return the job with its time limit: the one requested from the launcher, where none is reported."""
     batch = BatchJob.from_environment()
     limit_min, delay_s = (OmegaConf.select(launcher, key) for key in ("timeout_min", "signal_delay_s"))
     ends_at = batch.ends_at
@@ -230,7 +230,7 @@ def log_beside(job_logging: DictConfig, name: str) -> None:
 
 
 def is_named_by_number(config: DictConfig) -> bool:
-    """Whether the name of a trial's folder is the trial's number, so that no two trials have the same."""
+    """Return whether a trial's folder is named by its number, so that no two trials share one."""
     job = config.hydra.job
     number = job.num
     name = os.path.basename(output_dir(config))
@@ -242,7 +242,7 @@ def is_named_by_number(config: DictConfig) -> bool:
 
 
 def output_dir(config: DictConfig) -> str:
-    """Where the trial with this config writes.
+    """Return where the trial with this config writes.
 
     Raises:
         ConfigurationError: No folder can have that name.

@@ -36,32 +36,34 @@ class BoundSpace:
         return None if self.allowed is None else self.id
 
     def open_trials(self, transaction: Transaction) -> OpenTrials:
-        """The trials that are not over, as far as they concern the worker."""
+        """Return the trials that are not over, as far as they concern the worker."""
         if self.allowed is None:
             return OpenTrials(transaction)
         return OpenTrialsOfBranch(transaction, self.allowed)
 
     def trials_that_may_matter(self, transaction: Transaction) -> OpenTrials:
-        """The trials whose ends may give the worker one: with rungs, those of other branches too."""
+        """Return the trials whose ends may yield a trial for the worker: with rungs, those of other branches
+        too.
+        """
         return OpenTrials(transaction) if self.rungs else self.open_trials(transaction)
 
     def first_level(self, number: int) -> int:
-        """Where a trial starts."""
+        """Return the first rung of a trial."""
         return self.rungs.brackets.bracket(number) if self.rungs else 0
 
     def has_level(self, number: int, level: int) -> bool:
-        """Whether a trial can be at a level."""
+        """Return whether a trial can be at a rung."""
         return self.first_level(number) <= level <= (self.rungs.brackets.top if self.rungs else 0)
 
     def claim_of(
         self, number: int, attempt: int, token: str, drawn: tuple[Combination, int], level: int
     ) -> Claim:
-        """A claim of a trial at a level."""
+        """Make the claim of a trial at a rung."""
         resource = self.rungs.brackets.resource(number, level) if self.rungs else None
         return Claim(number, attempt, token, *drawn, level, resource)
 
     def trial_at(self, position: int) -> tuple[Combination, int]:
-        """The (combination, repetition) at a position of the cursor."""
+        """Return the (combination, repetition) at a position of the cursor."""
         draw, round_ = divmod(position, self.space.repetitions)
         combination = self.space[self.order[draw]]
         return combination, combination.occurrence * self.space.repetitions + round_

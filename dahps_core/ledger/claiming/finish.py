@@ -51,7 +51,9 @@ def report_if_held(transaction: Transaction, claim: Claim, reports: Iterable[Rep
 
 
 def storable(text: str | None) -> str | None:
-    """A text that SQLite takes: a path or a traceback may hold bytes that are no UTF-8 (lone surrogates)."""
+    """Make a text storable in SQLite: a path or a traceback may contain bytes that are not UTF-8 (lone
+    surrogates).
+    """
     return text and text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -22,7 +22,7 @@ _BYTES = 8192
 
 
 def obituaries(database: Database, dead: Collection[str]) -> dict[str, str]:
-    """Worker -> why its trial is lost, for those of the dead that hold one.
+    """Return for each dead worker that holds a trial why that trial is lost.
 
     In no transaction, since a job's log may lie on slow storage.
     """
@@ -42,7 +42,7 @@ def _obituary(worker: sqlite3.Row) -> str:
 
 
 def _of_slurm(log: Path) -> list[str]:
-    """What SLURM said last in a job's log."""
+    """Return SLURM's last message in a job's log."""
     with suppress(OSError):
         if log.is_file():
             with log.open("rb") as file:

@@ -54,7 +54,7 @@ class _Outlook:
 
 
 def nothing_to_write(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Draw | None:
-    """What a waiting worker is told without a write; None if there is something to be written."""
+    """Return the answer to a waiting worker that requires no write; None if one is required."""
     if _dead_ones_count_on(transaction, asking):
         return None
     outlook = _Outlook.of(transaction, bound, asking)
@@ -110,7 +110,7 @@ def claim(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim 
 
 
 def claimed_before(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Claim | None:
-    """The claim that an earlier call of the same asking was given, if its answer was lost."""
+    """Return the claim that an earlier call of the same request made, if its answer was lost."""
     trial = transaction.row("claimed_trial", worker=asking.worker, token=asking.token)
     if trial is None:
         return None
@@ -148,7 +148,7 @@ def due(transaction: Transaction, bound: BoundSpace, limits: RunLimits, n_ahead:
 
 
 def _due(transaction: Transaction, bound: BoundSpace, asking: Asking, outlook: _Outlook) -> int | None:
-    """The number of the trial that the strategy has next: one to be promoted, or else a new one."""
+    """Return the number of the strategy's next trial: one to be promoted, or else a new one."""
     new = outlook.n_drawn if outlook.may_draw(bound, asking) else None
     if bound.rungs is None:
         return new
@@ -162,7 +162,7 @@ def _due(transaction: Transaction, bound: BoundSpace, asking: Asking, outlook: _
 
 
 def _refusal(transaction: Transaction, outlook: _Outlook, asking: Asking) -> Draw | None:
-    """Why the worker gets no trial, whichever there are."""
+    """Return why the worker gets no trial, whichever there are."""
     if asking.is_time_up:
         return Draw.TIME_UP
     if outlook.is_stopped:
@@ -186,7 +186,7 @@ def _enter(transaction: Transaction, asking: Asking, state: str | None) -> None:
 
 
 def _left_by(transaction: Transaction, asking: Asking) -> int | None:
-    """The trial that the worker left in whose place this one was started, if it may run again."""
+    """Return the trial that the worker's predecessor left, if it may run again."""
     if asking.resume is None:
         return None
     found = transaction.value("trial_left_by", worker=asking.resume, max_attempts=asking.max_attempts)
@@ -194,7 +194,7 @@ def _left_by(transaction: Transaction, asking: Asking) -> int | None:
 
 
 def _dead_ones_count_on(transaction: Transaction, asking: Asking) -> bool:
-    """Whether a dead worker is still entered as running a trial, or as waiting for one."""
+    """Return whether a dead worker is still recorded as running or waiting."""
     if not asking.dead:
         return False
     waiting = {row["id"] for row in transaction.rows("waiting_workers")}
@@ -267,7 +267,7 @@ def _nothing(transaction: Transaction, bound: BoundSpace, asking: Asking) -> Dra
 
 
 def _enough_wait(transaction: Transaction, bound: BoundSpace, asking: Asking) -> bool:
-    """Whether others that are seen to live wait for every trial whose holder is not: for one at least."""
+    """Return whether enough live workers wait for the trials of missing ones: at least one."""
     others = {
         row["id"]
         for row in transaction.rows("waiting_workers")

@@ -18,20 +18,22 @@ class OpenTrials:
         self._transaction = transaction
 
     def next_in_line(self, released: int | None, queued: int | None) -> int | None:
-        """The trial that comes before all new ones, given the ledger's oldest released and queued one."""
+        """Return the trial before all new ones, given the ledger's oldest released and queued one."""
         return queued if released is None else released
 
     def next_promotion(self) -> int | None:
-        """The trial that is promoted next: from the top rung down, the best of those that may be."""
+        """Return the trial to promote next: from the top rung down, the best of those that may be
+        promoted.
+        """
         found = self._transaction.value("next_promotion")
         return None if found is None else int(found)
 
     def count_promotable(self) -> int:
-        """How many trials may be promoted."""
+        """Return how many trials may be promoted."""
         return int(self._transaction.value("count_promotable") or 0)
 
     def oldest_to_retry(self, max_attempts: int, dead: Collection[str]) -> int | None:
-        """The oldest failed or lost trial with attempts left that nobody alive may hold."""
+        """Return the oldest failed or lost trial with attempts left that no live worker may hold."""
         # Level by level of charged attempts: the indexes give the oldest of each, and there are few levels.
         failed = [
             self._transaction.value("oldest_failed", charged=charged)
@@ -44,16 +46,18 @@ class OpenTrials:
         return min((int(number) for number in failed + lost if number is not None), default=None)
 
     def any_may_come_back(self, max_attempts: int) -> bool:
-        """Whether a trial runs, or a lost one with attempts left waits for its holder to be judged."""
+        """Return whether a trial is running, or a lost one with attempts left awaits a verdict on
+        its holder.
+        """
         return bool(self._transaction.value("any_may_come_back", max_attempts=max_attempts))
 
     def holders(self, max_attempts: int) -> list[str]:
-        """Who holds a trial that may come back: once for each trial."""
+        """Yield the holder of each trial that may run again."""
         rows = self._transaction.rows("holders_of_open_trials", max_attempts=max_attempts)
         return [row["id"] for row in rows]
 
     def count(self, max_attempts: int) -> int:
-        """How many trials run, or may run again."""
+        """Return how many trials are running, or may run again."""
         return int(self._transaction.value("count_open", max_attempts=max_attempts) or 0)
 
     def _levels(self, query: str, max_attempts: int) -> list[int]:
@@ -77,33 +81,33 @@ class OpenTrialsOfBranch(OpenTrials):
         self._allowed = allowed
 
     def next_in_line(self, released: int | None, queued: int | None) -> int | None:
-        """As that of the whole ledger, which has none if both are None."""
+        """Return the branch's next trial; none if the ledger's are both None."""
         found = None if released is None else self._first("released_trials")
         return self._first("queued_trials") if found is None and queued is not None else found
 
     def next_promotion(self) -> int | None:
-        """As that of the whole ledger."""
+        """Return the branch's next promotion."""
         return self._first("promotable_trials")
 
     def count_promotable(self) -> int:
-        """As that of the whole ledger."""
+        """Return how many of the branch's trials may be promoted."""
         return len(list(self._those("promotable_trials")))
 
     def oldest_to_retry(self, max_attempts: int, dead: Collection[str]) -> int | None:
-        """As that of the whole ledger."""
+        """Return the branch's oldest trial to retry."""
         return self._first("trials_to_retry", max_attempts=max_attempts, dead=json.dumps(list(dead)))
 
     def any_may_come_back(self, max_attempts: int) -> bool:
-        """As that of the whole ledger."""
+        """Return whether any of the branch's trials may run again."""
         return bool(self.holders(max_attempts))
 
     def holders(self, max_attempts: int) -> list[str]:
-        """As those of the whole ledger."""
+        """Yield the holders of the branch's trials."""
         rows = self._those("trials_that_may_come_back", max_attempts=max_attempts)
         return [str(row["id"]) for row in rows]
 
     def count(self, max_attempts: int) -> int:
-        """As that of the whole ledger."""
+        """Return how many of the branch's trials are not over."""
         waiting = [*self._those("released_trials"), *self._those("queued_trials")]
         failed = list(self._those("trials_to_retry", max_attempts=max_attempts, dead="[]"))
         return len(waiting) + len(failed) + len(self.holders(max_attempts))

@@ -29,7 +29,7 @@ def summarized_nan(record: RunRecord) -> str:
 
 
 def is_out_of_time(transaction: Transaction, time_left_s: float | None, trial_time_s: float | None) -> bool:
-    """Whether the worker's job ends before a trial would."""
+    """Return whether the worker's job ends before a trial would."""
     if time_left_s is None:
         return False
     if trial_time_s is None:
@@ -38,7 +38,7 @@ def is_out_of_time(transaction: Transaction, time_left_s: float | None, trial_ti
 
 
 def _usual_time_s(transaction: Transaction) -> float | None:
-    """The median of what the last finished trials took; None if none has finished."""
+    """Return the median duration of the last finished trials; None if none has finished."""
     rows = transaction.rows("last_durations", limit=_DURATIONS, looked_through=_LOOKED_THROUGH)
     # A worker's clock may have been set back meanwhile.
     durations = [row["seconds"] for row in rows if row["seconds"] >= 0]
@@ -46,7 +46,7 @@ def _usual_time_s(transaction: Transaction) -> float | None:
 
 
 def probation(transaction: Transaction, worker: str, since: int) -> Draw | None:
-    """What becomes of a worker whose trials all failed from a number on, by how those of other hosts went.
+    """Decide about a worker all of whose trials failed from a number on, by the results of other hosts.
 
     Returns:
         RETIRED if most of them finished, so that it is not the trials; WAIT as long as none has ended but

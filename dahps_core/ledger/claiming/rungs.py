@@ -17,7 +17,7 @@ from dahps_core.strategies.brackets import Brackets, Resource
 
 
 def ends_at_levels(attempts: Iterable[tuple[int, str, float | None, float]]) -> dict[int, End]:
-    """Level -> how a trial ended there, if it did: by its last attempt that finished or failed.
+    """Map each rung to how the trial ended there: by its last attempt that finished or failed.
 
     Args:
         attempts: The trial's, in order: (level, outcome, metric, when it ended).
@@ -49,7 +49,8 @@ class Rungs:
     direction: str
 
     def enter(self, transaction: Transaction, number: int, level: int, metric: float | None) -> None:
-        """A trial has ended at a level: with this metric, or by a failure, which counts and ranks worst.
+        """Record that a trial ended at a rung: with this metric, or by a failure, which counts and ranks
+        worst.
 
         What failed and is run again counts once, by its last end.
         """
@@ -60,13 +61,13 @@ class Rungs:
         self._settle_top(transaction, rung)
 
     def promote(self, transaction: Transaction, number: int) -> None:
-        """A trial that may be promoted is so."""
+        """Record a promotion."""
         level = self._level(transaction, number)
         transaction.change("set_promoted", trial=number, level=level)
         transaction.change("count_promoted", bracket=self.brackets.bracket(number), level=level)
 
     def affords(self, transaction: Transaction, number: int, n_trials: int, limit: float | None) -> bool:
-        """Whether the limit of all that is used allows for the next level of a trial, or for a new one."""
+        """Return whether the resource limit allows the next rung of a trial, or a new one."""
         if limit is None:
             return True
         bracket = self.brackets.bracket(number)
@@ -74,7 +75,7 @@ class Rungs:
         return self.used(transaction, n_trials) + self.brackets.cost(bracket, level) <= limit
 
     def used(self, transaction: Transaction, n_trials: int) -> Resource:
-        """What all evaluations use that were ever begun, of so many trials."""
+        """Return the resource used by all evaluations ever begun, of the first trials."""
         rows = transaction.rows("rungs")
         promoted = {(row["bracket"], row["level"]): row["n_promoted"] for row in rows if row["n_promoted"]}
         return self.brackets.used(n_trials, promoted)
@@ -87,7 +88,7 @@ class Rungs:
         return self.brackets.expected(n_trials, found)
 
     def score(self, metric: float | None) -> float | None:
-        """The metric, so that the lowest is best; None: it ranks worst, and never promotes."""
+        """Return the metric with the lowest as the best; None ranks worst, and is never promoted."""
         if metric is None or math.isnan(metric):
             return None
         return float(metric if self.direction == "minimize" else -metric)

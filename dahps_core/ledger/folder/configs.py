@@ -121,7 +121,7 @@ def _read(place: Path) -> Configs:
 
 
 def _add(place: Path, number: int, configs: Configs) -> bool:
-    """Whether this was the first to have the number: a folder that is not empty is never replaced."""
+    """Return whether this process was the first to take the number: a non-empty folder is never replaced."""
     half = place / f"half-{secrets.token_hex(4)}"
     try:
         half.mkdir(parents=True)
@@ -136,7 +136,7 @@ def _add(place: Path, number: int, configs: Configs) -> bool:
 
 
 def _differences(old: Configs, new: Configs) -> Iterator[str]:
-    """A line for each key that differs, of the configs that both have."""
+    """Yield a line for each key that differs, in the configs that both have."""
     for name in old.keys() & new.keys():
         before, after = ({key: json.dumps(value) for key, value in one[name].items()} for one in (old, new))
         for key in dict.fromkeys([*before, *after]):

@@ -16,7 +16,7 @@ _PAUSE_S = 0.002
 
 
 def notice(folder: Path) -> int | None:
-    """An opaque stamp, another one after each notice; None if there was none.
+    """Return an opaque stamp, which each command changes; None if there was none.
 
     Raises:
         OSError: The storage refused.

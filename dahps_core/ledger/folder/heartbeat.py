@@ -30,7 +30,7 @@ def _beat_file(folder: Path, worker: str) -> Path:
 
 
 def silent_for_s(folder: Path, worker: str, now_s: float) -> float | None:
-    """Seconds from a worker's last beat until now; None if it has no heart that can be read.
+    """Return the seconds since a worker's last heartbeat; None if it has no heartbeat file.
 
     For people to see: what a single look tells, nothing may be decided by.
 
@@ -222,11 +222,11 @@ class Observer:
         return seen.looked_at if seen else -math.inf
 
     def dead(self) -> set[str]:
-        """Who was seen not to beat for a whole lease; empty unless the last look is fresh."""
+        """Return the workers without a heartbeat for a whole lease; empty unless the last look is fresh."""
         return {worker for worker, seen in self._fresh() if seen.silent_s >= self._lease_s}
 
     def alive(self) -> set[str]:
-        """Who was seen to beat within the lease; empty unless the last look is fresh."""
+        """Return the workers with a heartbeat within the lease; empty unless the last look is fresh."""
         return {worker for worker, seen in self._fresh() if seen.has_beaten and seen.silent_s < self._lease_s}
 
     def _fresh(self) -> list[tuple[str, _Watched]]:

@@ -42,7 +42,7 @@ def make_folder(folder: Path) -> None:
 
 
 def locking_of(folder: Path) -> Locking | None:
-    """How the ledger in a folder was made; None where there is none, or its storage is gone.
+    """Return how the ledger in a folder locks; None where there is none, or its storage is gone.
 
     The one way makes a file, the other a folder of the same name: nobody can mix them, whoever is first.
     """
@@ -71,7 +71,7 @@ def refuse_mixing(folder: Path, locking: Locking) -> None:
 
 
 def refuse_if_emptied(folder: Path) -> None:
-    """An empty file where a search has been is no new ledger, but one that was lost.
+    """Refuse an empty file where a search has been: it is a lost ledger, not a new one.
 
     Raises:
         LedgerDamagedError: The folder holds signs of an earlier search.
@@ -86,5 +86,5 @@ def refuse_if_emptied(folder: Path) -> None:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there: whose permissions count."""
+    """Return the folder, or its nearest existing parent, whose permissions count."""
     return next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)

@@ -13,12 +13,14 @@ FOLDER_NAME = "runs"
 
 
 def file_of_run(folder: Path, run: str) -> Path:
-    """A file of a multirun's own in the ledger's folder; its name is the batch system's, or the user's."""
+    """Return the path of a multirun's own file in the ledger's folder, named by the batch system's or the
+    user's name.
+    """
     return folder / FOLDER_NAME / sha256(run.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def began_at(folder: Path, run: str) -> float | None:
-    """When the clock of a multirun began to go, in seconds by the storage's clock; None if it does not go."""
+    """Return when a multirun's clock started, in seconds by the storage's clock; None if it has not."""
     with suppress(OSError):
         stamp = fresh_stamp(file_of_run(folder, run))
         return None if stamp is None else stamp / 1e9
@@ -52,7 +54,8 @@ class RunClock:
             raise refused(self._beginning, error) from error
 
     def elapsed_s(self, touched: Path) -> float:
-        """Seconds from the beginning until a file was touched; if the storage refuses, since this was made.
+        """Return the seconds from the start until a file was touched; by this process's clock if the storage
+        refuses.
 
         Args:
             touched: On the same storage, which has stamped both.

@@ -54,12 +54,12 @@ def keep_limits(folder: Path, run: str, limits: RunLimits) -> None:
 
 
 def limits_of(folder: Path, run: str) -> RunLimits:
-    """What bounds a multirun, as far as it is known."""
+    """Return the known limits of a multirun."""
     return _read(file_of_limits(folder, run))[1]
 
 
 def newest_limits(folder: Path) -> tuple[str, RunLimits] | None:
-    """The multirun that was started last, with what bounds it; None if none has told."""
+    """Return the multirun that started last, with its limits; None if none is recorded."""
     with suppress(OSError), os.scandir(folder / FOLDER_NAME) as entries:
         told = [entry for entry in entries if entry.name.endswith(_SUFFIX)]
         newest = max(told, key=lambda entry: entry.stat().st_mtime_ns, default=None)

@@ -36,7 +36,7 @@ def recorded(path: Path) -> Path:
 
 
 def read(path: Path) -> Ending:
-    """What `write` wrote.
+    """Read what `write` wrote.
 
     Raises:
         DahpsError: It cannot be read, or something else wrote it.

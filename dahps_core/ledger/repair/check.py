@@ -29,7 +29,7 @@ _PAGE = 1000
 
 
 def breaches(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
-    """A line for each invariant that a ledger breaks. It is only read, and may be in use.
+    """Yield a line for each violated invariant. The ledger is only read, and may be in use.
 
     Raises:
         LedgerError: It cannot be read at all.
@@ -44,7 +44,7 @@ def breaches(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
 
 
 def is_damaged(folder: Path, patience_s: float = PATIENCE_S) -> bool:
-    """Whether the database of a ledger breaks any invariant; raises as `breaches` does."""
+    """Return whether the database of a ledger violates any invariant; raises as `breaches` does."""
     with closing(_database(folder, patience_s)) as database:
         return any(_of_database(database))
 
@@ -193,7 +193,7 @@ def _bound_spaces(transaction: Transaction) -> dict[int, BoundSpace]:
 
 
 def _of_trials(database: Database, spaces: dict[int, BoundSpace]) -> Iterator[str]:
-    """By pages, so that no writer waits for long; what is written meanwhile is no breach."""
+    """Check the trials by pages, so that no writer waits for long; concurrent writes are no violation."""
     number = 0
     while page := database.read(partial(_page, first=number)):
         for trial, attempts, standings, reports in page:

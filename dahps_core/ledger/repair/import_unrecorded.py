@@ -12,7 +12,7 @@ from dahps_core.ledger.ledger import Ledger
 
 
 def unrecorded_files(places: Iterable[Path]) -> Iterator[Path]:
-    """The files that workers left, among these files and below these folders."""
+    """Return the files that workers left, among these files and below these folders."""
     for place in places:
         with suppress(OSError):  # a folder of a damaged ledger may have a name that no folder can have
             if place.is_dir():

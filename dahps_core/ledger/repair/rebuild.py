@@ -59,7 +59,7 @@ def _database_of(folder: Path) -> Path:
 
 
 def _copied(source: Path, folder: Path) -> Path:
-    """A copy to read: what was half written is rolled back in it, and not in the original."""
+    """Yield a copy to read: half-written transactions are rolled back in the copy only."""
     for path, suffix in ((source, ""), (journal_of(source), "-journal")):
         if path.is_file():
             shutil.copyfile(path, folder / f"{FILE_NAME}{suffix}")
@@ -144,7 +144,7 @@ def _to_be_run_again(number: int, drawn: Row) -> Row:
 
 
 def _put_standings(connection: sqlite3.Connection, found: Salvage) -> None:
-    """Who ended where, from what was put in, in the order of the ends."""
+    """Fill the rungs' standings from the copied trials, in the order of their ends."""
     rungs = found.spaces[0][1].rungs
     if rungs is None:
         return

@@ -121,7 +121,7 @@ def _count_attempts(trials: dict[int, Row], attempts: list[Row]) -> None:
 def undrawn_from(
     spaces: list[tuple[Row, BoundSpace]], known: set[tuple[str, int]], *, and_beyond: bool = False
 ) -> Iterator[tuple[Row, tuple[str, int]]]:
-    """What the spaces' cursors have passed and is not among the known: a trial's row, with what is unique.
+    """Yield the rows of trials that the cursors have passed and that are not known.
 
     With `and_beyond` also, after that, what the cursors have not passed, as if a person had asked for it.
     """
@@ -176,7 +176,7 @@ def _searches(
 
 
 def _trials(connection: sqlite3.Connection, n_trials: int) -> Iterator[Row]:
-    """One after the other; whatever cannot be read is stepped over."""
+    """Yield one trial after the other; skip what cannot be read."""
     number = 0
     while number < n_trials:
         try:
@@ -198,7 +198,7 @@ def _repaired(connection: sqlite3.Connection, table: str) -> list[Row]:
 
 
 def _both_ways(connection: sqlite3.Connection, query: str) -> list[Row]:
-    """The rows of a small table before the first that cannot be read, and those after the last."""
+    """Return the rows of a small table before the first unreadable one, and those after the last."""
     found: dict[str, Row] = {}
     for name in (query, f"{query}_from_the_end"):
         for row in _until_damage(connection, name):

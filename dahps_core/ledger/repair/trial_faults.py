@@ -13,7 +13,7 @@ from dahps_core.text.json_text import UnreadableJSON, parse_json
 
 
 def attempts_at_levels(trial: Any, earlier: list[Any]) -> Iterator[tuple[int, str, float | None, float]]:
-    """The attempts of a trial as `ends_at_levels` takes them."""
+    """Return the attempts of a trial in the form of `ends_at_levels`."""
     for row in earlier:
         yield row["level"], row["outcome"], metric_of(row), row["ended_at"]
     yield trial["level"], trial["state"], metric_of(trial), trial["ended_at"]
@@ -25,7 +25,7 @@ def metric_of(row: Any) -> float | None:
 
 
 def faults_of_combination(trial: Any, drawn_from: BoundSpace) -> Iterator[str]:
-    """What is wrong with what a trial evaluates."""
+    """Yield what is wrong with a trial's combination."""
     position = trial["position"]
     if position is not None and not 0 <= position < min(trial["cursor"], drawn_from.space.n_trials):
         yield f"position {position} was not drawn from its space yet"
@@ -53,7 +53,7 @@ def _has(space: SearchSpace, combination: Combination, repetition: int) -> bool:
 
 
 def faults_of_result(trial: Any) -> Iterator[str]:
-    """What is wrong with what a finished trial returned."""
+    """Yield what is wrong with the result of a finished trial."""
     metric = metric_of(trial)
     try:
         result = parse_json(trial["result"])

@@ -35,7 +35,7 @@ class Patience:
         self._seen: list[int] | None = None
 
     def has_ended(self) -> bool:
-        """Whether it has been too long."""
+        """Return whether the patience is used up."""
         if self._seen is None:
             self._seen = self._stamps()
         if time.monotonic() - self._since <= self._limit_s:
@@ -47,7 +47,7 @@ class Patience:
         return False
 
     def pause(self) -> None:
-        """Between two tries: at random, so that those who collided do not do so again."""
+        """Sleep between two tries for a random time, so that colliding processes do not collide again."""
         time.sleep(random.uniform(0, self._pause_s))
         self._pause_s = min(2 * self._pause_s, self._longest_pause_s)
 

@@ -38,7 +38,9 @@ _open_connections: dict[sqlite3.Connection, str] = {}
 
 
 def _let_go() -> None:
-    """In a forked child: nothing that it writes to an inherited descriptor by mistake may reach a ledger."""
+    """Detach a forked child: nothing that it writes to an inherited descriptor by mistake may reach
+    a ledger.
+    """
     paths = tuple(_open_connections.values())
     with suppress(OSError), open(os.devnull, "r+b", buffering=0) as nowhere:
         for name in os.listdir("/proc/self/fd") if paths else ():  # OSError: this is not Linux
@@ -63,22 +65,22 @@ class Transaction:
         return found
 
     def row(self, query: str, **parameters: Parameter) -> sqlite3.Row | None:
-        """The first row of a query."""
+        """Return the first row of a query."""
         rows = self.rows(query, **parameters)
         return rows[0] if rows else None
 
     def value(self, query: str, **parameters: Parameter) -> Parameter:
-        """The first column of the first row of a query; None without one."""
+        """Return the first column of the first row of a query; None without one."""
         row = self.row(query, **parameters)
         found: Parameter = row[0] if row else None
         return found
 
     def change(self, query: str, **parameters: Parameter) -> int:
-        """How many rows a statement changed."""
+        """Return how many rows a statement changed."""
         return self.execute(_QUERIES[query], parameters).rowcount
 
     def execute(self, sql: str, parameters: dict[str, Parameter] | None = None) -> sqlite3.Cursor:
-        """The cursor of a statement, repeated while the database is locked."""
+        """Return the cursor of a statement, repeated while the database is locked."""
         while True:
             try:
                 return self._connection.execute(sql, parameters or {})
@@ -224,7 +226,7 @@ class Database:
             return done
 
     def _transaction(self) -> Transaction:
-        """One that has yet to begin."""
+        """Yield a transaction that has not begun."""
         patience = Patience(self._patience_s, self.path)
         if self._connection is None:
             self._connect(patience)

@@ -219,7 +219,7 @@ class _Watch:
 
 
 def _renamed(path: Path, name: Path) -> bool:
-    """Whether a path got a name, which a folder with something in it does not give up."""
+    """Rename a folder; return whether it got the name, which a non-empty folder never loses."""
     try:
         os.rename(path, name)
     except (FileNotFoundError, FileExistsError):
@@ -238,7 +238,7 @@ def _stamp(path: Path) -> int | None:
 
 
 def _identity(token: str) -> str:
-    """Who this process is, as far as others of its host can check, and of which mark that is told."""
+    """Identify this process for others of its host, and state the mark of that host."""
     pid = os.getpid()
     return json.dumps(
         {"mark": token, "host": socket.gethostname(), "pid": pid, **_kernel(), "started": _started(pid)}
@@ -260,7 +260,7 @@ def _started(pid: object) -> str | None:
 
 
 def _is_gone(holder: Path) -> bool:
-    """Whether the holder gave up in a takeover, or is a process of this host that is seen to have ended."""
+    """Return whether the holder gave up in a takeover, or is an ended process of this host."""
     if holder.name == _ABANDONED:
         return True
     told, here = _read(holder), _kernel()

@@ -31,15 +31,15 @@ class Probe:
             self._write("make")
 
     def insert(self, process: int, number: int) -> None:
-        """One short transaction."""
+        """Insert one row in a short transaction."""
         self._write("insert", process=process, number=number)
 
     def count(self) -> int:
-        """How many inserted rows there are."""
+        """Return how many rows were inserted."""
         return int(str(self._read("count")))
 
     def integrity(self) -> str:
-        """What SQLite finds wrong with the file; "ok" if nothing."""
+        """Return what SQLite finds wrong with the file; "ok" if nothing."""
         return str(self._read("integrity"))
 
     def close(self) -> None:

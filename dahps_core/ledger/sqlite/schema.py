@@ -34,7 +34,7 @@ _FILLINGS = {1: statements("upgrade_1.sql")}
 
 
 def make_tables(transaction: Transaction) -> None:
-    """The tables of an empty ledger."""
+    """Create the tables of an empty ledger."""
     for statement in _SCHEMA.values():
         transaction.execute(statement)
     # A PRAGMA takes no parameters; both numbers are constants of ours.
@@ -43,7 +43,7 @@ def make_tables(transaction: Transaction) -> None:
 
 
 def is_empty(transaction: Transaction, path: Path) -> bool:
-    """Whether nobody has written to the file yet.
+    """Return whether nothing has been written to the file yet.
 
     Raises:
         NotALedgerError: Somebody else has.
@@ -69,7 +69,7 @@ def is_empty(transaction: Transaction, path: Path) -> bool:
 
 
 def _missing_of_schema(transaction: Transaction) -> list[str]:
-    """The tables, indexes and triggers that are not there as this version makes them."""
+    """Return the tables, indexes and triggers of this version that are missing."""
     kept = {row["sql"] for row in transaction.rows("schema")}
     return [name for name, statement in _SCHEMA.items() if statement.rstrip(";") not in kept]
 
@@ -85,7 +85,7 @@ def foreign_of_schema(transaction: Transaction) -> list[str]:
 
 
 def is_old(transaction: Transaction) -> bool:
-    """Whether an older version of DAHPS wrote the ledger."""
+    """Return whether an older version of DAHPS wrote the ledger."""
     return 1 <= version(transaction) < SCHEMA_VERSION
 
 
@@ -132,5 +132,5 @@ def _keep_copy(path: Path, schema: int) -> Path:
 
 
 def version(transaction: Transaction) -> int:
-    """The schema's."""
+    """Return the schema's version."""
     return int(transaction.value("schema_version") or 0)

@@ -6,7 +6,7 @@ from importlib import resources
 
 
 def statements(file_name: str) -> dict[str, str]:
-    """The statements of a file by the names that stand in their `-- name:` lines, without comments."""
+    """Return the statements of a file by their `-- name:` lines, without comments."""
     text = resources.files(__package__).joinpath(file_name).read_text(encoding="utf-8")
     sections = (section.partition("\n") for section in text.split("-- name: ")[1:])
     return {name.strip(): _without_comments(body) for name, _, body in sections}

@@ -35,7 +35,7 @@ _MEND_STORAGE = f"See whether the storage is reachable, and run the same command
 
 
 def is_locked(error: sqlite3.DatabaseError) -> bool:
-    """Whether others use the database, which passes."""
+    """Return whether others use the database, which passes."""
     # By its text: Python 3.10 does not tell SQLite's error code.
     return "is locked" in str(error)
 
@@ -49,7 +49,7 @@ def meaning(
     is_expected: bool,
     is_reading: bool,
 ) -> LedgerError | None:
-    """What an error of SQLite tells about the storage of a ledger; None if it tells nothing of it.
+    """Return what an error of SQLite means for the storage of a ledger; None if nothing.
 
     Args:
         error: Not one that a statement of ours brought about.
@@ -87,7 +87,7 @@ def meaning(
 
 
 def refusal(path: Path, text: str) -> LedgerUnavailableError:
-    """Why the storage refused, found out by trying: SQLite does not tell."""
+    """Find out by trying why the storage refused: SQLite does not say."""
     found = _first_refused(path)
     if found is None and "full" in text:  # for a moment, or for more than was tried
         found = path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -97,7 +97,7 @@ def refusal(path: Path, text: str) -> LedgerUnavailableError:
 
 
 def refused(path: Path, error: OSError, also: str = "") -> LedgerUnavailableError:
-    """The error of a path that the system refuses to make or to write; `also` ends its first sentence."""
+    """Make the error of a path that the system refuses to create or write; `also` ends its first sentence."""
     code = errno.EACCES if error.errno == errno.EPERM else error.errno or 0
     why = error.strerror or os.strerror(code)
     folder = path if os.path.isdir(path) else path.parent
@@ -109,7 +109,7 @@ def refused(path: Path, error: OSError, also: str = "") -> LedgerUnavailableErro
 
 
 def damaged(text: str, path: Path | None = None, folder: Path | None = None) -> LedgerDamagedError:
-    """The error of a ledger that holds what nobody wrote there."""
+    """Make the error of a ledger with invalid contents."""
     return LedgerDamagedError(
         f"the ledger is damaged ({text})",
         where=None if path is None else str(path),
@@ -118,12 +118,12 @@ def damaged(text: str, path: Path | None = None, folder: Path | None = None) -> 
 
 
 def not_a_ledger(path: Path, what: str) -> NotALedgerError:
-    """The error of a path where there is no ledger."""
+    """Make the error of a path without a ledger."""
     return NotALedgerError(what, where=str(path), hint="Give the folder of a ledger, or of one to be made")
 
 
 def fresh_stamp(path: Path) -> int | None:
-    """When a file was last modified, in ns by the storage's clock; None if there is none."""
+    """Return when a file was last modified, in ns by the storage's clock; None if there is none."""
     try:
         # Opened, not only asked for its status: a network file system shows fresh attributes after an open.
         descriptor = open_at_once(path)
@@ -153,7 +153,9 @@ def put_in_place(path: Path, text: str = "") -> None:
 
 
 def storage_time(folder: Path) -> float:
-    """Now, in seconds since the epoch by the storage's clock; by this host's where nothing may be written."""
+    """Return the time in seconds since the epoch by the storage's clock; by this host's where nothing may be
+    written.
+    """
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as touched:
             os.utime(touched.fileno())  # without times, as a heart beats

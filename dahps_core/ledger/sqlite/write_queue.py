@@ -91,7 +91,7 @@ class _Turn(threading.Thread, Generic[T]):
         self._future: Future[T] = Future()
 
     def taken(self, is_hopeless: Callable[[], bool]) -> T:
-        """What the work returned, as soon as it was done in the queue's order, or now if that is hopeless."""
+        """Return what the work returned, in the queue's order, or at once if waiting is hopeless."""
         try:
             self.start()
         except RuntimeError:  # too many threads; or the interpreter is at its end, and starts none any more
@@ -120,7 +120,7 @@ _registry = threading.Lock()
 
 
 def gate_at(path: str | os.PathLike[str]) -> Gate:
-    """The one gate that this process has at a path."""
+    """Return the process's only gate at a path."""
     real_path = os.path.realpath(path)
     with _registry:
         return _gates.setdefault(real_path, Gate(real_path))

@@ -42,7 +42,7 @@ class TrialTable:
         self.columns = (*BEFORE, "combination", *self.keys, *AFTER)
 
     def row(self, trial: TrialRecord) -> dict[str, Value]:
-        """One trial; a key that does not apply to its branch is not there, which is not the value None."""
+        """Return one trial's row; a key that its branch does not have is absent, which differs from None."""
         values = trial.combination
         configs = None if trial.run is None else self._configs_of(trial.run)
         by_key = {column: values[key] for column, key in self.keys.items() if key in values}
@@ -68,7 +68,7 @@ def row(trial: TrialRecord, configs: int | None = None) -> dict[str, Value]:
 
 
 def strict(value: Any) -> Any:
-    """JSON has no NaN and no infinities: they become strings, which readers of numbers understand."""
+    """Replace NaN and infinities, which JSON lacks, with strings that parsers of numbers understand."""
     if isinstance(value, dict):
         return {key: strict(element) for key, element in value.items()}
     if isinstance(value, list):

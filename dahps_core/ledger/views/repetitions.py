@@ -50,7 +50,7 @@ class LeftOut:
 
 
 def is_by_mean(search: Search) -> bool:
-    """Whether combinations are judged by the mean of their repetitions; with levels each trial is."""
+    """Return whether combinations are ranked by the mean of their repetitions; with rungs each trial is."""
     return search.space.repetitions > 1 and not search.brackets
 
 

@@ -14,7 +14,7 @@ from dahps_core.text.json_text import UnreadableJSON, parse_json
 
 
 def spaces(transaction: Transaction) -> list[SearchSpace]:
-    """What was ever searched, oldest first."""
+    """Return all spaces ever searched, oldest first."""
     return [space_of(row) for row in transaction.rows("spaces")]
 
 

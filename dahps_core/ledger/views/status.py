@@ -70,7 +70,7 @@ class AttemptRecord:
 
 
 def present_workers(transaction: Transaction) -> list[PresentWorker]:
-    """Who works or waits, in the order of their coming."""
+    """Return the workers that run or wait, in the order of registration."""
     found = []
     for row in transaction.rows("present_workers"):
         worker = WorkerRecord(**{name: row[name] for name in WorkerRecord.__dataclass_fields__})
@@ -79,7 +79,7 @@ def present_workers(transaction: Transaction) -> list[PresentWorker]:
 
 
 def last_ends(transaction: Transaction) -> list[End]:
-    """How the last trials ended, the latest first."""
+    """Return how the last trials ended, the latest first."""
     rows = transaction.rows("last_ends", looked_through=_LOOKED_THROUGH, limit=_ENDS)
     return [
         End(
@@ -98,7 +98,7 @@ def _last_line(error: str) -> str:
 
 
 def attempts(transaction: Transaction, number: int) -> list[AttemptRecord]:
-    """All executions of a trial, the first one first."""
+    """Return all executions of a trial, the first one first."""
     return [
         AttemptRecord(
             **{

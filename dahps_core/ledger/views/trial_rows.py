@@ -81,7 +81,7 @@ class RungRecord:
 
 
 def counts(transaction: Transaction) -> dict[TrialState, int]:
-    """How many trials are in each state; the sum is the number of trials drawn."""
+    """Return how many trials are in each state; the sum is the number of trials drawn."""
     row = transaction.rows("counts")[0]
     return {state: int(row[state.value]) for state in TrialState}
 
@@ -99,7 +99,7 @@ def n_drawn(transaction: Transaction) -> int:
 
 
 def trials(database: Database, first: int, brackets: Brackets | None) -> Iterator[TrialRecord]:
-    """The trials from a number on, read a page at a time: each page is consistent in itself."""
+    """Yield the trials from a number on, a page at a time: each page is consistent in itself."""
     while True:
         page = trials_among(database, range(first, first + TRIALS_PER_PAGE), brackets)
         yield from page
@@ -109,7 +109,7 @@ def trials(database: Database, first: int, brackets: Brackets | None) -> Iterato
 
 
 def trials_among(database: Database, numbers: Iterable[int], brackets: Brackets | None) -> list[TrialRecord]:
-    """Those among some trials that there are: few enough for one short read."""
+    """Return the existing ones among some trials: few enough for one short read."""
     # Records are made of the rows after the read: a reader keeps writers from committing.
     return records(*database.read(partial(rows_among, numbers=numbers, brackets=brackets)), brackets)
 
@@ -147,7 +147,7 @@ def records(
 
 
 def trial(transaction: Transaction, number: int) -> TrialRecord:
-    """One trial that there is, of a strategy without levels."""
+    """Return an existing trial of a strategy without rungs."""
     found = records(*rows_among(transaction, [number], None), None)
     if not found:
         raise Misfit(f"trial {number} is not there")
@@ -155,7 +155,7 @@ def trial(transaction: Transaction, number: int) -> TrialRecord:
 
 
 def rungs(transaction: Transaction, brackets: Brackets) -> list[RungRecord]:
-    """How many trials ended at each level, and how many of them were promoted, over all brackets."""
+    """Return how many trials ended at each rung, and how many were promoted, over all brackets."""
     rows = transaction.rows("rungs")
     return [
         RungRecord(
@@ -168,7 +168,7 @@ def rungs(transaction: Transaction, brackets: Brackets) -> list[RungRecord]:
 
 
 def history(transaction: Transaction, number: int) -> list[tuple[int, int, float]]:
-    """What a trial's attempts told of themselves: (attempt, step, metric), by attempt and step."""
+    """Return what a trial's attempts reported: (attempt, step, metric), by attempt and step."""
     rows = transaction.rows("history", number=number)
     return [
         (row["attempt"], row["step"], math.nan if row["metric_is_nan"] else row["metric"]) for row in rows
@@ -185,24 +185,26 @@ def last_histories(transaction: Transaction, n_trials: int) -> list[dict[int, fl
 
 
 def worker_counts(transaction: Transaction) -> dict[str, int]:
-    """How many workers work, wait and have left; those that died without a word are among the first two."""
+    """Return how many workers run, wait and have left; those that died unnoticed count as running
+    or waiting.
+    """
     found = {row["state"]: int(row["n"]) for row in transaction.rows("worker_counts")}
     return {state: found.get(state, 0) for state in ("working", "waiting", "left")}
 
 
 def workers(transaction: Transaction, run: str) -> list[WorkerRecord]:
-    """The workers of a multirun, in the order of their coming."""
+    """Return the workers of a multirun, in the order of registration."""
     return [_worker(row) for row in transaction.rows("workers", run=run)]
 
 
 def last_worker_of_batch(transaction: Transaction, batch: str | None) -> WorkerRecord | None:
-    """The last worker that a batch job has had, if it had one."""
+    """Return the last worker of a batch job, if it had one."""
     row = transaction.row("last_worker_of_batch", batch=batch)
     return None if row is None else _worker(row)
 
 
 def run(transaction: Transaction, run: str) -> RunRecord:
-    """How a multirun went so far; one that no worker of is known has done nothing."""
+    """Return the progress of a multirun; zeros if none of its workers is known."""
     row = transaction.row("run", run=run)
     if row is None:
         return RunRecord(has_finished=False, n_failed=0, first_failure=None, is_stopped=False)
@@ -214,7 +216,7 @@ def run(transaction: Transaction, run: str) -> RunRecord:
 
 
 def record(row: sqlite3.Row) -> TrialRecord:
-    """The record of a trial with its last attempt.
+    """Return the record of a trial with its last attempt.
 
     Raises:
         LedgerDamagedError: The row holds what nobody wrote there.
