@@ -16,6 +16,8 @@ CLUSTER := $(PYTHON) tests/slurm/cluster.py
 PROCESSES ?= 4
 # Such as --trials 40 --storm 30 --seed 7.
 CHAOS ?=
+# Of the next release, as pyproject.toml has it.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 DEMO := ../$(BIN)/python train.py -m hydra/sweeper=dahps
 
 # The first and the second word of an entry, such as 3.13-1.4; the interpreter of a Python's version, if it is here.
@@ -38,7 +40,7 @@ LAUNCHERS_3.13-1.4 := $(foreach launcher,ray rq,'hydra-$(launcher)-launcher>=1.4
 # RQ's launcher for Hydra 1.3 runs on no newer Python than 3.10, and with no newer rq.
 LAUNCHERS_3.10-1.3 := 'hydra-ray-launcher==1.2.*' 'hydra-rq-launcher==1.2.*' 'rq<2'
 
-.PHONY: help install install-matrix demo demo-slurm test test-fast test-matrix test-nfs chaos bench bench-own lint slurm slurm-stop clean
+.PHONY: help install install-matrix demo demo-slurm test test-fast test-matrix test-nfs chaos bench bench-own lint release slurm slurm-stop clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -111,6 +113,16 @@ lint: install ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+release: lint ## build the packages, sweep with the installed wheel, date the changelog's entry, and tag; push nothing
+	@test -z "$$(git status --porcelain)" || { echo 'Commit or remove your changes first.'; exit 1; }
+	@! git rev-parse --quiet --verify refs/tags/v$(VERSION) || { echo 'v$(VERSION) exists: raise the version in pyproject.toml.'; exit 1; }
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m pytest tests/packaging/test_wheel.py
+	sed -i 's/^## \[Unreleased\]$$/&\n\n## [$(VERSION)] - $(shell date +%F)/' CHANGELOG.md
+	git commit --quiet --message 'Release $(VERSION)' CHANGELOG.md
+	git tag --annotate v$(VERSION) --message 'DAHPS $(VERSION)'
 
 slurm: ## start a real SLURM of four nodes in .slurm (Debian, as root)
 	$(CLUSTER) start

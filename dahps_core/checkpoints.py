@@ -1,4 +1,6 @@
-"""Checkpoints on the shared storage: written as a whole or not at all, and removed when nobody needs them."""
+"""Checkpoints on the shared storage: written as a whole or not at all, and removed when they are no
+longer needed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 #: In the trial's folder.
 FILE_NAME = "checkpoint.pt"
-#: The end of the name of an unfinished file; before it stand the attempt and what is the writer's own.
+#: The end of the name of an unfinished file; before it come the attempt and the writer's own part.
 _UNFINISHED = re.compile(re.escape(FILE_NAME) + r"\.(?:([0-9]+)\.)?[0-9a-f]{8}\.unfinished")
 
 
@@ -32,7 +34,7 @@ def save(
 
     Args:
         states: What `torch.save` takes.
-        path: Where to; in a folder that is there.
+        path: Target, in an existing folder.
         before_it_counts: Called when all is written, and before it takes the place of what was there; if that
             raises, it does not.
         attempt: Of the trial; what earlier ones have not finished is removed.
@@ -82,13 +84,13 @@ def load(path: Path, *, map_location: Any = None, weights_only: bool = True) -> 
     try:
         return torch.load(path, map_location=map_location, weights_only=weights_only, mmap=True)
     except Exception as error:
-        told = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         if weights_only and type(error).__name__ == "UnpicklingError":
-            what = f"the checkpoint holds more than tensors and plain values ({told})"
+            what = f"the checkpoint holds more than tensors and plain values ({reason})"
             hint = "If you trust all who can write there: load_checkpoint(weights_only=False)"
         else:
-            what = f"the checkpoint cannot be loaded ({told})"
-            hint = "If it is damaged, remove it: the trial starts anew"
+            what = f"the checkpoint cannot be loaded ({reason})"
+            hint = "If it is damaged, remove it: the trial restarts from the beginning"
         raise CheckpointError(what, where=str(path), hint=hint) from error
 
 

@@ -1,7 +1,7 @@
 """Every error that DAHPS raises: what is wrong, where, and how to fix it.
 
-One root, so that a command can tell a user's mistake from a defect: a `DahpsError` is printed as it
-stands, without a traceback.
+One root, so that a command can distinguish a user's mistake from a defect: a `DahpsError` is printed
+without a traceback.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dahps_core.text.plural import counted
 from dahps_core.text.printing import printable, printable_lines
 
-#: A generated tree can have a fault on each of its levels; what leads to it stands among the first.
+#: A generated tree can have a fault on each of its levels; its cause is among the first.
 FAULTS_SHOWN = 100
 
 
@@ -50,7 +50,7 @@ def _rebuild(cls: type[DahpsError], state: dict[str, object], args: tuple[object
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of a search space: where it stands, what is wrong, and how to fix it."""
+    """One fault of a search space: where it is, what is wrong, and how to fix it."""
 
     path: str
     what: str
@@ -75,7 +75,7 @@ class SearchSpaceError(DahpsError):
 
 
 class ConfigurationError(DahpsError):
-    """An option of the sweeper or of a command that cannot be meant as it stands."""
+    """An option of the sweeper or of a command with an invalid value."""
 
 
 class OverrideError(DahpsError):
@@ -107,7 +107,7 @@ class LedgerError(DahpsError):
 
 
 class NotALedgerError(LedgerError):
-    """There is no ledger here, or the file that stands in its place is something else."""
+    """There is no ledger here, or the file in its place is something else."""
 
 
 class LedgerVersionError(LedgerError):
@@ -119,7 +119,7 @@ class LedgerDamagedError(LedgerError):
 
 
 class LedgerUnavailableError(LedgerError):
-    """The storage refused: no permission, no space, an I/O error, or locked for longer than we wait."""
+    """The storage refused: no permission, no space, an I/O error, or locked for too long."""
 
 
 class SearchChangedError(LedgerError):
@@ -127,11 +127,11 @@ class SearchChangedError(LedgerError):
 
 
 class LockingChangedError(LedgerError):
-    """The ledger's users keep each other out in another way: two ways at once would be none."""
+    """The ledger was made with another way of locking: two ways at once would protect nothing."""
 
 
 class ClaimLost(LedgerError):  # noqa: N818 - an event of a distributed system, named as the literature does
-    """A write in the name of a claim that is held no longer: the trial was claimed by another worker."""
+    """A write under a lost claim: the trial was released, or claimed by another worker."""
 
 
 def described(error: DahpsError) -> list[str | None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch.distributed as dist
 
 if dist.is_available():
-    # The group that there is when this is imported is its functions' default, for good. Imported later, as
+    # The process group at the time of import is the permanent default of its functions. Imported later, as
     # DistributedDataParallel does, it would keep the group's threads past destroy_process_group, and PyTorch
     # aborts a process whose interpreter has ended before them.
     import torch.distributed.nn.functional  # noqa: F401
@@ -49,7 +49,7 @@ def sync_parameters(rank: int, agent: Agent, group: dist.ProcessGroup | None = N
     actual = dist.get_rank(group)
     if rank != actual:
         raise ConfigurationError(
-            f"sync_parameters was told of rank {rank}, and this is rank {actual} of its process group",
+            f"sync_parameters got rank={rank}, but this is rank {actual} of its process group",
             hint="Pass torch.distributed.get_rank(), which is the variable RANK under torchrun",
         )
     agent._hand.share(lambda state: _from_first(state, group), rank, dist.get_world_size(group))
@@ -59,7 +59,7 @@ def sync_parameters(rank: int, agent: Agent, group: dist.ProcessGroup | None = N
 def _refuse_several(size: int) -> None:
     if size > 1:
         raise ConfigurationError(
-            f"this is one of {size} ranks, and they have no process group to agree by",
+            f"this is one of {size} ranks, and they have no process group",
             hint="Call torch.distributed.init_process_group() before sync_parameters; or, if each process is "
             'to search on its own, pass ranks="independent" to from_config',
         )

@@ -1,4 +1,4 @@
-"""The `dahps` command: what a ledger holds, read without disturbing the search; and where one may live."""
+"""The `dahps` command: inspecting and steering a search, and testing its storage."""
 
 from dahps_core.cli.commands import main
 

@@ -10,7 +10,7 @@ import click
 from dahps_core.cli.ledger_argument import ledger_argument
 from dahps_core.cli.text import say
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.repair.check import breaches, is_damaged
+from dahps_core.ledger.repair.check import is_damaged, violations
 from dahps_core.ledger.repair.import_unrecorded import take_in, unrecorded_files
 from dahps_core.ledger.repair.rebuild import rebuild
 
@@ -19,12 +19,12 @@ from dahps_core.ledger.repair.rebuild import rebuild
 @ledger_argument
 def check(ledger: str) -> None:
     """Check a ledger's integrity; list every violation. The exit status is 1 if there is one."""
-    n_breaches = 0
-    for breach in breaches(Path(ledger)):
-        say(breach)
-        n_breaches += 1
-    say(f"{n_breaches} breaches" if n_breaches else f"{ledger}: sound")
-    click.get_current_context().exit(1 if n_breaches else 0)
+    n_violations = 0
+    for violation in violations(Path(ledger)):
+        say(violation)
+        n_violations += 1
+    say(f"{n_violations} violations" if n_violations else f"{ledger}: sound")
+    click.get_current_context().exit(1 if n_violations else 0)
 
 
 @click.command()
@@ -46,8 +46,8 @@ def recover(ledger: str, places: tuple[Path, ...], into: Path | None) -> None:
         damaged, folder = folder, into or folder.with_name(f"{folder.name}.recovered")
         say(*rebuild(damaged, folder))
     with Ledger.open(folder) as opened:
-        for told in _taken_in(opened, places):
-            say(told)
+        for reported in _taken_in(opened, places):
+            say(reported)
 
 
 def _taken_in(ledger: Ledger, places: tuple[Path, ...]) -> Iterator[str]:

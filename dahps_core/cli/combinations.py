@@ -90,7 +90,7 @@ def _refuse_surplus(walk: _Walk) -> None:
 
 def _missing(walk: _Walk, place: Place) -> ConfigurationError:
     near = nearest(place.key, [key for key in walk.typed if key not in walk.used])
-    meant = f" (did you mean it by {near}?)" if near else ""
+    meant = f" (did you mean {near}?)" if near else ""
     return ConfigurationError(f"{place.key} is missing{meant}", where="enqueue", hint=_choices(place.values))
 
 

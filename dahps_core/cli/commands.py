@@ -18,30 +18,33 @@ from dahps_core.text.printing import printable, printable_lines
 
 #: Command -> the module that holds it, and what it does.
 COMMANDS = {
-    "status": ("status", "how far the search is, and its best trial"),
-    "trials": ("trials", "trials, a row each: a table, csv, json or parquet"),
+    "status": ("status", "show progress and the best trial"),
+    "trials": ("trials", "list trials: as a table, csv, json or parquet"),
     "best": ("trials", "the best trials"),
-    "show": ("show", "all that is known of one trial"),
-    "logs": ("show", "what one trial has logged"),
-    "space": ("space", "the tree of a search space, with its combinations counted"),
-    "report": ("report", "what the search has found so far, as one page that needs no network"),
-    "dashboard": ("dashboard", "a live page of the search on this machine: Optuna's dashboard"),
-    "pause": ("control", "no worker gets a trial until `resume`; what runs goes on"),
-    "resume": ("control", "workers get trials again"),
-    "stop": ("control", "the workers of all multiruns end after their trials"),
-    "cancel": ("control", "trials are not run, or not to their end"),
-    "retry": ("control", "trials that came to nothing run again, before all new ones"),
-    "enqueue": ("control", "combinations of the space run before all other new ones"),
-    "check": ("check", "every invariant of a ledger, and each breach"),
-    "recover": ("check", "take in what workers could not record; rebuild a damaged ledger as a new one"),
-    "doctor": ("doctor", "whether a ledger may live on a storage"),
-    "completion": ("completion", "what makes bash, zsh or fish complete all this"),
+    "show": ("show", "show everything about one trial"),
+    "logs": ("show", "show the logs of one trial"),
+    "space": ("space", "show the tree of a search space, with its combinations counted"),
+    "report": ("report", "write the results so far as one page that needs no network"),
+    "dashboard": ("dashboard", "serve a live page of the search on this machine: Optuna's dashboard"),
+    "pause": ("control", "pause: running trials finish, no new ones start until `resume`"),
+    "resume": ("control", "resume a paused search"),
+    "stop": ("control", "stop all multiruns: workers finish their current trials and exit"),
+    "cancel": ("control", "cancel trials, also running ones"),
+    "retry": ("control", "rerun failed, lost or cancelled trials before all new ones"),
+    "enqueue": ("control", "queue combinations before all other new ones"),
+    "check": ("check", "check a ledger's integrity; list every violation"),
+    "recover": (
+        "check",
+        "import results that workers could not record; rebuild a damaged ledger as a new one",
+    ),
+    "doctor": ("doctor", "test whether a file system is safe for a ledger"),
+    "completion": ("completion", "print the completion script for bash, zsh or fish"),
 }
 
 _DESCRIPTION = """Look at a search, and steer it, from any host while it runs. LEDGER is the ledger's folder.
 
 The exit status is 0; 1 with one line on standard error if something is wrong with the ledger or with what was
-asked of it; 2 if the command line cannot be read; 130 after Ctrl-C."""
+requested; 2 if the command line cannot be read; 130 after Ctrl-C."""
 
 #: The exit status of what a Ctrl-C has ended.
 INTERRUPTED = 130
@@ -120,7 +123,7 @@ def _usage_errors_escaped() -> Iterator[None]:
 
 
 def _discard_output() -> None:
-    # What is left in its buffer would be written once more at the end, in vain.
+    # What is left in its buffer would be written again at exit, and fail again.
     try:
         sys.stdout.flush()
     except OSError:

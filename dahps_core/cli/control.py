@@ -1,4 +1,4 @@
-"""`dahps pause`, `resume`, `stop`, `cancel`, `retry`, `enqueue`: what a person says to a search that runs."""
+"""`dahps pause`, `resume`, `stop`, `cancel`, `retry`, `enqueue`: commands to a running search."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SAID = {
 def pause(ledger: Ledger) -> None:
     """Pause a search: running trials finish, and no new ones start until `resume`."""
     ledger.pause()
-    say(f"paused: {_workers(ledger)}; what runs goes on to its end, and nothing else begins")
+    say(f"paused: {_workers(ledger)}; running trials will finish, no new ones start")
     say(f"resume with: {_command('resume', ledger)}")
 
 
@@ -34,7 +34,7 @@ def resume(ledger: Ledger) -> None:
     """Resume a paused search."""
     was_paused = ledger.is_paused()
     ledger.resume()
-    say(f"{'resumed' if was_paused else 'it was not paused'}: {_workers(ledger)}")
+    say(f"{'resumed:' if was_paused else 'not paused;'} {_workers(ledger)}")
 
 
 @click.command()
@@ -43,9 +43,9 @@ def resume(ledger: Ledger) -> None:
 def stop(ledger: Ledger, *, now: bool) -> None:
     """Stop all multiruns: each worker finishes its current trial and exits."""
     ledger.stop(now=now)
-    end = "releases its trial and ends" if now else "ends after its current trial"
-    say(f"stopped: {_workers(ledger)}; each {end}, and one that is still to start ends at once")
-    say("a new multirun on this ledger goes on with the search")
+    end = "releases its trial and exits" if now else "finishes its current trial and exits"
+    say(f"stopping: {_workers(ledger)}; each {end}, queued ones exit when they start")
+    say("start a new multirun on this ledger to continue the search")
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # -1 is a number, if a wrong one
@@ -61,7 +61,7 @@ def cancel(ledger: Ledger, numbers: tuple[int, ...]) -> None:
 @click.command()
 @on_ledger
 @click.argument("numbers", metavar="N", type=int, nargs=-1)
-@click.option("--failed", is_flag=True, help="all that failed or were lost")
+@click.option("--failed", is_flag=True, help="all failed and lost trials")
 def retry(ledger: Ledger, numbers: tuple[int, ...], *, failed: bool) -> None:
     """Rerun failed, lost or cancelled trials, before all new ones. N is a trial's number."""
     if failed == bool(numbers):
@@ -73,9 +73,9 @@ def retry(ledger: Ledger, numbers: tuple[int, ...], *, failed: bool) -> None:
     if numbers:
         queued = ", ".join(f"#{number}" for number in numbers)
         say(f"queued before all new trials, with no attempt counted: {queued}")
-        _tell_if_nobody_works(ledger)
+        _report_without_workers(ledger)
     else:
-        say("no trial has failed or was lost")
+        say("no failed or lost trials")
 
 
 @click.command()
@@ -94,19 +94,19 @@ def enqueue(ledger: Ledger, words: tuple[str, ...]) -> None:
         say(f"trial #{trial.number} is {state}: {shown_overrides(trial.combination)}{which}")
     if came_to_nothing := [trial.number for trial in trials if trial.state in MAY_BE_RETRIED]:
         say(f"run again with: {_command('retry', ledger, *came_to_nothing)}")
-    _tell_if_nobody_works(ledger)
+    _report_without_workers(ledger)
 
 
-def _tell_if_nobody_works(ledger: Ledger) -> None:
+def _report_without_workers(ledger: Ledger) -> None:
     if ledger.is_paused():
         say(f"the search is paused; resume with: {_command('resume', ledger)}")
     elif not _n_workers(ledger):
-        say("no worker runs: a new multirun on this ledger runs them")
+        say("no worker is running: start a new multirun on this ledger to run them")
 
 
 def _workers(ledger: Ledger) -> str:
     n_workers = _n_workers(ledger)
-    return "1 worker runs" if n_workers == 1 else f"{n_workers or 'no'} workers run"
+    return "1 worker is running" if n_workers == 1 else f"{n_workers or 'no'} workers are running"
 
 
 def _n_workers(ledger: Ledger) -> int:

@@ -17,7 +17,7 @@ def chosen_values(spaces: Iterable[SearchSpace], words: Sequence[str]) -> dict[s
     """Return key -> the canonical texts of the values that are given for it; as `enqueue` reads them.
 
     Raises:
-        ConfigurationError: A key or a value stands nowhere in the spaces.
+        ConfigurationError: No space has this key or this value.
     """
     values: dict[str, dict[str, Value]] = defaultdict(dict)
     for space in spaces:

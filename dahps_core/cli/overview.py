@@ -1,11 +1,11 @@
-"""What there is to know about a search at a glance."""
+"""Everything about a search at a glance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from dahps_core.cli.problems import Nobody, troubles
+from dahps_core.cli.problems import NoWorkers, troubles
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.folder.heartbeat import silent_for_s
 from dahps_core.ledger.folder.run_clock import began_at
@@ -36,9 +36,9 @@ def overview(ledger: Ledger) -> dict[str, Any]:
     runs = [worker["run"] for worker in alive] or ([newest[0]] if newest else [])
     ignored = next(filter(None, (unread(ledger.folder, run) for run in dict.fromkeys(runs))), None)
     goes_on = not is_paused and not all(worker["is_stopped"] for worker in alive)
-    nobody = None
+    no_workers = None
     if progress.n_left and not alive:
-        nobody = Nobody(progress.n_left, limit, newest and ledger.run(newest[0]))
+        no_workers = NoWorkers(progress.n_left, limit, newest and ledger.run(newest[0]))
     return {
         "ledger": str(ledger.folder),
         "strategy": search.strategy,
@@ -70,7 +70,7 @@ def overview(ledger: Ledger) -> dict[str, Any]:
                 ledger.folder,
                 ends,
                 present,
-                nobody,
+                no_workers,
                 is_paused=is_paused,
                 unread=ignored,
                 by_configs=finished_by_configs(ledger),
@@ -83,12 +83,12 @@ def overview(ledger: Ledger) -> dict[str, Any]:
 def _workers(ledger: Ledger, now_s: float) -> tuple[list[dict[str, Any]], dict[str, RunLimits]]:
     """Return the active and the missing workers, missing ones first, and the limits of their multiruns.
 
-    Who is silent and runs nothing has died, and nobody misses it.
+    A silent worker without a trial has died, which harms nothing.
     """
     workers = ledger.present_workers()
     limits = {run: limits_of(ledger.folder, run) for run in {worker.record.run for worker in workers}}
-    told = [_worker(ledger, worker, now_s, limits) for worker in workers]
-    present = [worker for worker in told if not worker["is_silent"] or worker["trial"] is not None]
+    described = [_worker(ledger, worker, now_s, limits) for worker in workers]
+    present = [worker for worker in described if not worker["is_silent"] or worker["trial"] is not None]
     return sorted(present, key=lambda worker: not worker["is_silent"]), limits
 
 

@@ -14,12 +14,12 @@ from dahps_core.ledger.views.status import End
 from dahps_core.ledger.views.trial_rows import RunRecord
 from dahps_core.text.printing import pasted
 
-#: So many ends of a host, or of all, can tell of a trouble.
+#: Number of recent ends, of a host or of all, that can show a problem.
 _ENOUGH = 3
 
 
 @dataclass(frozen=True)
-class Nobody:
+class NoWorkers:
     """No worker is alive, though trials are left.
 
     Attributes:
@@ -37,7 +37,7 @@ def troubles(
     ledger: Path,
     ends: Sequence[End],
     present: Sequence[dict[str, Any]],
-    nobody: Nobody | None,
+    no_workers: NoWorkers | None,
     *,
     is_paused: bool,
     unread: str | None = None,
@@ -48,43 +48,43 @@ def troubles(
     Args:
         ledger: Its folder.
         ends: The last ones.
-        present: The workers that have not left, as `overview` tells of them.
-        nobody: Whether no worker is alive, though trials are left.
+        present: The workers that have not left, as `overview` describes them.
+        no_workers: Whether no worker is alive, though trials are left.
         is_paused: Whether a person has paused the search.
         unread: What is wrong where a trial did not look at its resource.
         by_configs: How many trials finished with each of the kept configs.
     """
     if is_paused:
-        yield f"paused; it goes on with: {pasted(['dahps', 'resume', str(ledger)])}"
+        yield f"paused; to resume: {pasted(['dahps', 'resume', str(ledger)])}"
     n_silent = sum(worker["is_silent"] for worker in present)
     n_stopped = sum(worker["is_stopped"] and not worker["is_silent"] for worker in present)
     if n_stopped:
-        yield f"{n_stopped} of {len(present)} workers were stopped, and end after their trials"
-    if nobody:
-        trials = "1 trial is" if nobody.left == 1 else f"{nobody.left:,} trials are"
-        why, unless = _why(nobody, n_silent)
-        yield f"{why}, and {trials} left: {unless}the same command again goes on"
+        yield f"{n_stopped} of {len(present)} workers were stopped, and exit after their trials"
+    if no_workers:
+        trials = "1 trial is" if no_workers.left == 1 else f"{no_workers.left:,} trials are"
+        why, unless = _why(no_workers, n_silent)
+        yield f"{why}, and {trials} left: {unless}rerun the same command to continue"
     elif 0 < n_silent < len(present):
-        yield f"{n_silent} of {len(present)} workers are silent: their trials run again after all new ones"
+        yield f"{n_silent} of {len(present)} workers are silent; their trials are rerun after all new ones"
     if unread:
         yield unread
     if len(by_configs) > 1:
         counts = ", ".join(f"{n:,} with configs {one}" for one, n in by_configs.items())
         column = pasted(["dahps", "trials", str(ledger), "--columns", "number,metric,configs"])
-        yield f"finished trials are made of different configs ({counts}); which ones: {column}"
+        yield f"finished trials used different configs ({counts}); to list them: {column}"
     yield from _failures(ends)
     yield from _failing_hosts(ends)
 
 
-def _why(nobody: Nobody, n_silent: int) -> tuple[str, str]:
+def _why(no_workers: NoWorkers, n_silent: int) -> tuple[str, str]:
     """Explain why no worker is alive, and when that is normal."""
-    run, limit = nobody.run, nobody.limits.stop_after_failures
+    run, limit = no_workers.run, no_workers.limits.stop_after_failures
     if run and run.is_stopped:
         return "the workers were stopped, by a person or by max_time", ""
     if run and run.n_nan and is_failing(run.n_failed, limit, has_finished=run.has_finished):
         return f"the multirun stopped, as {summarized_nan(run)}", ""
     if run and is_failing(run.n_failed, limit, has_finished=run.has_finished):
-        return f"the multirun gave up, as its first {run.n_failed} attempts failed", ""
+        return f"the multirun stopped, as its first {run.n_failed} attempts failed", ""
     silent = f" ({n_silent} silent)" if n_silent else ""
     return f"no worker is alive{silent}", "if no job is queued, "
 
@@ -105,4 +105,4 @@ def _failing_hosts(ends: Sequence[End]) -> Iterator[str]:
     if any(not all(failures) for failures in by_host.values()):
         for host, failures in by_host.items():
             if len(failures) >= _ENOUGH and all(failures):
-                yield f"{host}: its last {len(failures)} trials failed, those of other hosts did not all"
+                yield f"{host}: its last {len(failures)} trials failed, but not those of other hosts"

@@ -1,4 +1,4 @@
-"""`dahps show` and `dahps logs`: all that is known of one trial, and what it has written."""
+"""`dahps show` and `dahps logs`: everything about one trial, and its logs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dahps_core.text.printing import pasted, printable
 
 _BARS = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS = "_.-~=+*#"
-#: So many steps of a history are drawn.
+#: Number of steps drawn of a history.
 _WIDTH = 60
 
 
@@ -98,7 +98,7 @@ def _alone(ledger: Ledger, trial: TrialRecord, run: str) -> str:
 
 
 def _in_the_search(ledger: Ledger, trial: TrialRecord) -> str:
-    """Return what there is to say where no command runs the trial alone."""
+    """Explain why no command runs the trial alone."""
     if trial.state not in MAY_BE_RETRIED:
         return "no command is known: a script drew the trial, or an older version started its multirun"
     retry = pasted(["dahps", "retry", str(ledger.folder), str(trial.number)])

@@ -31,7 +31,7 @@ from dahps_core.text.printing import printable
 def space(config: str, depth: int, width: int) -> None:
     """Draw the tree of CONFIG: a YAML file, module:attribute, or a ledger's folder.
 
-    Values that lead to the same subtree stand on one line; a level whose values all do needs no branch. A
+    Values with the same subtree share one line; a level whose values all do needs no branch. A
     subtree that was drawn before is not drawn again.
     """
     found = read_space(config)

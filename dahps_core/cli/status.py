@@ -1,4 +1,4 @@
-"""`dahps status`: how far the search is, who works on it, what is wrong, and its best trial."""
+"""`dahps status`: progress, workers, problems, and the best trial."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dahps_core.space.overrides import shown_overrides
 from dahps_core.text.plural import counted, counted_combinations
 from dahps_core.text.printing import printable
 
-#: So many workers are shown to people at most, and at least where a terminal is low; `--json` tells all.
+#: How many workers are shown to people at most, and at least where a terminal is low; `--json` has all.
 _WORKERS_SHOWN = 30
 _FEW_WORKERS = 3
 
@@ -39,27 +39,27 @@ _FEW_WORKERS = 3
     is_flag=False,
     flag_value=5.0,
     metavar="[SECONDS]",
-    help="again and again (every 5 seconds), until Ctrl-C",
+    help="repeatedly (every 5 seconds), until Ctrl-C",
 )
 def status(ledger: Ledger, is_for_programs: bool, watch: float | None) -> None:
     """Show the progress of a search, its workers, its problems, and its best trial.
 
-    It only reads, and keeps no worker waiting. Rates and the expected end are those of the last hour. What is
-    left is what the multiruns with live workers may run, or else the last one. A worker is silent that has
-    given no sign of life for its lease: by the storage's clock, which takes a temporary file in LEDGER, or by
-    this host's where you may not write.
+    It only reads, and delays no worker. Rates and the expected end are from the last hour. What is left is
+    what the multiruns with live workers may run, or else the last one. A worker is silent if it has sent no
+    heartbeat for a full lease: by the storage's clock, which requires a temporary file in LEDGER, or by this
+    host's where you may not write.
     """
     if watch is None:
-        print(_told(ledger, is_for_programs))
+        print(_described(ledger, is_for_programs))
     elif is_for_programs or not sys.stdout.isatty():
         while True:
-            print(_told(ledger, is_for_programs), end="\n\n", flush=True)
+            print(_described(ledger, is_for_programs), end="\n\n", flush=True)
             time.sleep(watch)
     else:
         _live(ledger, watch)
 
 
-def _told(ledger: Ledger, is_for_programs: bool) -> str:
+def _described(ledger: Ledger, is_for_programs: bool) -> str:
     known = overview(ledger)
     return json.dumps(strict(known), indent=2) if is_for_programs else "\n".join(_lines(known))
 
@@ -73,14 +73,14 @@ def _live(ledger: Ledger, every_s: float) -> None:
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         while True:
-            live.update(Text(_told(ledger, is_for_programs=False), overflow="fold"), refresh=True)
+            live.update(Text(_described(ledger, is_for_programs=False), overflow="fold"), refresh=True)
             time.sleep(every_s)
 
 
 def _lines(known: dict[str, Any]) -> list[str]:
     lines = []
-    for trouble in known["troubles"]:
-        first, *more = folded(printable(trouble), 2)
+    for problem in known["troubles"]:
+        first, *more = folded(printable(problem), 2)
         lines += [f"! {first}", *(f"  {line}" for line in more)]
     lines += [""] * bool(lines)
     lines += [f"{name:8}{printable(text)}".rstrip() for name, text in _rows(known)]
@@ -143,11 +143,11 @@ def _shown_budget(known: dict[str, Any]) -> str:
 
 def _shown_pace(known: dict[str, Any]) -> str:
     per_hour = known["finished_per_hour"]
-    pace = f"{per_hour:,.{0 if per_hour >= 100 else 1}f} trials finished an hour"
+    pace = f"{per_hour:,.{0 if per_hour >= 100 else 1}f} trials/h"
     if (left := known["seconds_left"]) is not None:
-        pace += f", what is left in {shown_duration(left)}"
+        pace += f", about {shown_duration(left)} left"
     if (left := known["max_time_left_s"]) is not None:
-        pace += f"; max_time is over in {shown_duration(left)}"
+        pace += f"; max_time ends in {shown_duration(left)}"
     return pace
 
 
@@ -180,7 +180,7 @@ def _worker_cells(worker: dict[str, Any]) -> list[str]:
 def _none_yet(known: dict[str, Any]) -> str:
     if known["repetitions"] == 1 or known["levels"]:
         return "none yet"
-    return f"none yet: no combination has a metric of each of its {known['repetitions']:,} repetitions"
+    return f"none yet: no combination has metrics of all its {known['repetitions']:,} repetitions"
 
 
 def _shown_best(best: dict[str, Any]) -> str:

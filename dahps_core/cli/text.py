@@ -1,4 +1,4 @@
-"""Tables of text, in which nothing is cut and nothing does anything to a terminal."""
+"""Tables of text, in which nothing is cut and nothing controls the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import chain, islice
 
 from dahps_core.text.printing import printable
 
-#: So many rows decide how wide the columns are; a wider cell that comes later moves those right of it.
+#: Number of rows that set the columns' widths; a wider cell that comes later moves the cells to its right.
 _MEASURED = 1000
 
 #: No text is folded to less.
@@ -18,7 +18,7 @@ _NARROWEST = 20
 
 
 def say(*lines: str) -> None:
-    """Print lines for people, each on one line of the terminal whatever stands in it."""
+    """Print lines for people, each on one line of the terminal whatever it contains."""
     for line in lines:
         print(printable(line), flush=True)
 
@@ -26,7 +26,7 @@ def say(*lines: str) -> None:
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Yield a line for the titles and for each row; at most one page is held in memory.
 
-    On a terminal, where the last cell does not fit, it goes on below itself.
+    On a terminal, where the last cell does not fit, it continues on the next line.
     """
     printed = ([printable(cell) for cell in row] for row in chain([titles], rows))
     first = list(islice(printed, _MEASURED))

@@ -50,11 +50,15 @@ _BLANK: Any = object()
 @on_ledger
 @click.argument("words", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option("--state", type=click.Choice([state.value for state in TrialState]), help="only these")
-@click.option("--sort", metavar="COLUMN", default="number", help="default: number; metric: the best first")
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="no more than so many")
+@click.option("--sort", metavar="COLUMN", default="number", help="default: number; metric: best first")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="at most N rows")
 @click.option("--columns", metavar="A,B,C", help="these, in this order")
 @click.option("--format", "style", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
-@click.option("--spreadsheet", is_flag=True, help="in csv, no text is a formula: ' stands before it")
+@click.option(
+    "--spreadsheet",
+    is_flag=True,
+    help="in csv, put ' before texts that a spreadsheet would take for formulas",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="written instead")
 def trials(
     ledger: Ledger,
@@ -69,10 +73,10 @@ def trials(
 ) -> None:
     """List trials, one row each; with KEY=VALUE, only trials that match all of them (KEY=a,b: a or b).
 
-    Each key of the space is a column, blank where a trial's branch does not decide it; one that has another
-    column's name is combination.KEY. Where a terminal has no room for so many, the combination is one. A
-    table writes values as overrides are written; csv and parquet text as it is and the rest as JSON; json has
-    the combination in one. Times are seconds since the epoch, but in a table.
+    Each key of the space is a column, blank where a trial's branch does not decide it; one with another
+    column's name is combination.KEY. Where a terminal is too narrow, the combination is one column. A table
+    has values as in overrides; csv and parquet have text as it is and the rest as JSON; json has the
+    combination as one object. Times are seconds since the epoch, except in a table.
     """
     if spreadsheet and style != "csv":
         raise ConfigurationError("--spreadsheet is for csv alone", where="trials", hint="Add --format csv")

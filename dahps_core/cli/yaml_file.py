@@ -28,9 +28,9 @@ def read_yaml(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigurationError(f"it is no YAML: {place}{error.problem}", where=str(path)) from error
+        raise ConfigurationError(f"not valid YAML: {place}{error.problem}", where=str(path)) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"it is no YAML: {error}", where=str(path)) from error
+        raise ConfigurationError(f"not valid YAML: {error}", where=str(path)) from error
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -46,7 +46,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         counts = Counter((key.tag, key.value) for key in keys)
         for key in reversed(keys):
             if counts[key.tag, key.value] > 1:
-                what = f"{key.value!r} stands here {counts[key.tag, key.value]} times"
+                what = f"{key.value!r} appears here {counts[key.tag, key.value]} times"
                 raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
         return dict(super().construct_mapping(node, deep))
 

@@ -70,7 +70,7 @@ def make_dashboard(folder: Path | str, port: int) -> WSGIServer:
         return make_server(LOOPBACK, port, application, server_class=_Server, handler_class=_Handler)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        hint = "Give another one, or none: then a free one is taken"
+        hint = "Give another port, or none to use any free one"
         raise ConfigurationError(f"port {port}: {reason}", where="--port", hint=hint) from error
 
 

@@ -29,7 +29,7 @@ class LedgerStorage(BaseStorage):
     trial has the metric of its last one.
 
     Args:
-        folder: The ledger's, read while its workers go on.
+        folder: The ledger's, read while its workers run.
 
     Raises:
         ConfigurationError: Optuna is not installed.
@@ -112,7 +112,7 @@ class LedgerStorage(BaseStorage):
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise LedgerError(
-            "the ledger is only read here",
+            "the dashboard only reads the ledger",
             where=str(self._ledger.folder),
             hint="Workers, and the commands of dahps, write to it",
         )

@@ -62,7 +62,7 @@ class Trials:
             return list(trials)
 
     def _note_new_spaces(self) -> None:
-        # Optuna compares trials only by keys whose choices are the same in all: a new space makes all anew.
+        # Optuna compares trials only by keys whose choices are the same in all: a new space rebuilds all.
         n_spaces = self._ledger.n_spaces()
         if n_spaces != self._n_spaces:
             self._choices = choices_of(self._ledger)
@@ -104,7 +104,7 @@ class Trials:
 class Choices:
     """What a key can be, as Optuna can carry it: all by their texts, if there are some that it cannot.
 
-    It knows no lists and mappings, and takes 1, 1.0 and true for one.
+    Optuna has no lists and mappings, and takes 1, 1.0 and true for one.
     """
 
     def __init__(self, values: Iterable[Value]) -> None:

@@ -33,7 +33,7 @@ CHECKS: tuple[type[Check], ...] = (
 def take_part(parent: int, make_member: Callable[[], Member], answers: Connection) -> None:
     """Make all checks; the answer is None, or the error that ended it.
 
-    Runs in a process of its own, which does not outlive the one that started it.
+    Runs in a process of its own, which ends with its parent.
     """
     die_with(parent)
     os.setpgid(0, 0)  # so that whatever it starts can be ended with it

@@ -12,14 +12,14 @@ from dahps_core.errors import LedgerError
 from dahps_core.ledger.sqlite.probe import Probe
 
 BLOCK = bytes(4096)
-#: So many blocks are written over and over.
+#: Number of blocks that are rewritten.
 N_BLOCKS = 64
 #: Enough for a percentile.
 MAX_TIMES = 2000
-#: How long a transaction waits for locks while nobody writes, in seconds.
+#: How long a transaction waits for locks without a write by others, in seconds.
 PATIENCE_S = 20.0
-#: If making the table takes longer than this, in seconds, the transactions of all tell what one costs.
-TELLING_S = 5.0
+#: If making the table takes longer than this, in seconds, the cost is measured by the transactions of all.
+INFORMATIVE_S = 5.0
 #: For all to write at least once, in seconds: on storage where that takes longer, fewer of them do, yet two.
 TOGETHER_S = 20.0
 
@@ -39,7 +39,7 @@ class Costing(Check):
         try:
             return {"syncs": syncs, **self._transactions()}
         except LedgerError as error:
-            return {"syncs": syncs, "transactions": [], "rows": 0, "error": _told(error)}
+            return {"syncs": syncs, "transactions": [], "rows": 0, "error": _described(error)}
 
     def _syncs(self) -> list[float]:
         descriptor = os.open(self.me.folder / "synced", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
@@ -60,12 +60,12 @@ class Costing(Check):
         since = time.monotonic()
         probe = Probe(_database(self.me.folder), patience_s=PATIENCE_S, create=True)
         making_s = time.monotonic() - since
-        if making_s > TELLING_S:
+        if making_s > INFORMATIVE_S:
             return {"transactions": [making_s], "rows": 0}
         times = []
         for number in self.me.rounds(at_least=2):
             since = time.monotonic()
-            probe.insert(-1, number)  # as a process that there is not
+            probe.insert(-1, number)  # as a process that does not exist
             times.append(time.monotonic() - since)
         probe.close()
         return {"transactions": times, "rows": len(times)}
@@ -86,7 +86,7 @@ class Inserting(Check):
             if self._turn() < max(2, TOGETHER_S / median(cost["transactions"])):
                 mine, longest = self._insert()
         except LedgerError as caught:
-            error = _told(caught)
+            error = _described(caught)
         return {"mine": mine, "longest_s": longest, **({"error": error} if error else {})}
 
     def _turn(self) -> int:
@@ -120,7 +120,7 @@ class Verifying(Check):
             found = {"rows": probe.count(), "integrity": probe.integrity()}
             probe.close()
         except LedgerError as error:
-            return {"error": _told(error)}
+            return {"error": _described(error)}
         return found
 
 
@@ -129,7 +129,7 @@ def median(times: list[float]) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def _told(error: LedgerError) -> str:
+def _described(error: LedgerError) -> str:
     # It speaks of a ledger, which this is not.
     return error.what.replace("the ledger", "the database")
 

@@ -15,7 +15,7 @@ KINDS = ("open", "mkdir", "rename")
 
 
 class Creating(Check):
-    """All race for the same names, in three ways; whoever loses is at the next name at once."""
+    """All race for the same names, in three ways; the loser of a name tries the next one at once."""
 
     name = "creating"
 
@@ -64,7 +64,7 @@ class Creating(Check):
 
 
 class Owning(Check):
-    """The first process looks whose folders are there in the end."""
+    """The first process checks whose folders exist in the end."""
 
     name = "owning"
 

@@ -35,13 +35,13 @@ REMOVAL_LIMIT_S = 5.0
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for.
+    """What the user requested.
 
     Attributes:
         folder: That is to hold a ledger; it must be there.
-        together: How many commands were started at the same time; None: ask SLURM.
+        together: How many commands were started at the same time; None: take it from SLURM.
         wait_s: How long to wait for the others, in seconds.
-        seconds: How long each check goes on, if the storage is not too slow for that.
+        seconds: Duration of each check, unless the storage is too slow for that.
     """
 
     folder: Path
@@ -142,7 +142,7 @@ class _MemberProcess:
             return
         assert self._process.pid
         try:
-            # Before it is waited for: until then its number is nobody else's.
+            # Before waiting for it: until then no other process gets its number.
             os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             self._process.kill()  # it has not made its group yet

@@ -15,7 +15,7 @@ class Examination:
 
     Attributes:
         folder: As the user wrote it.
-        hosts: Of each rank, its name, its kernel, and what its storage tells of itself.
+        hosts: Of each rank, its name, its kernel, and the facts of its storage.
         per_rank: How many processes each rank had.
         reports: Of each check, what each process found.
     """
@@ -27,7 +27,7 @@ class Examination:
 
     @property
     def is_on_one_host(self) -> bool:
-        """Whether it cannot be told what holds between hosts."""
+        """Whether nothing is known about what holds between hosts."""
         return len({host["kernel"] for host in self.hosts}) == 1
 
     def is_elsewhere(self, number: int) -> bool:

@@ -1,4 +1,4 @@
-"""What the checks of writes and of SQLite tell."""
+"""Judging the checks of writes and of SQLite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from dahps_core.doctor.costs import median
 from dahps_core.doctor.findings import FAILED, OK, SLOW, Finding, error_in, seconds
 
-#: A durable write that takes longer than this, in seconds, is told of.
+#: A durable write that takes longer than this, in seconds, is reported.
 SLOW_SYNC_S = 0.02
 #: The same of a transaction: slower ones serve less than 200 workers with trials of a minute.
 SLOW_TRANSACTION_S = 0.15
@@ -19,7 +19,9 @@ TRANSACTIONS_PER_TRIAL = 2
 def costing(report: Any, insertions: Sequence[Any]) -> Iterator[Finding]:
     """Judge what durability costs, and how many workers that serves."""
     if not report.get("syncs"):
-        yield Finding("syncing", "a durable write (4 KiB)", FAILED, error_in([report]) or "nothing was told")
+        yield Finding(
+            "syncing", "a durable write (4 KiB)", FAILED, error_in([report]) or "nothing was reported"
+        )
         return
     yield _timing("syncing", "a durable write (4 KiB)", report["syncs"], SLOW_SYNC_S)
     if times := _transactions(report, insertions):
@@ -86,7 +88,7 @@ def inserting(reports: Mapping[str, Sequence[Any]]) -> Finding:
             "inserting", title, FAILED, f"{by}; the file is damaged: {verified['integrity']}", numbers
         )
     if rows != expected:
-        return Finding("inserting", title, FAILED, f"of {expected:,} rows {rows:,} are there", numbers)
+        return Finding("inserting", title, FAILED, f"{rows:,} of {expected:,} rows exist", numbers)
     longest = seconds(max(report["longest_s"] for report in reports["inserting"]))
     return Finding(
         "inserting", title, OK, f"{by}, none lost, the file is sound; longest wait {longest}", numbers

@@ -1,4 +1,4 @@
-"""What the checks of names and of visibility tell."""
+"""Judging the checks of names and of visibility."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dahps_core.doctor.creation import KINDS
 from dahps_core.doctor.findings import FAILED, OK, SLOW, Finding, error_in, seconds
 from dahps_core.doctor.seeing import LONGEST_DELAY_S
 
-#: As long as a worker's heart stands still between two beats: slower news is told of.
+#: The time between two heartbeats of a worker: slower visibility is reported.
 SLOW_DELAY_S = 15.0
 
 
@@ -31,7 +31,7 @@ def creating(reports: Sequence[Any], owning: Any) -> Finding:
             for name in range(rounds)
         )
         if bad:
-            faults.append(f"{bad} of {rounds} names by {kind} had not exactly one")
+            faults.append(f"{bad} of {rounds} names by {kind} did not have exactly one")
     by = f"{rounds} names each by open, mkdir and rename, {len(reports)} processes racing"
     return Finding("creating", title, FAILED if faults else OK, "; ".join(faults) or by)
 
@@ -52,7 +52,7 @@ def seeing(reports: Sequence[Any]) -> Iterator[Finding]:
     reads, broken, stale, repeated = (
         sum(reader[key] for reader in readers) for key in ("reads", "broken", "stale", "repeated")
     )
-    again = f", {repeated} repeated because the server had removed it (ESTALE)" if repeated else ""
+    again = f", {repeated} repeated because the server had removed the file (ESTALE)" if repeated else ""
     yield Finding(
         "replacing",
         names["replacing"],
@@ -73,7 +73,7 @@ def _delay(
     name: str, title: str, readers: Sequence[Any], longest: str, backwards: str, pause_s: float
 ) -> Finding:
     if steps := sum(reader[backwards] for reader in readers):
-        return Finding(name, title, FAILED, f"{steps} times something older was seen than before")
+        return Finding(name, title, FAILED, f"readers saw an older state after a newer one {steps} times")
     if not all(reader["has_ended"] for reader in readers):
         return Finding(name, title, FAILED, f"not within {LONGEST_DELAY_S:g} s, and the lease is 120 s")
     # A reader cannot see more often what is new than there is something new.

@@ -1,4 +1,4 @@
-"""What the checks of byte-range locks tell."""
+"""Judging the checks of byte-range locks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def releasing(reports: Sequence[Any]) -> Iterator[Finding]:
     title = "a free lock wakes its waiters"
     numbers = {"longest_s": max(times)}
     if asleep:
-        seen = f"{len(asleep)} of {len(waiters)} slept on for {WAKE_LIMIT_S:g} s: writers take no turns"
+        seen = f"{len(asleep)} of {len(waiters)} were not woken within {WAKE_LIMIT_S:g} s: no fair turns"
         yield Finding("waking", title, SLOW, seen, numbers)
         return
     outcome = SLOW if max(times) > SLOW_WAKE_S else OK

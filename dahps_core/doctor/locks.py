@@ -33,7 +33,7 @@ _COUNTER = struct.Struct("<Q")
 
 
 class Excluding(Check):
-    """One process holds a lock of a whole file, as the gate does, and is killed; all others ask for it."""
+    """One process holds a lock of a whole file, as the gate does, and is killed; all others request it."""
 
     name = "excluding"
 
@@ -115,7 +115,8 @@ class Counting(Check):
 
     def _count(self, descriptor: int) -> int:
         mine = 0
-        # A member that has had no turn yet goes on for longer, since all others may be waiting for the disk.
+        # A member that has had no turn yet continues for longer, since all others may be waiting for the
+        # disk.
         since = time.monotonic()
         while (spent := time.monotonic() - since) < self.me.seconds or (
             not mine and spent < self.me.seconds * SLOW_FACTOR

@@ -1,7 +1,7 @@
 """Where processes of several hosts meet: a folder of the storage that is tried out, and nothing else.
 
-It asks little of the storage, so that one with faults is still diagnosed: that others see, sooner or later,
-a file that was made; no locks, no clocks, no names that two of them would make.
+It requires little of the storage, so that one with faults is still diagnosed: that others see, sooner or
+later, a file that was made; no locks, no clocks, no names that two of them would make.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from dahps_core.text.small_files import read_text
 #: Between two looks, in seconds.
 SHORTEST_PAUSE_S = 0.002
 LONGEST_PAUSE_S = 0.05
-#: After so many seconds in vain a waiter changes the folder itself: a host that keeps the folder's listing in
-#: a cache then asks the file server.
+#: After this many seconds without success a waiter changes the folder itself: a host that keeps the folder's
+#: listing in a cache then contacts the file server.
 POKE_AFTER_S = 2.0
 
 
@@ -43,7 +43,7 @@ class Meeting:
         self._names = names
 
     def arrive(self, step: str, report: Any = None) -> None:
-        """Tell the others that this participant has done a step, and what it saw."""
+        """Report to the others that this participant has done a step, and what it saw."""
         path = self._folder / f"{step}.{self._number}"
         if report is None:
             path.touch()
@@ -84,7 +84,7 @@ class Meeting:
         return [self.report(step, number) for number in range(self._size)]
 
     def _missing(self, step: str) -> list[int]:
-        # Listed, not asked for one by one: that a name is missing is kept in caches for longer.
+        # Listed, not looked up one by one: that a name is missing is kept in caches for longer.
         try:
             there = set(os.listdir(self._folder))
         except FileNotFoundError:
@@ -100,7 +100,7 @@ class Meeting:
     def _too_late(self, missing: list[int], step: str, limit_s: float) -> LedgerUnavailableError:
         names = ", ".join(map(self._names, missing[:8])) + (", ..." if len(missing) > 8 else "")
         return LedgerUnavailableError(
-            f"of {self._size} that should meet here {len(missing)} did not come within {limit_s:g} s"
+            f"{len(missing)} of {self._size} processes did not arrive within {limit_s:g} s"
             f" (step '{step}'): {names}",
             where=str(self._folder.parent),
             hint="See whether all were started, and whether this is one and the same folder on all hosts; "

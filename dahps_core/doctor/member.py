@@ -13,7 +13,7 @@ from dahps_core.doctor.storage import is_circumstance
 
 #: How long the others are waited for within a check, in seconds: longer than the longest check takes.
 STEP_LIMIT_S = 300.0
-#: The longest that a check goes on, in multiples of its usual time, to do at least something on slow storage.
+#: The longest duration of a check, in multiples of its usual one, to do at least something on slow storage.
 SLOW_FACTOR = 6
 
 
@@ -27,7 +27,7 @@ class Member:
         ranks: How many commands there are.
         per_rank: How many processes each of them started.
         folder: Where they work.
-        seconds: How long a check goes on, if the storage is not too slow for that.
+        seconds: Duration of a check, unless the storage is too slow for that.
         meeting: With all others.
     """
 
@@ -59,11 +59,11 @@ class Member:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that does what is done once."""
+        """Whether this member does what must be done once."""
         return self.number == 0
 
     def meet(self, step: str, report: Any = None) -> None:
-        """Tell the others, and wait until all of them have come so far."""
+        """Report to the others, and wait until all have reached this point."""
         self.meeting.arrive(step, report)
         self.meeting.await_all(step, STEP_LIMIT_S)
 
@@ -71,7 +71,7 @@ class Member:
         """Count from 0 until the time is over: bounded by time and not by counts, since storage may be slow.
 
         Args:
-            at_least: So many rounds, even if they take up to `SLOW_FACTOR` times as long.
+            at_least: The minimum number of rounds, even if they take up to `SLOW_FACTOR` times as long.
         """
         since = time.monotonic()
         number = 0
@@ -89,7 +89,7 @@ class Check:
         me: The member.
     """
 
-    #: Names the meeting after the check, at which the findings are told.
+    #: Names the meeting after the check, at which the findings are exchanged.
     name: str
 
     def __init__(self, me: Member) -> None:

@@ -1,4 +1,4 @@
-"""Who was started together, on which hosts: told by SLURM, or found out in the folder itself."""
+"""Which processes were started together, on which hosts: by SLURM, or found out in the folder itself."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from dahps_core.errors import ConfigurationError, LedgerUnavailableError
 
 #: Of what the doctor makes in the folder; it removes all of it.
 PREFIX = ".dahps-doctor-"
-#: Between two signs of life while gathering, in seconds.
+#: Between two heartbeats while gathering, in seconds.
 BEAT_S = 0.2
 
 
 @dataclass(frozen=True)
 class Party:
-    """Those who were started together.
+    """The processes that were started together.
 
     Attributes:
         rank: Which of them this is, from 0.
         size: How many there are.
-        name: Of the folder in which they work; the same for all of them and nobody else.
+        name: Of the folder in which they work; the same for all of them and for no others.
     """
 
     rank: int
@@ -69,7 +69,7 @@ def host() -> dict[str, str]:
 
 
 class Gathering:
-    """So many commands, started by hand on as many hosts, that find each other in the folder.
+    """Commands started by hand, one on each host, that find each other in the folder.
 
     Each has an entry there whose name changes all the time: one that does not change was left behind by a
     command that was killed.
@@ -91,13 +91,13 @@ class Gathering:
         self._alive = {self._id}
 
     def party(self, wait_s: float) -> Party:
-        """Wait until all have joined, at most `wait_s` seconds. Keep beating until all know it."""
+        """Wait until all have joined, at most `wait_s` seconds. Keep beating until all have seen it."""
         self._folder.mkdir(exist_ok=True)
         self._entry(0).touch()
         _await(lambda: self._look() >= self._size, wait_s, self._too_few, self.beat)
         if len(self._alive) > self._size:
             raise LedgerUnavailableError(
-                f"{len(self._alive)} came where {self._size} should",
+                f"{len(self._alive)} processes joined; expected {self._size}",
                 where=str(self._folder),
                 hint="Start one on each host, and only one doctor in a folder at a time",
             )
@@ -106,7 +106,7 @@ class Gathering:
         return Party(ids.index(self._id), self._size, f"{PREFIX}{name}")
 
     def beat(self) -> None:
-        """Give a sign of life if one is due."""
+        """Touch the file if a heartbeat is due."""
         if time.monotonic() - self._beaten_at > BEAT_S:
             os.rename(self._entry(self._beats), self._entry(self._beats + 1))
             self._beats += 1
@@ -132,7 +132,7 @@ class Gathering:
 
     def _too_few(self, wait_s: float) -> LedgerUnavailableError:
         return LedgerUnavailableError(
-            f"of {self._size} that should meet here only {len(self._alive)} came within {wait_s:g} s",
+            f"only {len(self._alive)} of {self._size} processes arrived within {wait_s:g} s",
             where=str(self._folder.parent),
             hint="Start the same command on all hosts, with the same folder; --wait SECONDS waits longer",
         )

@@ -12,12 +12,12 @@ from typing import Any
 
 from dahps_core.doctor.member import Check
 
-#: A worker that gives a sign of life every 15 s is held for dead when none is seen for the lease, 120 s.
+#: A worker, with a heartbeat every 15 s, is considered dead when none is seen for the lease, 120 s.
 #: So no change may take longer than this to be seen, in seconds.
 LONGEST_DELAY_S = 105.0
 #: Between two versions, in seconds.
 PAUSE_S = 0.002
-#: After so many seconds without news a reader looks whether the writer has failed.
+#: After this many seconds without a change a reader checks whether the writer has failed.
 PATIENCE_S = 1.0
 #: A record fills its file by repetition, so that a mixture of two versions is seen; the size is that of
 #: several pages.
@@ -140,7 +140,7 @@ class _Reader:
             self._seen["stale"] += 1
 
     def _read_stamp(self) -> int:
-        # Opened, not only asked for its status: as the observers of heartbeats do.
+        # Opened, since `stat` alone may be cached: as the observers of heartbeats do.
         with open(self._touched, "rb") as file:
             stamp = os.fstat(file.fileno()).st_mtime_ns
         self._stamps.note(stamp)

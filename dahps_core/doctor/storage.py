@@ -1,4 +1,4 @@
-"""What is told of a storage without trying it out, and what its refusals mean."""
+"""The facts of a storage that need no test, and what its refusals mean."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from dahps_core.errors import LedgerUnavailableError
 
 _MENDS = {
-    errno.EACCES: "Ask the folder's owner for write permission, or try another folder",
+    errno.EACCES: "Request write permission from the folder's owner, or try another folder",
     errno.EROFS: "It is mounted read-only here: mount it writable, or try another folder",
     errno.ENOSPC: "Free some space (or inodes), and run the doctor again",
     errno.EDQUOT: "Free some space or have the quota raised, and run the doctor again",
@@ -31,7 +31,7 @@ def unavailable(error: OSError, folder: Path) -> LedgerUnavailableError:
     return LedgerUnavailableError(
         f"the storage refused: {error.strerror or error}{file}",
         where=str(folder),
-        hint=_MENDS.get(error.errno or 0, "See whether the storage is reachable and mounted on this host"),
+        hint=_MENDS.get(error.errno or 0, "Check whether the storage is reachable and mounted on this host"),
     )
 
 

@@ -15,22 +15,23 @@ def verdict(diagnosis: Diagnosis) -> str:
     """Put the verdict into words, beginning with a sentence that programs may search for."""
     examination = diagnosis.examination
     if diagnosis.locking == "fcntl":
-        return "A ledger may live here." + (
-            " It will be slow, as told above." if diagnosis.titles(SLOW) else ""
+        return "This storage is safe for a ledger." + (
+            " It will be slow, as reported above." if diagnosis.titles(SLOW) else ""
         )
     if diagnosis.locking == "folder":
         between = "" if examination.is_on_one_host else " between hosts"
-        return (
-            f"A ledger may live here only with hydra.sweeper.locking=folder (its locks do not hold{between})."
-        )
-    return f"No ledger may live here: these checks failed: {', '.join(diagnosis.titles(FAILED))}."
+        only = "only with hydra.sweeper.locking=folder"
+        return f"This storage is safe for a ledger {only} (its locks do not hold{between})."
+    return (
+        f"This storage is not safe for a ledger: these checks failed: {', '.join(diagnosis.titles(FAILED))}."
+    )
 
 
-def what_one_host_cannot_tell(examination: Examination) -> str:
+def limits_of_one_host(examination: Examination) -> str:
     """Explain what a test on one host cannot find out, and how to do it on several."""
     folder = pasted([examination.folder])
     return (
-        "All processes were on one host, which cannot tell whether locks hold between hosts, nor how soon\n"
+        "All processes were on one host, which cannot show whether locks hold between hosts, nor how soon\n"
         "other hosts see what is written. To find out, run on SLURM:\n"
         f"  srun -N2 dahps doctor {folder}\n"
         "or, on each of two hosts at the same time:\n"
@@ -70,7 +71,7 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield ""
     yield verdict(diagnosis)
     if diagnosis.is_well and examination.is_on_one_host:
-        yield from what_one_host_cannot_tell(examination).split("\n")
+        yield from limits_of_one_host(examination).split("\n")
 
 
 def _processes(examination: Examination) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from dahps_core.environment.launchers import found, number, starter_of_torchrun
 from dahps_core.errors import ConfigurationError
 
-#: From here on a time of SLURM's says that there is none.
+#: From here on a time reported by SLURM means that there is no limit.
 _NO_TIME = 0xFFFFFFFE
 
 
@@ -27,13 +27,13 @@ class BatchJob:
         size: How many were started together.
         local_rank: The same on this machine alone.
         local_size: The same on this machine alone; 1 if the launcher does not say.
-        key: One name for all that were started together, and for nobody else, also when the job starts anew;
+        key: One name for all that were started together, and for no others, also when the job restarts;
             can be a file's name. Empty for a process alone, and for ranks whose launcher gives them none.
         lineage: One name for the processes of rank 0 that a launcher starts in place of each other.
-        restarts: How often torchrun has started its processes anew.
+        restarts: How often torchrun has restarted its processes.
         array: One name for all tasks of the job array that the job is one of; None if it is of none.
-        started_at: When the job started, in seconds since the epoch; None where nobody tells.
-        ends_at: When the job must have ended, in seconds since the epoch; None where nobody tells.
+        started_at: When the job started, in seconds since the epoch; None where unknown.
+        ends_at: The job's time limit, in seconds since the epoch; None where unknown.
         log: The files that the process's output goes to, one a line; None if to none.
     """
 
@@ -92,7 +92,7 @@ class BatchJob:
         """Check that the ranks can find each other.
 
         Raises:
-            ConfigurationError: No variable tells their group from other groups.
+            ConfigurationError: No variable distinguishes their group from other groups.
         """
         if self.size > 1 and not self.key:
             raise ConfigurationError(
@@ -118,7 +118,7 @@ def _lineage(environ: Mapping[str, str]) -> str | None:
     run = environ.get("TORCHELASTIC_RUN_ID")
     if not run:
         return None
-    if run == "none":  # an id that nobody has given
+    if run == "none":  # torchrun's default, not an id
         run = starter_of_torchrun(environ)
     return f"torchrun-{run}-{_name(environ) or ''}"
 
@@ -138,7 +138,7 @@ def _log() -> str | None:
 
 
 def _output_files() -> Iterator[str]:
-    # Not told by any variable, but SLURM and submitit give a process its log file as its output.
+    # No variable has it, but SLURM and submitit give a process its log file as its output.
     for descriptor in (1, 2):
         path = Path(f"/proc/self/fd/{descriptor}")
         if path.is_file():

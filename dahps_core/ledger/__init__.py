@@ -1,4 +1,6 @@
-"""The ledger: one SQLite file on shared storage that says who evaluates which trial, and what came of it."""
+"""The ledger: one SQLite file on shared storage that records which worker evaluates which trial, and
+its result.
+"""
 
 from dahps_core.ledger.folder.ledger_folder import FILE_NAME, Locking
 from dahps_core.ledger.ledger import PATIENCE_S, Ledger

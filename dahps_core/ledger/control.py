@@ -1,4 +1,4 @@
-"""What a person does to a search that runs: pause, stop, cancel, retry, enqueue."""
+"""A person's commands to a running search: pause, stop, cancel, retry, enqueue."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from dahps_core.model.combination import Combination, Value
 from dahps_core.model.records import TrialState
 from dahps_core.space import SearchSpace
 
-#: So many trials are queued at a time, so that no worker waits for long.
+#: Number of trials queued at a time, so that no worker waits for long.
 MOST_AT_ONCE = 10_000
 
 #: By the states in which it cannot be done; None: there is no such trial.
 _NOT_TO_CANCEL: dict[str | None, str] = {
     None: "was never drawn",
-    "finished": "has finished, and stays so",
+    "finished": "is finished; finished trials cannot be changed",
 }
 _NOT_TO_RETRY = {
     **_NOT_TO_CANCEL,
     "running": "is running",
-    "released": "was released, and is next in the queue already",
+    "released": "is released; it is next in the queue already",
 }
 
 T = TypeVar("T")
@@ -38,10 +38,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Enqueued:
-    """A trial that a person asked for.
+    """A trial that a person queued.
 
     Attributes:
-        state: Where it stands: queued, or elsewhere if it was drawn before.
+        state: Its state: queued, or another one if it was drawn before.
     """
 
     number: int
@@ -53,8 +53,8 @@ class Enqueued:
 class LedgerSteering(LedgerReader):
     """The part of a ledger that is for a person; see `Ledger`.
 
-    Each method may be repeated, and is one transaction; those of which running workers should know at once
-    also give notice.
+    Each method may be repeated, and is one transaction; those that concern running workers also notify
+    them.
     """
 
     def pause(self) -> None:
@@ -127,7 +127,7 @@ class LedgerSteering(LedgerReader):
         found = [_in_space(self.space, one) for one in islice(combinations, MOST_AT_ONCE + 1)]
         if len(found) * self.space.repetitions > MOST_AT_ONCE:
             raise ConfigurationError(
-                f"more than {MOST_AT_ONCE:,} trials at once", where="enqueue", hint="Ask for them in parts"
+                f"more than {MOST_AT_ONCE:,} trials at once", where="enqueue", hint="Queue them in parts"
             )
         return self._write(lambda writing: self._enqueued(writing, found))
 
@@ -196,9 +196,9 @@ def _state(stored: str | None) -> TrialState:
     return TrialState.LOST if stored == "died" else TrialState(stored)
 
 
-def _in_space(space: SearchSpace, asked: Mapping[str, Value]) -> Combination:
+def _in_space(space: SearchSpace, enqueued: Mapping[str, Value]) -> Combination:
     """Return the space's own combination: its keys are in path order."""
-    combination = asked if isinstance(asked, Combination) else Combination(asked.items())
+    combination = enqueued if isinstance(enqueued, Combination) else Combination(enqueued.items())
     try:
         return space[space.index(combination)]
     except (ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Joining a ledger: holding it against the search that is asked for."""
+"""Joining a ledger: comparing it with the requested search."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dahps_core.strategies import IN_ORDER, STRATEGIES
 from dahps_core.strategies.brackets import Brackets
 from dahps_core.strategies.search import Search
 
-#: Of a reason that quotes what stands in a cell.
+#: Of a reason that quotes a cell.
 _LONGEST_REASON = 200
 
 #: The id of no space.
@@ -35,13 +35,13 @@ _UNKNOWN = -1
 
 
 def join(
-    database: Database, asked: Search, only: Mapping[str, Value] | None, *, create: bool, extend: bool
+    database: Database, requested: Search, only: Mapping[str, Value] | None, *, create: bool, extend: bool
 ) -> tuple[Search, BoundSpace]:
-    """Bind to a ledger that is made now, or holds the search that is asked for, or is extended to it.
+    """Bind to a ledger that is made now, or holds the requested search, or is extended to it.
 
     Args:
         database: The ledger's.
-        asked: What is searched, by all its workers together.
+        requested: The requested search, shared by all its workers.
         only: The branch that this one draws from; None: all of it.
         create: Whether it is made where there is none.
         extend: Whether a changed space is added to it.
@@ -53,7 +53,7 @@ def join(
         SearchChangedError: The ledger holds another search.
     """
     if only is not None:
-        asked.space.only(only)  # raises before anything is written
+        requested.space.only(only)  # raises before anything is written
 
     # One writing transaction for all of it: of many processes that come at once, one makes the ledger.
     def join_or_make(transaction: Transaction) -> tuple[Search, SearchSpace, int]:
@@ -62,18 +62,18 @@ def join(
             raise refusal(database.path, "it may not be written")
         if is_empty(transaction, database.path):
             if not create:
-                raise not_a_ledger(database.path, "the ledger that was here is gone")
+                raise not_a_ledger(database.path, "the ledger was removed")
             refuse_if_emptied(database.folder)
-            _make(transaction, asked, database.locking)
+            _make(transaction, requested, database.locking)
         elif is_old(transaction):
             upgrade(transaction, database.path)
         kept, _ = _kept(transaction)
-        space = _known(transaction, asked)
+        space = _known(transaction, requested)
         space_id = _space_id(transaction, space)
         is_extended = extend or space_id is not None
-        _refuse_changes(transaction, database.folder, kept, asked, space_may_differ=is_extended)
+        _refuse_changes(transaction, database.folder, kept, requested, space_may_differ=is_extended)
         if space_id is None:
-            asked.refuse_levels_of_repetitions()  # those that older versions made go on
+            requested.refuse_levels_of_repetitions()  # those that older versions made continue
             space_id = _add_space(transaction, space)
         if only is not None:
             space_id = _branch_id(transaction, space.only(only))
@@ -86,7 +86,7 @@ def join(
 
 
 def bind_to_newest(database: Database) -> tuple[Search, BoundSpace]:
-    """Bind to the space that was added last to a ledger that is there."""
+    """Bind to the latest space of an existing ledger."""
 
     def read(transaction: Transaction) -> tuple[Search, int] | None:
         if is_empty(transaction, database.path):
@@ -129,7 +129,7 @@ def search_of(meta: Row | Mapping[str, Any], space: Row | Mapping[str, Any]) -> 
     """Make the search that rows of a ledger describe.
 
     Raises:
-        LedgerDamagedError: They hold what nobody wrote there.
+        LedgerDamagedError: They have invalid contents.
     """
     try:
         kept = space_of(space)
@@ -150,7 +150,7 @@ def bound(search: Search, space_id: int, only: Mapping[str, Value] | None = None
 def _kept(transaction: Transaction) -> tuple[Search, int]:
     meta, newest = transaction.row("meta"), transaction.row("newest_space")
     if meta is None or newest is None:
-        raise damaged("it does not say what is searched")
+        raise damaged("its search is missing")
     return search_of(meta, newest), newest["id"]
 
 
@@ -159,13 +159,13 @@ def _space_id(transaction: Transaction, space: SearchSpace) -> int | None:
     return None if found is None else int(found)
 
 
-def _known(transaction: Transaction, asked: Search) -> SearchSpace:
-    """Return the ledger's space that is asked for, in the ledger's order if the strategy has its own."""
-    if asked.strategy not in IN_ORDER and _space_id(transaction, asked.space) is None:
+def _known(transaction: Transaction, requested: Search) -> SearchSpace:
+    """Return the requested space, in the ledger's order if the strategy has its own."""
+    if requested.strategy not in IN_ORDER and _space_id(transaction, requested.space) is None:
         for row in transaction.rows("spaces"):
-            if (space := space_of(row)).has_combinations_of(asked.space):
+            if (space := space_of(row)).has_combinations_of(requested.space):
                 return space
-    return asked.space
+    return requested.space
 
 
 def _branch_id(transaction: Transaction, branch: SearchSpace) -> int:
@@ -185,12 +185,12 @@ def _add_space(transaction: Transaction, space: SearchSpace, *, is_branch: bool 
 
 
 def _refuse_changes(
-    transaction: Transaction, folder: Path, kept: Search, asked: Search, *, space_may_differ: bool
+    transaction: Transaction, folder: Path, kept: Search, requested: Search, *, space_may_differ: bool
 ) -> None:
-    settings = kept.differences_of_settings(asked)
+    settings = kept.differences_of_settings(requested)
     spaces = []
     if not space_may_differ:
-        spaces = kept.space.differences(asked.space) or ["the space is another one"]
+        spaces = kept.space.differences(requested.space) or ["the space is a different one"]
     if not settings and not spaces:
         return
     ways = "Give another ledger folder (a script's path, or hydra.sweeper.ledger=FOLDER)"

@@ -1,4 +1,4 @@
-"""The ledger: who evaluates which trial, and what came of it."""
+"""The ledger: which worker evaluates which trial, and its result."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, Literal
 from dahps_core.ledger import joining
 from dahps_core.ledger.claiming import next_trial
 from dahps_core.ledger.claiming.bound_space import BoundSpace
-from dahps_core.ledger.claiming.claim_request import Asking
+from dahps_core.ledger.claiming.claim_request import ClaimRequest
 from dahps_core.ledger.claiming.finish import end_if_held, report_if_held, storable
-from dahps_core.ledger.claiming.lost_workers import obituaries
+from dahps_core.ledger.claiming.lost_workers import causes_of_loss
 from dahps_core.ledger.control import LedgerSteering
 from dahps_core.ledger.folder.ledger_folder import (
     FILE_NAME,
@@ -78,14 +78,14 @@ class Ledger(LedgerSteering):
             on_change: "extend" adds a changed space to those that the ledger searches.
             locking: How the users of a ledger keep each other out, for good: "fcntl" by the storage's
                 byte-range locks; "folder", for storage whose locks do not hold between hosts, by a folder.
-            create: False for a ledger that is known to be there: it is waited for, and never made anew.
-            patience_s: How long a call waits while nobody else's write is seen: for locks, and for a storage
+            create: False for a ledger that is known to exist: it is waited for, and never created again.
+            patience_s: How long a call waits without seeing others write: for locks, and for a storage
                 that was there before.
 
         Raises:
             SearchChangedError: The ledger holds another search.
             ConfigurationError: `only` names a key or a value that the space has not.
-            NotALedgerError: Something else stands in its place.
+            NotALedgerError: Something else is in its place.
             LockingChangedError: It was made with the other way of locking.
             LedgerDamagedError: Its file is damaged, or gone from a folder where a search has been.
             LedgerVersionError: It was written by a newer version.
@@ -138,7 +138,7 @@ class Ledger(LedgerSteering):
             run_folder: Where the multirun's trials write.
             log: The files that its job logs to, one a line: what the batch system says there of a worker that
                 was killed goes into the records of its trials.
-            batch: A name of its batch job that stays when a launcher starts the job's processes anew.
+            batch: A name of its batch job that stays when a launcher restarts the job's processes.
 
         Returns:
             The worker's id.
@@ -217,7 +217,7 @@ class Ledger(LedgerSteering):
             worker: As `register` returned it.
             max_trials: How many trials the ledger may hold in all; None: no limit.
             max_attempts: How often a trial may run; attempts that were released do not count.
-            stop_after_failures: The multirun is stopped when so many of its attempts failed and none
+            stop_after_failures: The multirun is stopped when this many of its attempts failed and none
                 finished; None: never.
             dead: Workers whose heartbeats were seen to have ended: what they hold may be claimed.
             alive: Workers whose heartbeats were seen to change.
@@ -239,7 +239,7 @@ class Ledger(LedgerSteering):
             ClaimLost: That attempt's trial was claimed by another worker; nothing was recorded or claimed.
         """
         token = secrets.token_hex(16)
-        asking = Asking(
+        request = ClaimRequest(
             worker,
             token,
             max_trials,
@@ -254,21 +254,21 @@ class Ledger(LedgerSteering):
             max_resource_total=max_resource_total,
             is_time_up=is_time_up,
         )
-        # A waiting worker asks again and again, so it only reads while nothing has changed.
+        # A waiting worker polls, so it only reads while nothing has changed.
         is_waiting = worker in self._waiting and after is None
         answer: Claim | Draw | None = None
         if is_waiting:
-            look = partial(next_trial.nothing_to_write, bound=self._bound, asking=asking)
+            look = partial(next_trial.nothing_to_write, bound=self._bound, request=request)
             answer = self._database.read(look)
         if answer is None:
-            asking = replace(asking, obituaries=obituaries(self._database, dead))
+            request = replace(request, causes_of_loss=causes_of_loss(self._database, dead))
         while answer is None:
-            answer, after = self._claim_once(asking, after), None
+            answer, after = self._claim_once(request, after), None
         is_to_wait = answer in (Draw.WAIT, Draw.PAUSED)
         (self._waiting.add if is_to_wait else self._waiting.discard)(worker)
         return answer
 
-    def _claim_once(self, asking: Asking, after: Ending | None) -> Claim | Draw | None:
+    def _claim_once(self, request: ClaimRequest, after: Ending | None) -> Claim | Draw | None:
         calls = 0
 
         def serve(transaction: Transaction) -> Claim | Draw | None:
@@ -276,8 +276,8 @@ class Ledger(LedgerSteering):
             calls += 1
             if after is not None:
                 end_if_held(transaction, after, self._bound.rungs)
-            before = next_trial.claimed_before(transaction, self._bound, asking) if calls > 1 else None
-            return before or next_trial.claim(transaction, self._bound, asking)
+            before = next_trial.claimed_before(transaction, self._bound, request) if calls > 1 else None
+            return before or next_trial.claim(transaction, self._bound, request)
 
         return self._database.write(serve)
 
@@ -287,8 +287,8 @@ class Ledger(LedgerSteering):
         Raises:
             ClaimLost: The trial was claimed by another worker, or cancelled.
         """
-        told = tuple(reports)
-        self._database.write(partial(report_if_held, claim=claim, reports=told))
+        recorded = tuple(reports)
+        self._database.write(partial(report_if_held, claim=claim, reports=recorded))
 
     def finish_if_held(
         self, claim: Claim, *, result: Value, metric: float | None, output_dir: str | None
@@ -325,5 +325,5 @@ class Ledger(LedgerSteering):
         self._database.write(partial(end_if_held, ending=ending, rungs=self._bound.rungs))
 
 
-def _ending(claim: Claim, outcome: str, output_dir: str | None, **told: Any) -> Ending:
-    return Ending(claim.number, claim.attempt, claim.token, outcome, output_dir=output_dir, **told)
+def _ending(claim: Claim, outcome: str, output_dir: str | None, **recorded: Any) -> Ending:
+    return Ending(claim.number, claim.attempt, claim.token, outcome, output_dir=output_dir, **recorded)

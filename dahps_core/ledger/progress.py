@@ -1,6 +1,6 @@
 """How far a search is, in three words that mean the same wherever they are shown.
 
-*done* is what is over for good: trials that finished, were cancelled, or failed and have no attempt left.
+*done* counts what is over: trials that finished, were cancelled, or failed and have no attempt left.
 *left* is what will still run by the limits of the multiruns; it is 0 exactly when the search ends.
 *budget* is the sum of both.
 
@@ -48,7 +48,7 @@ class Progress:
         running: How much of `left` runs now.
         unit: What is counted: "trials" or "resource".
         counts: How many trials there are in each state, of those that are counted.
-        n_left: How many trials will still run, or go on at a higher level, as far as is known now.
+        n_left: How many trials will still run, or continue at a higher rung, as far as is known now.
         limits: The limits that leave the most.
         numbers: Of the trials that are counted; None: all.
     """
@@ -99,7 +99,7 @@ class ProgressReader:
         self._inside: dict[str, _Inside] = {}
 
     def remaining(self, limits: RunLimits) -> int:
-        """Return how many trials will still run by these limits, or are known to go on; 0: none, for good.
+        """Return how many trials will still run by these limits, or are known to continue; 0: none ever.
 
         Raises:
             ConfigurationError: The space has no such branch.
@@ -202,7 +202,7 @@ def _is_open(state: str, charged: int, max_attempts: int) -> bool:
 
 
 class _Ahead:
-    """How many trials of a space are there already, and its cursor is still to pass over them."""
+    """How many trials of a space exist ahead of its cursor."""
 
     def __init__(self) -> None:
         self._first = self._n_own = self._n_others = 0
@@ -235,13 +235,13 @@ def _has(bound: BoundSpace, row: Row) -> bool:
 
 
 class _Inside:
-    """Which trials are in one of some branches; no index knows that.
+    """Which trials are in one of some branches; no index covers that.
 
     Args:
         branches: At least one, and none of them the whole space.
 
     Attributes:
-        numbers: Of these trials, as far as they were looked at.
+        numbers: The branch's numbers, among the trials that were read.
     """
 
     def __init__(self, branches: Collection[Allowed | None]) -> None:

@@ -1,4 +1,4 @@
-"""What a ledger tells; see `Ledger`."""
+"""Reading a ledger; see `Ledger`."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class LedgerReader:
 
     @property
     def n_drawn(self) -> int:
-        """How many trials were ever drawn or asked for; their numbers are dense from 0."""
+        """How many trials were ever drawn or queued; their numbers are dense from 0."""
         return self._database.read(trial_rows.n_drawn)
 
     def remaining(
@@ -153,7 +153,7 @@ class LedgerReader:
     def marks(self, first: int = 0) -> Iterator[tuple[int, int, str]]:
         """Yield (number, attempts, state) of all trials from a number on, by number.
 
-        What `trials` tells of a trial stays the same as long as its mark does.
+        What `trials` returns of a trial changes only with its mark.
         """
         return survey.marks(self._database, first)
 
@@ -201,7 +201,7 @@ class LedgerReader:
     def history(self, number: int) -> list[tuple[int, int, float]]:
         """Return what a trial's attempts reported: (attempt, step, metric), by attempt and step.
 
-        What an attempt told last may come later: at its checkpoints, and at its end.
+        The last reports of an attempt may arrive later: at its checkpoints, and at its end.
         """
         return self._database.read(lambda transaction: trial_rows.history(transaction, number))
 
@@ -210,7 +210,7 @@ class LedgerReader:
         return self._database.read(partial(survey.histories, numbers=numbers))
 
     def last_histories(self, n_trials: int) -> list[dict[int, float]]:
-        """Step -> metric, of so many finished trials: the last ones, as far as they told any."""
+        """Step -> metric, of the last finished trials that reported any."""
         return self._database.read(partial(trial_rows.last_histories, n_trials=n_trials))
 
     def best(self) -> TrialRecord | None:
@@ -218,7 +218,7 @@ class LedgerReader:
         number.
 
         Where the strategy has levels, the best one of the highest level where one finished, as it did there:
-        it may have failed later. Ties go to the one that did so first.
+        it may have failed later. Ties go to the earlier one.
 
         Otherwise, where the search has repetitions, the best one of the combination with the best mean over
         them, with its `average`. Only combinations count of which all repetitions have a metric.
@@ -262,7 +262,7 @@ class LedgerReader:
     def finished_beyond_best(
         self, numbers: Collection[int], n_best: int, max_attempts: int | None = None
     ) -> list[int]:
-        """Return those among some trials that are finished for good, and cannot be among the `n_best` best.
+        """Return those among some trials that are finished finally, and cannot be among the `n_best` best.
 
         Where `best` goes by the mean of repetitions, the best combinations count. Of one with a failed
         repetition that may run again, as `max_attempts` says (None: always), no trial is among these.

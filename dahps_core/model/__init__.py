@@ -1,1 +1,1 @@
-"""The records of a search (combinations, trials, claims, endings); they know no storage and no strategy."""
+"""The records of a search (combinations, trials, claims, endings); independent of storage and strategies."""

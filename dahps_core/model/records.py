@@ -1,6 +1,6 @@
-"""The words of a search: the states of a trial, a claim, what a worker can be told.
+"""The words of a search: the states of a trial, a claim, the answers to a worker's request.
 
-A leaf: it knows neither storage nor strategies.
+A leaf of the import order: independent of storage and strategies.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from dahps_core.model.combination import Combination, Value
 
 
 class TrialState(str, Enum):
-    """Where a trial stands. `lost`, `failed`, `released` and `queued` trials are run again."""
+    """The state of a trial. `lost`, `failed`, `released` and `queued` trials are run again."""
 
     RUNNING = "running"  #: claimed, and being evaluated
-    FINISHED = "finished"  #: has its result, for good, but for a promotion to the next level
+    FINISHED = "finished"  #: has its final result, except for a promotion to the next rung
     FAILED = "failed"  #: its last attempt raised; run again while attempts are left
     RELEASED = "released"  #: given back by its worker (preempted, interrupted); first in the queue
-    QUEUED = "queued"  #: asked for by a person; next in the queue
+    QUEUED = "queued"  #: enqueued by a person; next in line
     LOST = "lost"  #: its worker died; run again while attempts are left
-    CANCELLED = "cancelled"  #: by a person; never run, unless a person asks for it again
+    CANCELLED = "cancelled"  #: by a person; never run, unless a person retries it
 
 
 #: What a person can have run again.
@@ -32,12 +32,12 @@ MAY_BE_RETRIED = frozenset({TrialState.FAILED, TrialState.LOST, TrialState.CANCE
 
 
 class Draw(Enum):
-    """What a worker that asked for a trial is told when it gets none."""
+    """Why a worker's request for a trial is refused."""
 
-    WAIT = "wait"  #: nothing now, but a running trial may come back: ask again
+    WAIT = "wait"  #: nothing now, but a running trial may have to be rerun: request again
     LEAVE = "leave"  #: nothing now, and enough idle workers already wait for what may come back
     EXHAUSTED = "exhausted"  #: nothing now, and nothing can come any more
-    PAUSED = "paused"  #: a person paused the search: ask again
+    PAUSED = "paused"  #: a person paused the search: request again
     STOPPED = "stopped"  #: a person ended this multirun's workers
     TIME_UP = "max_time is over"  #: of this multirun; what runs is finished
     FAILING = "failing"  #: the first trials of this multirun all failed
@@ -69,7 +69,7 @@ class Claim:
 
 
 class Report(NamedTuple):
-    """What an attempt tells of itself while it runs: a metric, any float, at a step from 0 on."""
+    """What an attempt reports while it runs: a metric, any float, at a step from 0 on."""
 
     step: int
     metric: float
@@ -88,7 +88,7 @@ class Ending:
         metric: The objective in it; any float, or None without one.
         error: Why it did not finish; of a released one as well, if that is known.
         output_dir: Where it wrote.
-        reports: What it told of itself and the ledger does not hold yet.
+        reports: Its reports that the ledger does not have yet.
     """
 
     number: int
@@ -110,7 +110,7 @@ class Average:
         n: How many of them finished with a metric.
         mean: Of their metrics.
         std: Of their metrics, as of a sample (n - 1); None of a single one, NaN where one is infinite.
-        repetitions: How many the search asks for.
+        repetitions: How many the search requires.
     """
 
     n: int

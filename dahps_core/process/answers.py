@@ -13,8 +13,8 @@ from dahps_core.model.combination import Value
 from dahps_core.process.shutdown import Terminated
 from dahps_core.text.json_text import parse_json
 
-#: How much of an error is told, in characters: its beginning and its end.
-MOST_TOLD = 100_000
+#: Length limit of an error, in characters: its beginning and its end are kept.
+LONGEST_ERROR = 100_000
 #: The longest line that reports an answer, in bytes.
 MAX_BYTES = 16 * 2**20
 #: Levels of lists and mappings in a result: more than `read_anything` lets through.
@@ -45,7 +45,7 @@ def answer_of(function: Callable[[], tuple[Value, float | None]]) -> Answer:
     """Call `function`, which returns a result and its metric, and return how it ended.
 
     Raises:
-        KeyboardInterrupt, Terminated: The process was told to end, perhaps.
+        KeyboardInterrupt, Terminated: Possibly a request to the process to end.
     """
     try:
         result, metric = function()
@@ -63,8 +63,8 @@ def reason(error: BaseException) -> str:
         text = str(error) if is_ours else "".join(traceback.format_exception(error)).rstrip()
     except Exception:  # what an error says of itself is the trial's code as well
         text = f"{type(error).__qualname__}, which cannot be shown"
-    half = MOST_TOLD // 2
-    return text if len(text) <= MOST_TOLD else f"{text[:half]}\n[...]\n{text[-half:]}"
+    half = LONGEST_ERROR // 2
+    return text if len(text) <= LONGEST_ERROR else f"{text[:half]}\n[...]\n{text[-half:]}"
 
 
 def line_of(answer: Answer) -> bytes:

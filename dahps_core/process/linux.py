@@ -1,4 +1,4 @@
-"""What a process asks of Linux beyond what Python offers; elsewhere nothing is asked."""
+"""System calls of Linux beyond what Python offers; no-ops elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 def die_with(parent: int) -> None:
     """Let this process be killed when its parent ends, however it ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked to be told
+    if os.getppid() != parent:  # it died before the request took effect
         os._exit(1)
 
 
@@ -58,12 +58,12 @@ def kill_strays(spared: set[int]) -> None:
 
 
 def end_openmp_threads() -> None:
-    """End the threads that GNU's OpenMP keeps for this one, and starts anew when they are needed.
+    """End the threads that GNU's OpenMP keeps for this one, and restarts when they are needed.
 
     It would wait for them for ever in a forked process, which has none of them.
     """
     for library in _mapped("libgomp"):
-        with suppress(OSError, AttributeError):  # one of before OpenMP 5
+        with suppress(OSError, AttributeError):  # older than OpenMP 5
             ctypes.CDLL(library, os.RTLD_NOLOAD).omp_pause_resource_all(_OMP_PAUSE_SOFT)
 
 
@@ -86,7 +86,7 @@ def is_there(pid: int) -> bool:
 
 
 def forget_handler(number: int) -> None:
-    """Let a signal have its own way with this process, though Python goes on to know its handler.
+    """Restore a signal's default action, though Python keeps its handler.
 
     Python sets handlers in the main thread alone, which may be busy for ever.
     """
@@ -94,7 +94,7 @@ def forget_handler(number: int) -> None:
 
 
 def die_of(number: int) -> NoReturn:
-    """End this process by a signal's own way, from any thread, whoever handles the signal."""
+    """End this process by a signal's default action, from any thread, whatever handles the signal."""
     forget_handler(number)
     os.kill(os.getpid(), number)
     os._exit(128 + number)

@@ -1,4 +1,4 @@
-"""What tells a worker to end, heard at any moment and answered when its trial was given back."""
+"""Requests to a worker to end: received at any moment, obeyed when its trial is released."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _early: tuple[int, int] | None = None
 
 
 def note_signals() -> None:
-    """Note which signals come, whoever handles them, until a worker hears them or `noted_signals` is asked.
+    """Note which signals arrive, whatever handles them, until a worker takes over or `noted_signals` is
+    called.
 
     A launcher may ignore SIGTERM before its worker listens. Nor would it help to block the signal: another
     thread, of a library, would take it.
@@ -61,7 +62,7 @@ def _read(pipe: int) -> bytes:
     return b""
 
 
-_heard_here: tuple[int, ...] | None = None
+_noted_here: tuple[int, ...] | None = None
 
 
 @contextmanager
@@ -71,17 +72,17 @@ def _woken(pipe: int, numbers: tuple[int, ...]) -> Iterator[None]:
     A handler alone is not enough: it runs in the main thread, which a signal does not wake that another
     thread took, or that came just before it fell asleep.
     """
-    global _heard_here
+    global _noted_here
     if not can_be_handled():
         yield
         return
-    before, _heard_here = signal.set_wakeup_fd(pipe, warn_on_full_buffer=False), numbers
+    before, _noted_here = signal.set_wakeup_fd(pipe, warn_on_full_buffer=False), numbers
     try:
         yield
     finally:
         if can_be_handled():
             signal.set_wakeup_fd(before)
-            _heard_here = None
+            _noted_here = None
 
 
 def _sleep_on() -> None:
@@ -89,9 +90,9 @@ def _sleep_on() -> None:
 
     By the kernel itself: nothing wakes that process for a handler of Python's if it has just fallen asleep.
     """
-    if _heard_here is not None and can_be_handled():
+    if _noted_here is not None and can_be_handled():
         signal.set_wakeup_fd(-1)
-        for number in _heard_here:
+        for number in _noted_here:
             linux.forget_handler(number)
 
 
@@ -110,11 +111,11 @@ os.register_at_fork(after_in_child=_close_pipes)
 
 
 class Interruption:
-    """Whether a worker was told to end, by a signal or by a person; can be waited for like a pipe.
+    """Whether a worker has to end, by a signal or by a person; can be waited for like a pipe.
 
     A signal only leaves a note, so that nothing that the worker writes is cut in two by it. The launcher's
-    own handler, which may put the job back into the queue, is called once, and last of all. Whoever has
-    waited asks `is_told`: other signals wake it too.
+    own handler, which may put the job back into the queue, is called once, and last of all. After waiting,
+    check `is_requested`: other signals wake it too.
 
     Attributes:
         reason: Why the worker is to end; None while it is not.
@@ -123,8 +124,8 @@ class Interruption:
     def __init__(self) -> None:
         self.reason: str | None = None
         self._pid = os.getpid()
-        self._heard: list[int] = []
-        self._hears: tuple[int, ...] = ()
+        self._received_signals: list[int] = []
+        self._handled_signals: tuple[int, ...] = ()
         self._of_launcher: dict[int, Any] = {}
         self._is_raising = False
         self._readable, self._writable = os.pipe()
@@ -138,21 +139,21 @@ class Interruption:
         return self._readable
 
     def close(self) -> None:
-        """Give the pipe back: nobody hears any more."""
+        """Close the pipe: nothing is received any more."""
         ends, self._ends = self._ends, ()
         for end in ends:
             os.close(end)
 
-    def tell(self, reason: str) -> None:
-        """Tell the worker to end; from any thread."""
+    def request(self, reason: str) -> None:
+        """Request the worker to end; from any thread."""
         self.reason = self.reason or reason
         self._wake()
 
-    def is_told(self) -> bool:
+    def is_requested(self) -> bool:
         """Return whether an end was requested, by signals still pending too."""
         for number in _read(self._readable):
-            if number in self._hears:
-                self._hear(number, None)
+            if number in self._handled_signals:
+                self._receive(number, None)
         if self.reason:
             self._wake()  # others may wait as well
         return bool(self.reason)
@@ -160,22 +161,22 @@ class Interruption:
     def wait(self, timeout_s: float) -> None:
         """Sleep, but for this."""
         if wait([self._readable], timeout_s):
-            self.is_told()
+            self.is_requested()
 
     @contextmanager
     def hearing_signals(self) -> Iterator[None]:
-        """Hear the signals that end a process, and those that the launcher has a handler for."""
+        """Receive the signals that end a process, and those that the launcher has a handler for."""
         handlers = {number: signal.getsignal(number) for number in (*_ENDING, *_LAUNCHERS)}
         self._of_launcher = {number: handlers[number] for number in _LAUNCHERS if callable(handlers[number])}
         self._pid = os.getpid()
         # What `nohup` has made to be ignored stays ignored.
-        heard = [number for number in _ENDING if handlers[number] is not signal.SIG_IGN]
-        self._hears = (*heard, *self._of_launcher)
-        with handled(self._hears, self._hear):
+        ending = [number for number in _ENDING if handlers[number] is not signal.SIG_IGN]
+        self._handled_signals = (*ending, *self._of_launcher)
+        with handled(self._handled_signals, self._receive):
             for number in noted_signals():
-                if number in heard:
-                    self._hear(number, None)
-            with _woken(self._writable, self._hears):
+                if number in ending:
+                    self._receive(number, None)
+            with _woken(self._writable, self._handled_signals):
                 yield
 
     @contextmanager
@@ -188,21 +189,21 @@ class Interruption:
             self._is_raising = False
 
     def answer(self) -> None:
-        """Leave as the signals ask that were heard: by the launcher's own handler, or else at once."""
-        for number in self._heard:
+        """Leave as the received signals require: by the launcher's own handler, or else at once."""
+        for number in self._received_signals:
             if handler := self._of_launcher.pop(number, None):
                 handler(number, None)
-        if self._heard:
-            raise SystemExit(128 + self._heard[0])
+        if self._received_signals:
+            raise SystemExit(128 + self._received_signals[0])
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):
             os.write(self._writable, b"\0")  # no signal's number
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
-            linux.die_of(number)  # a process that a trial has forked: as if nobody listened
-        self._heard.append(number)
-        self.tell(f"{signal.Signals(number).name}: its worker was told to end")
+            linux.die_of(number)  # a process that a trial has forked: by the default action
+        self._received_signals.append(number)
+        self.request(f"{signal.Signals(number).name}: its worker had to end")
         if self._is_raising:
             raise Terminated

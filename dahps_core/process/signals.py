@@ -12,7 +12,7 @@ from types import FrameType
 JOB_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def heard(number: int, frame: FrameType | None) -> None:
+def ignored(number: int, frame: FrameType | None) -> None:
     """Do nothing, as a handler; a program that is started in its place has the default one."""
 
 
@@ -23,7 +23,7 @@ def can_be_handled() -> bool:
 
 @contextmanager
 def handled(numbers: Iterable[int], handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Let `handler` hear these signals, where that can be, and whoever did before again afterwards."""
+    """Set `handler` for these signals, where that is possible, and restore the former handlers afterwards."""
     before = {number: signal.signal(number, handler) for number in numbers} if can_be_handled() else {}
     try:
         yield

@@ -19,7 +19,7 @@ from typing import Any
 from dahps_core.model.combination import Value
 from dahps_core.process import linux
 from dahps_core.process.answers import INTERRUPTED, MAX_BYTES, Answer, answer_of, line_of, read_answer, reason
-from dahps_core.process.signals import JOB_SIGNALS, heard
+from dahps_core.process.signals import JOB_SIGNALS, ignored
 from dahps_core.text.json_lines import Lines
 from dahps_core.trial.history import History
 
@@ -42,7 +42,7 @@ class Child:
 
     Args:
         function: As in `answer_of`; runs in the child.
-        history: Of the attempt: what the child reports is taken in here, and written when it asks for that.
+        history: Of the attempt: what the child reports is taken in here, and written on request.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Child:
         reports.close()
         try:
             self._ended = [os.pidfd_open(self._process.pid or 0)]
-        except (AttributeError, OSError):  # not Linux, or one of before 5.3: the answers' end stands for it
+        except (AttributeError, OSError):  # not Linux, or older than 5.3: the end of the answers replaces it
             self._ended = []
 
     def __enter__(self) -> Child:
@@ -81,7 +81,7 @@ class Child:
         self._leave_nothing()
 
     def wait(self, timeout_s: float | None = None, others: Sequence[Any] = ()) -> bool:
-        """Wait for the attempt's end, or for so many seconds, or until one of the others can be read.
+        """Wait for the attempt's end, or for `timeout_s` seconds, or until one of the others can be read.
 
         Meanwhile its history is taken in.
 
@@ -104,7 +104,7 @@ class Child:
         finally:
             self._leave_nothing()
         if self._fault:
-            error = f"the trial's process sent what cannot be read ({self._fault})"
+            error = f"the trial's process sent invalid data ({self._fault})"
             return Answer("failed", error=f"{error}. Does it write to descriptors that it did not open?")
         answer = self._answer or self._death()
         if answer.outcome == INTERRUPTED:
@@ -162,24 +162,24 @@ class Child:
             self._answer = self._answer or read_answer(line)
 
     def _take_in_reports(self) -> None:
-        data, asking = self._received(self._reports)
+        data, reply_to = self._received(self._reports)
         try:
             if self._history:
                 self._history.take_in(data)
-                if asking and not self._is_over:  # else what it told is recorded with its end
-                    self._history.flush_for_child(asking[0])
+                if reply_to and not self._is_over:  # else its reports are recorded with its end
+                    self._history.flush_for_child(reply_to[0])
         finally:
-            for descriptor in asking:
+            for descriptor in reply_to:
                 os.close(descriptor)
 
     def _received(self, source: socket.socket) -> tuple[bytes, list[int]]:
         """Return what has arrived, and a descriptor that came with it."""
-        data, asking = b"", list[int]()
+        data, reply_to = b"", list[int]()
         with suppress(ConnectionError):  # it died before it had read all
-            data, asking, _, _ = socket.recv_fds(source, _MOST_AT_ONCE, 1)
+            data, reply_to, _, _ = socket.recv_fds(source, _MOST_AT_ONCE, 1)
         if not data:
             self._sources = [other for other in self._sources if other is not source]
-        return data, asking
+        return data, reply_to
 
     def _kill_group(self) -> None:
         assert self._process.pid
@@ -238,7 +238,7 @@ def _run(
     # Held open in a process that the trial forks, it would hide the trial's death.
     os.register_at_fork(after_in_child=answers.close)
     if history:
-        history.tell(reports)
+        history.send_to(reports)
     try:
         answer = answer_of(function)
     except BaseException as error:
@@ -256,12 +256,12 @@ def _flush_output() -> None:
 def _forget_handlers() -> None:
     # The launcher's and the worker's handlers requeue the job or release the claim: that is the worker's
     # affair, and must happen once. SLURM sends its signals to all processes of a job: where the worker
-    # hears one, the trial does not die of it, and has time to save what it needs.
+    # receives one, the trial does not die of it, and has time to save what it needs.
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if callable(signal.getsignal(number)):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else heard)
-    # The trial's own processes are ended by SIGTERM: a pool or a data loader would wait for them in vain.
-    # One that comes before the new process has forgotten our handler waits, or nobody would hear it.
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else ignored)
+    # The trial's own processes are ended by SIGTERM: a pool or a data loader would wait for them forever.
+    # One that comes before the new process has reset our handler waits, or it would be lost.
     os.register_at_fork(before=_hold_sigterm, after_in_parent=_let_sigterm_in, after_in_child=_end_by_sigterm)
 
 
@@ -289,6 +289,6 @@ def _let_sigterm_in() -> None:
 
 
 def _end_by_sigterm() -> None:
-    if signal.getsignal(signal.SIGTERM) is heard:
+    if signal.getsignal(signal.SIGTERM) is ignored:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _let_sigterm_in()

@@ -1,4 +1,4 @@
-"""Messages between two ranks: JSON over TCP, between processes that know the same secret."""
+"""Messages between two ranks: JSON over TCP, between processes that share a secret."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MAX_BYTES = 16 * 2**20
 MAX_BYTES_OF_HANDSHAKE = 4096
 #: Seconds that a message may take in all once it is due, and so may a handshake.
 PATIENCE_S = 10.0
-#: A host that is gone says nothing: it is asked after so many seconds of silence, so often, and so far apart.
-_SILENCE_S, _ASKED_TIMES, _INTERVAL_S = 30, 6, 5
+#: TCP keepalive detects a dead host: seconds of silence before the first probe, probes, seconds between them.
+_SILENCE_S, _KEEPALIVE_PROBES, _INTERVAL_S = 30, 6, 5
 #: Seconds for which what was sent may stay without a sign that it arrived.
 _UNSEEN_S = 60.0
 
@@ -76,7 +76,7 @@ class Channel:
         while readable([self], max(deadline - time.monotonic(), 0)):
             if (message := self.take_in(most_bytes)) is not None:
                 return message
-        raise ConnectionError("no whole message arrived in time")
+        raise ConnectionError("no complete message arrived in time")
 
     def take_in(self, most_bytes: int = MAX_BYTES) -> Message | None:
         """Read what has arrived, without waiting; returns the message once it is whole."""
@@ -119,7 +119,7 @@ def readable(channels: Sequence[Channel], timeout_s: float | None) -> list[Chann
 
 
 class Welcome:
-    """The leader's part of the handshake, in which each side proves that it knows the secret.
+    """The leader's part of the handshake, in which each side proves that it has the secret.
 
     Args:
         channel: To a process that may be anything.
@@ -166,7 +166,7 @@ def _check(proof: object, expected: str) -> None:
     if not isinstance(proof, str) or not hmac.compare_digest(
         proof.encode(errors="replace"), expected.encode()
     ):
-        raise ConnectionError("it does not know the secret")
+        raise ConnectionError("it does not have the secret")
 
 
 def _set_limits(connected: socket.socket) -> None:
@@ -176,7 +176,7 @@ def _set_limits(connected: socket.socket) -> None:
     for name, value in (
         ("TCP_KEEPIDLE", _SILENCE_S),
         ("TCP_KEEPINTVL", _INTERVAL_S),
-        ("TCP_KEEPCNT", _ASKED_TIMES),
+        ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
         ("TCP_USER_TIMEOUT", int(1000 * _UNSEEN_S)),
     ):
         if hasattr(socket, name):  # Linux has all of them

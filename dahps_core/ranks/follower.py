@@ -8,7 +8,7 @@ from typing import Any
 
 from dahps_core.environment.batch_job import BatchJob
 from dahps_core.errors import RanksError
-from dahps_core.process.signals import JOB_SIGNALS, handled, heard
+from dahps_core.process.signals import JOB_SIGNALS, handled, ignored
 from dahps_core.process.trial_process import Answer, Child, reason
 from dahps_core.ranks.channel import Channel, Message, readable
 from dahps_core.ranks.rank_environment import in_place
@@ -21,7 +21,8 @@ Prepare = Callable[[Trial], tuple[Callable[[], Any], Callable[[], Any]]]
 
 
 def follow(batch: BatchJob, folder: Path, prepare: Prepare, limit_s: float = LIMIT_S) -> str:
-    """Evaluate each trial that the leader starts, in a child, until it says that there are no more.
+    """Evaluate each trial that the leader starts, in a child, until the leader reports that there are no
+    more.
 
     Args:
         batch: The job, as this rank sees it.
@@ -38,7 +39,7 @@ def follow(batch: BatchJob, folder: Path, prepare: Prepare, limit_s: float = LIM
     channel = joined(batch, folder, limit_s)
     try:
         # A scheduler signals all processes of a job: what follows is for the leader to say, in good order.
-        with handled(JOB_SIGNALS, heard):
+        with handled(JOB_SIGNALS, ignored):
             return _Follower(batch, channel, prepare).follow()
     except ConnectionError as error:
         raise RanksError(
@@ -57,7 +58,7 @@ class _Follower:
 
     def follow(self) -> str:
         while (order := self._order())["do"] != "end":
-            # What is told of an attempt that has ended here already comes too late.
+            # A message about an attempt that has ended here already comes too late.
             if order["do"] == "start":
                 answer = self._attempt(trial_of(order["trial"]), order["port"])
                 self._channel.send({"outcome": answer.outcome, "error": answer.error})

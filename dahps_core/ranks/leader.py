@@ -37,9 +37,9 @@ class Leader:
     def lost(self) -> str | None:
         """Which followers are gone, for people: no trial can be run without them.
 
-        Not to be asked during an attempt.
+        Not to be called during an attempt.
         """
-        # They say nothing between two attempts: whoever can be read is gone.
+        # They send nothing between two attempts: a readable connection is gone.
         ready = readable([member.channel for member in self._members if member not in self._lost], 0)
         self._lost += [member for member in self._members if member.channel in ready]
         return f"{', '.join(map(str, self._lost))} of this job is gone" if self._lost else None
@@ -50,7 +50,7 @@ class Leader:
         function: Callable[[], tuple[Value, float | None]],
         history: History | None = None,
     ) -> Child | RankedChild:
-        """Start an attempt on all ranks; what is returned stands for all their children.
+        """Start an attempt on all ranks; the result represents all their children.
 
         Args:
             trial: When it is preempted, it is so on all ranks.
@@ -62,7 +62,7 @@ class Leader:
         return RankedChild(function, history, trial, self._batch, self._members, self._lost)
 
     def end(self, reason: str) -> None:
-        """Tell the followers that there are no more trials, and why."""
+        """Report to the followers that there are no more trials, and why."""
         for member in self._members:
             member.channel.sent({"do": "end", "reason": reason})
             member.channel.close()

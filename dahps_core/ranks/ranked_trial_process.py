@@ -34,7 +34,7 @@ _PORTS = range(20_000, 32_000)
 
 
 class RankedChild:
-    """A `Child` that stands for the children of all ranks: if one of them fails, the attempt ends for all.
+    """A `Child` that represents the children of all ranks: if one of them fails, the attempt ends for all.
 
     Args:
         function: As for a `Child`; its result is the attempt's.
@@ -59,12 +59,12 @@ class RankedChild:
         self._lost = lost
         self._busy = [member for member in members if member not in lost]
         self._failures: list[tuple[str, Answer]] = []
-        self._has_told_of_preemption = False
+        self._has_reported_preemption = False
         self._is_killed = False
         port = _free_port()
-        self._tell({"do": "start", "trial": record_of(trial), "port": port})
+        self._send({"do": "start", "trial": record_of(trial), "port": port})
         channels = [member.channel for member in members]
-        # As the last rank knows this host: that one is most likely on another.
+        # The address of this host as the last rank reaches it, which is most likely on another host.
         self._child = Child(in_place(function, batch, channels[-1].here, port, channels), history)
 
     def __enter__(self) -> RankedChild:
@@ -76,16 +76,16 @@ class RankedChild:
 
     def wait(self, timeout_s: float | None = None, others: Sequence[Any] = ()) -> bool:
         """Wait as a `Child` does; the attempt has ended as soon as one rank has failed."""
-        if self._trial.preempted and not self._has_told_of_preemption:
-            self._has_told_of_preemption = True
-            self._tell({"do": "preempt"})
+        if self._trial.preempted and not self._has_reported_preemption:
+            self._has_reported_preemption = True
+            self._send({"do": "preempt"})
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._is_to_end():
             left_s = None if deadline is None else max(deadline - time.monotonic(), 0)
             channels = [member.channel for member in self._busy]
             if self._child.wait(left_s, [*others, *channels]):
                 return True
-            if not self._hear(0):
+            if not self._receive(0):
                 return False
         return True
 
@@ -99,7 +99,7 @@ class RankedChild:
         if has_ended and answer.outcome != "finished":
             self._failures.append((f"rank 0 (host {self._batch.host})", answer))
         if has_ended and not self._is_killed:
-            self._hear_all(LAG_S if answer.outcome == "finished" else BLAME_S)
+            self._receive_all(LAG_S if answer.outcome == "finished" else BLAME_S)
         answer = self._judged(answer)
         if answer.outcome == "finished" and self._busy:
             names = ", ".join(map(str, self._busy))
@@ -113,7 +113,7 @@ class RankedChild:
         self._child.kill()
 
     def _is_to_end(self) -> bool:
-        # Ranks that leave because they were told to must not cut off rank 0, which saves the checkpoint.
+        # Ranks that leave on request must not cut off rank 0, which saves the checkpoint.
         return not self._trial.preempted and bool(self._failures or self._lost)
 
     def _judged(self, answer: Answer) -> Answer:
@@ -124,18 +124,18 @@ class RankedChild:
         return blamed(failures)
 
     def _end_others(self) -> None:
-        self._tell({"do": "kill"})
-        self._hear_all(KILL_S)
+        self._send({"do": "kill"})
+        self._receive_all(KILL_S)
         self._lost += self._busy
         self._busy = []
 
-    def _hear_all(self, limit_s: float) -> None:
+    def _receive_all(self, limit_s: float) -> None:
         deadline = time.monotonic() + limit_s
-        while self._busy and self._hear(max(deadline - time.monotonic(), 0)):
+        while self._busy and self._receive(max(deadline - time.monotonic(), 0)):
             pass
 
-    def _hear(self, timeout_s: float) -> bool:
-        """Hear those who have ended; returns whether there was one."""
+    def _receive(self, timeout_s: float) -> bool:
+        """Receive the ends of ranks; return whether there was one."""
         ready = readable([member.channel for member in self._busy], timeout_s)
         for member in [member for member in self._busy if member.channel in ready]:
             self._busy.remove(member)
@@ -148,7 +148,7 @@ class RankedChild:
                     self._failures.append((str(member), answer))
         return bool(ready)
 
-    def _tell(self, message: Message) -> None:
+    def _send(self, message: Message) -> None:
         for member in list(self._busy):
             if not member.channel.sent(message):
                 self._busy.remove(member)
@@ -166,6 +166,6 @@ def _free_port() -> int:
             else:
                 return port
     raise RanksError(
-        f"1000 of the ports from {_PORTS[0]} to {_PORTS[-1]} were tried, and none can be used: {why}",
-        hint="See what listens on this host (ss --listening --tcp)",
+        f"1000 of the ports from {_PORTS[0]} to {_PORTS[-1]} were tried, and none is usable: {why}",
+        hint="Check what listens on this host (ss --listening --tcp)",
     )

@@ -194,7 +194,7 @@ def reached(found: Message, batch: BatchJob) -> Channel:
     """Return a connection to the leader.
 
     Args:
-        found: As its `Listener` tells.
+        found: As its `Listener` reports.
         batch: The job, as this rank sees it.
 
     Raises:
@@ -260,9 +260,9 @@ def _incomplete(batch: BatchJob, where: str, members: dict[int, Member], limit_s
     missing = [str(rank) for rank in range(1, batch.size) if rank not in members]
     shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
     return RanksError(
-        f"of {batch.size} ranks {len(missing)} did not come within {limit_s:g} s: rank {shown}",
+        f"{len(missing)} of {batch.size} ranks did not connect within {limit_s:g} s: rank {shown}",
         where=where,
-        hint="Their own logs say why: they did not start, or did not find this place, or a firewall is "
+        hint="Their logs say why: they did not start, or did not find this folder, or a firewall is  "
         f"between their hosts and {batch.host}",
     )
 
@@ -270,13 +270,13 @@ def _incomplete(batch: BatchJob, where: str, members: dict[int, Member], limit_s
 def _not_found(path: Path, why: Exception, limit_s: float) -> RanksError:
     if isinstance(why, FileNotFoundError):
         return RanksError(
-            f"rank 0 of this job did not tell within {limit_s:g} s where it is",
+            f"rank 0 of this job did not publish its address within {limit_s:g} s",
             where=str(path),
-            hint="See its log: it did not start, perhaps. Else see whether this is one and the same folder "
-            "on all hosts",
+            hint="Check its log: it may not have started. Otherwise check that this is the same folder on "
+            "all hosts",
         )
     return RanksError(
         f"rank 0 of this job could not be reached within {limit_s:g} s: {why}",
         where=str(path),
-        hint="See its log: it has ended, perhaps. Else see whether a firewall keeps the hosts of a job apart",
+        hint="Check its log: it may have ended. Otherwise check for a firewall between the job's hosts",
     )

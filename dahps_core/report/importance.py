@@ -30,7 +30,7 @@ class Branch:
     Attributes:
         name: What they have chosen that decides it.
         n_trials: How many have a finite metric.
-        importance: Key -> the share from 0 to 1; None where it cannot be told from these trials.
+        importance: Key -> the share from 0 to 1; None where these trials do not show it.
     """
 
     name: str

@@ -28,11 +28,11 @@ def write_report(ledger: Ledger, path: Path | str) -> str | None:
     """Write what a search has found so far, as one page of HTML that needs no network.
 
     Args:
-        ledger: Read while its workers go on.
+        ledger: Read while its workers run.
         path: Replaced as a whole.
 
     Returns:
-        How the trials on it were chosen, where there are too many for a page; None: all are there.
+        How the trials on it were chosen, where there are too many for a page; None: all are on it.
 
     Raises:
         ConfigurationError: Plotly is not installed.
@@ -56,10 +56,10 @@ def page_of(survey: Survey) -> str:
         from plotly.offline import get_plotlyjs
 
     sections, figures = [], {}
-    told = " Of the sample that is described at the top." if survey.sample else ""
+    note_of_sample = " Of the sample that is described at the top." if survey.sample else ""
     for name, title, note, figure in _sections(survey):
         body = _plot(name, figure) if figure else '<p class="none">Nothing to show yet.</p>'
-        sections.append(f"<section><h2>{title}</h2><p>{note}{told}</p>{body}</section>")
+        sections.append(f"<section><h2>{title}</h2><p>{note}{note_of_sample}</p>{body}</section>")
         if figure:
             figures[name] = json.loads(figure.to_json())
     files = resources.files(__package__)
@@ -77,10 +77,10 @@ def _plot(name: str, figure: go.Figure) -> str:
     """Draw a figure, at least as wide as it stays readable, with a note of what was left out."""
     meta = figure.layout.meta or {}
     left_out = meta.get("left_out")
-    told = f'<p class="left-out">Left out: {escape(printable(left_out))}.</p>' if left_out else ""
+    note = f'<p class="left-out">Left out: {escape(printable(left_out))}.</p>' if left_out else ""
     width = meta.get("min_width", 0)
     return (
-        f'{told}<div class="scroll"><div class="plot" id="{name}" style="min-width: {width}px"></div></div>'
+        f'{note}<div class="scroll"><div class="plot" id="{name}" style="min-width: {width}px"></div></div>'
     )
 
 
@@ -104,7 +104,7 @@ def _header(survey: Survey) -> Iterator[tuple[str, str]]:
     if failures := ", ".join(survey.failures()):
         yield "failures", failures
     if survey.n_unmeasured:
-        yield "not drawn", f"{survey.n_unmeasured:,} finished without a finite metric: in the table alone"
+        yield "not drawn", f"{survey.n_unmeasured:,} finished without a finite metric: only in the table"
     yield "best", _best(survey.best) if survey.best else "none yet"
     if len(survey.by_configs) > 1:
         counts = ", ".join(
@@ -131,8 +131,7 @@ def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]
     yield (
         "over-time",
         "Best over time",
-        f"Each trial when it finished.{counts} "
-        "The axis leaves out the worst twentieth; a double click shows all.",
+        f"Each trial when it finished.{counts} The worst 5 % are outside the axis; a double click shows all.",
         timeline.over_time(survey),
     )
     if survey.rungs:
@@ -145,12 +144,12 @@ def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]
         )
     yield (
         "importance",
-        "Importance of the levels",
-        "The share of the metric's variance, of its ranks, that the choice at a level explains by "
+        "Importance of the keys",
+        "The share of the metric's variance, of its ranks, that the choice of a key explains by "
         "itself: 0 is none, 1 is all of it (epsilon squared of a one-way analysis of variance on "
         "ranks; Kelley 1935, Kruskal and Wallis 1952). Each row is a branch: the trials that decide "
-        "the same keys, so many of them. Empty: the branch does not decide the key. ?: too few trials"
-        " to tell. What levels do only together is not in it.",
+        "the same keys, with their number. Empty: the branch does not decide the key. ?: too few trials."
+        " Joint effects of several keys are not included.",
         value_effects.importance(survey),
     )
     yield (
@@ -164,7 +163,7 @@ def _sections(survey: Survey) -> Iterator[tuple[str, str, str, go.Figure | None]
         "parallel",
         "Parallel coordinates",
         "A line for each finished trial, dark ones are good; drag along an axis to select. “not set”: its "
-        "branch does not decide the key. Metrics beyond the worst twentieth stand at the end of their axis.",
+        "branch does not decide the key. Metrics of the worst 5 % are at the end of their axis.",
         value_effects.parallel(survey),
     )
     yield (

@@ -26,7 +26,7 @@ class Sample:
 
     Attributes:
         n_trials: How many there are.
-        random: Drawn at random: these alone stand for all trials.
+        random: Drawn at random: these alone represent all trials.
         best: The best ones.
         failed: Those that failed or were lost; a random part of them if there are too many.
         n_failed: How many failed or were lost.

@@ -21,8 +21,8 @@ from dahps_core.report.sample import MOST_TRIALS, Sample
 from dahps_core.space import SearchSpace
 from dahps_core.text.printing import printable
 
-#: So many different errors are told.
-_FAILURES_TOLD = 3
+#: Number of different errors that are listed.
+_FAILURES_LISTED = 3
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Survey:
 
     Attributes:
         spaces: Those that are searched, oldest first.
-        n_trials: How many were drawn or asked for.
+        n_trials: How many were drawn or enqueued.
         n_unmeasured: How many have finished without a finite metric.
         by_configs: How many trials finished with each of the kept configs; empty if these never changed.
         left_out: Which combinations do not rank; None where combinations are not judged by their means.
         improvements: When the best metric so far became better.
         trials: Those that the page shows: all, or those that `sample` describes.
-        attempts: Of the trials that stand for all, and of the best ones.
+        attempts: Of the trials that represent all, and of the best ones.
         sample: How they were chosen; None: all are shown.
         made_at: Seconds since the epoch.
     """
@@ -100,7 +100,7 @@ class Survey:
 
     @cached_property
     def measured(self) -> list[tuple[TrialRecord, float]]:
-        """Those of `shown` that stand for all trials: the best ones are not there more often than others."""
+        """The trials of `shown` that represent all: the best ones are not overrepresented among them."""
         return [one for one in self.shown if self.is_counted(one[0].number)]
 
     @property
@@ -109,11 +109,11 @@ class Survey:
         return len(self.shown) if self.sample is None else self.sample.n_measured
 
     def is_counted(self, number: int) -> bool:
-        """Return whether a trial on the page stands for others; one that is there for its result does not."""
+        """Return whether a trial on the page represents others; one shown for its result does not."""
         return self.sample is None or number in self.sample.random
 
     def estimated(self, n_counted: int) -> str:
-        """Return how many of all trials are like some of those that stand for all."""
+        """Estimate how many of all trials are like a number of those that represent all."""
         if self.sample is None:
             return f"{n_counted:,}"
         return f"about {float(f'{n_counted * self.n_trials / len(self.sample.random):.2g}'):,.0f}"
@@ -125,10 +125,10 @@ class Survey:
             for trial in self.trials
             if trial.error and trial.state in (TrialState.FAILED, TrialState.LOST)
         )
-        for error, count in ends.most_common(_FAILURES_TOLD):
+        for error, count in ends.most_common(_FAILURES_LISTED):
             yield f"{count:,} x {error}"
-        if len(ends) > _FAILURES_TOLD:
-            yield f"and {len(ends) - _FAILURES_TOLD:,} other errors"
+        if len(ends) > _FAILURES_LISTED:
+            yield f"and {len(ends) - _FAILURES_LISTED:,} other errors"
 
     @cached_property
     def values(self) -> dict[str, dict[str, Value]]:

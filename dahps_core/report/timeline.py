@@ -12,7 +12,7 @@ from dahps_core.ledger.views.survey import AttemptSpan
 from dahps_core.report.labels import label, moment, thinned
 from dahps_core.report.survey import Survey, quantile
 
-#: Outcome of an attempt -> its colour: of the Okabe-Ito palette, which the colour-blind tell apart.
+#: Outcome of an attempt -> its colour: of the Okabe-Ito palette, which the colour-blind can distinguish.
 COLOURS = {
     "running": "#56b4e9",
     "finished": "#009e73",
@@ -23,10 +23,10 @@ COLOURS = {
     "cancelled": "#999999",
 }
 BLUE = "#0072b2"
-#: Of the levels, one after the other.
+#: Of the rungs, in their order.
 _OF_LEVELS = ["#56b4e9", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#999999"]
 
-#: So many points are drawn small.
+#: From this number on, points are drawn small.
 _MANY = 500
 
 _PIXELS_PER_WORKER = 16

@@ -73,8 +73,8 @@ def _colours(survey: Survey, medians: Sequence[float | None]) -> list[str]:
 
 
 def _explored(survey: Survey, branch: _Branch, metric: float | None) -> str:
-    told = f"{survey.estimated(branch.n_trials)} of {branch.size:,} trials"
-    return told if metric is None else f"{told}, median {metric:.5g}"
+    text = f"{survey.estimated(branch.n_trials)} of {branch.size:,} trials"
+    return text if metric is None else f"{text}, median {metric:.5g}"
 
 
 def _readable_on(colour: str) -> str:

@@ -123,7 +123,7 @@ def importance(survey: Survey) -> go.Figure | None:
         return None
     shares = [[branch.importance.get(key) for key in keys] for branch in found]
     texts = [
-        [_told(key in branch.importance, branch.importance.get(key)) for key in keys] for branch in found
+        [_described(key in branch.importance, branch.importance.get(key)) for key in keys] for branch in found
     ]
     figure = go.Figure(
         go.Heatmap(
@@ -149,7 +149,7 @@ def importance(survey: Survey) -> go.Figure | None:
     return figure.update_layout(height=190 + 34 * len(found), margin={"t": 120, "b": 20}, meta=meta)
 
 
-def _told(is_decided: bool, share: float | None) -> str:
+def _described(is_decided: bool, share: float | None) -> str:
     if not is_decided:
         return ""
     return "?" if share is None else f"{share:.2f}"

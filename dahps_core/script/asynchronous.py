@@ -65,13 +65,13 @@ class DistributedAsynchronousSearch(ScriptSearch):
             metric: The objective's name, if `finish_combination` is given mappings.
             seed: Of the random order; None: drawn once, and kept in the ledger.
             max_attempts: How often a trial is run that raises, or whose process dies.
-            stop_after_failures: The search ends when so many attempts failed before one finished, in this
+            stop_after_failures: The search ends when this many attempts failed before one finished, in this
                 process or in the tasks of its job array; None: never.
-            heartbeat: Seconds between two signs of life.
-            lease: Seconds without one after which a process is held for dead.
+            heartbeat: Seconds between two heartbeats.
+            lease: Seconds without one after which a process is considered dead.
             patience: Seconds to wait for a ledger that is locked, or that the storage does not give.
             locking: "fcntl", or "folder" where the storage's locks do not hold between hosts.
-            grace: Seconds that the script has to leave when it is told to end.
+            grace: Seconds that the script has to leave when it has to end.
             trial_time: Seconds that a trial takes, so that none is drawn that would outlast the job; None: as
                 the last ones took.
             keep_checkpoints: Of how many of the best finished trials checkpoints are kept, or of the best
@@ -94,7 +94,9 @@ class DistributedAsynchronousSearch(ScriptSearch):
             LedgerError: As `Ledger.join` raises.
         """
         if k is not None and not (isinstance(k, int) and k >= 1):
-            raise ConfigurationError(f"{k!r} combinations cannot be drawn", where="k", hint="Give 1 or more")
+            raise ConfigurationError(
+                f"{k!r} is not a number of combinations", where="k", hint="Give 1 or more"
+            )
         expect_one_of("on_change", on_change, ("refuse", "extend"))
         expect_one_of("locking", locking, ("fcntl", "folder"))
         expect_one_of("ranks", ranks, ("together", "independent"))
@@ -161,7 +163,7 @@ class DistributedAsynchronousGridSearch(DistributedAsynchronousSearch):
 
 
 class DistributedAsynchronousHyperBand(DistributedAsynchronousSearch):
-    """The best combinations go on with more epochs, from their checkpoints; see `ScriptSearch`.
+    """The best combinations continue with more epochs, from their checkpoints; see `ScriptSearch`.
 
     `current.resource` is how many epochs the trial shall have had when it is finished.
     """
@@ -190,16 +192,16 @@ class DistributedAsynchronousHyperBand(DistributedAsynchronousSearch):
             config: The tree.
             epoch_schedule: How many epochs, or how much of anything else, trials are given at the levels;
                 None: these are the quotients of `max_resource` by powers of `eta`.
-            eta: One in so many trials is promoted.
+            eta: One in `eta` trials is promoted.
             max_resource: The most that a trial is given.
             min_resource: The least; None: 1.
             brackets: How many brackets; 1 is ASHA; None: as many as there are levels.
             sizes: "algorithm_1" or "table_1": which of the two published forms of the brackets' sizes.
-            resource: "total": what a trial is told counts from its start; "increment": from the level below.
+            resource: "total": a trial's resource counts from its start; "increment": from the rung below.
             options: As of the other searches.
 
         Raises:
-            ConfigurationError: An option cannot be meant; and as the other searches raise.
+            ConfigurationError: An option is invalid; also as the other searches raise.
         """
         try:
             levels = Brackets.of(

@@ -24,7 +24,7 @@ def program() -> dict[str, str]:
 
 
 class Holding:
-    """A claimed trial in the hand of this process; its heart beats until it has ended, which it does once.
+    """A claimed trial of this process; its heartbeat runs until it has ended, which it does once.
 
     Args:
         claims: By which it was claimed.
@@ -63,7 +63,7 @@ class Holding:
         return self.peers.judged(self.trial, own) if self.peers else own
 
     def preempt(self) -> None:
-        """Tell the script to leave the trial, on all ranks; not for a signal's handler."""
+        """Make the script leave the trial, on all ranks; not for a signal's handler."""
         self.trial.preempt()
         if self.peers:
             self.peers.preempt(self.trial)
@@ -94,7 +94,7 @@ class Holding:
     def _look(self, in_doubt: bool) -> None:
         if self._claims.has_lost(self._claim, in_doubt) and not self.is_over:
             log.warning(
-                "Trial %d was taken from this script, or cancelled: no result or checkpoint of it counts.",
+                "Trial %d was taken from this script, or cancelled: its result and checkpoints do not count.",
                 self._claim.number,
             )
             self.preempt()
@@ -121,7 +121,7 @@ class Joined:
         return own
 
     def preempt(self) -> None:
-        """Tell the script to leave the trial, on this rank."""
+        """Make the script leave the trial, on this rank."""
         self.trial.preempt()
 
     def end(self, answer: Answer) -> None:
@@ -135,7 +135,7 @@ class Following(Joined):
 
     Args:
         trial: As the script sees it.
-        peer: By which rank 0 is told what becomes of it here.
+        peer: Reports to rank 0 how the attempt ends here.
     """
 
     def __init__(self, trial: Trial, peer: Peer) -> None:
@@ -147,5 +147,5 @@ class Following(Joined):
     def end(self, answer: Answer) -> None:
         """End the attempt in this process; report it to rank 0 if it is the end for all."""
         if not self.is_over and answer.outcome != "finished":
-            self._peer.tell(answer)
+            self._peer.report(answer)
         super().end(answer)

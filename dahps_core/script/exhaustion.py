@@ -6,14 +6,14 @@ from dahps_core.ledger import Ledger
 from dahps_core.ledger.claiming.refusals import summarized_nan
 from dahps_core.model.records import Draw
 
-_DRAWN = "every combination is drawn, or as many as `k` says"
+_DRAWN = "all combinations (or the `k` requested) are drawn"
 _WORDS = {
-    Draw.EXHAUSTED: f"{_DRAWN}, and no trial is left to run",
-    Draw.LEAVE: f"{_DRAWN}, and others wait already for what may come back",
+    Draw.EXHAUSTED: f"{_DRAWN}, and none needs rerunning",
+    Draw.LEAVE: f"{_DRAWN}, and other processes wait already for trials that may have to be rerun",
     Draw.STOPPED: "a person stopped the search",
     Draw.TIME_UP: "max_time is over",
     Draw.OUT_OF_TIME: "this job ends before another trial would",
-    Draw.RETIRED: "trials fail on this host that do not fail elsewhere",
+    Draw.RETIRED: "trials fail on this host that succeed elsewhere",
 }
 
 

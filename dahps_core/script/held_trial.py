@@ -49,7 +49,7 @@ class Hand:
 
     Attributes:
         ledger: As given; None as well from when the process learns that it is not rank 0.
-        holding: The trial in hand, or that was last.
+        holding: The current trial, or that was last.
         why_none: Why there is none, and will be none; None while there may be one.
     """
 
@@ -67,10 +67,10 @@ class Hand:
 
     @property
     def combination(self) -> Combination | None:
-        """The combination in hand, or that was last; None if the search is exhausted.
+        """The current or last combination; None if the search is exhausted.
 
         Raises:
-            DahpsError: On a rank that does not know it yet.
+            DahpsError: On a rank that has not received it yet.
         """
         if self._is_waiting:
             self._draw(None)
@@ -78,10 +78,10 @@ class Hand:
         return self._combination
 
     def expect_known(self) -> None:
-        """Raise DahpsError on a rank that does not know yet what rank 0 has claimed."""
+        """Raise DahpsError on a rank that has not received rank 0's claim yet."""
         if self.ledger is None and self._combination is None and self.why_none is None:
             raise DahpsError(
-                f"rank {self._batch.rank} of {self._batch.size} does not know yet what rank 0 has claimed",
+                f"rank {self._batch.rank} of {self._batch.size} has not received rank 0's claim yet",
                 hint="The processes of one torchrun, mpirun or srun evaluate one combination together: call "
                 "dahps_core.torch_utils.sync_parameters(rank, agent) on all of them first; or, if each is to "
                 'search on its own, pass ranks="independent" to from_config',
@@ -89,22 +89,22 @@ class Hand:
 
     @property
     def size(self) -> int:
-        """How many processes evaluate a trial together, as far as this one knows."""
+        """How many processes evaluate a trial together, as far as known."""
         return self._batch.size
 
     @property
     def trial(self) -> Trial | None:
-        """The trial in hand; None if it has ended."""
+        """The current trial; None if it has ended."""
         return self.holding.trial if self.holding and not self.holding.is_over else None
 
     @property
-    def trial_in_hand(self) -> Trial:
+    def held_trial_of_process(self) -> Trial:
         """The same; raises DahpsError if it has ended, or is not known on this rank yet."""
         trial = self.trial
         if trial is None:
             self.expect_known()
             raise DahpsError(
-                "no trial is in hand" + (f": {self.why_none}" if self.why_none else ""),
+                "there is no current trial" + (f": {self.why_none}" if self.why_none else ""),
                 hint="After a trial has ended, get_new_combination() claims the next one",
             )
         return trial
@@ -117,7 +117,7 @@ class Hand:
     def join(self, trial: Trial) -> None:
         """Hold the trial that this process was started in."""
         self._hold(Joined(trial))
-        self.why_none = f"this process was started in trial {trial.number}, and takes part in no other"
+        self.why_none = f"this process was started in trial {trial.number}, and cannot evaluate another"
 
     def draw(self) -> Combination | None:
         """Claim the next combination; waits for one, unless other ranks wait for this one.
@@ -129,7 +129,7 @@ class Hand:
         process = this_process()
         if process.holding and self.ledger:
             raise DahpsError(
-                f"this process still holds trial {process.holding.trial.number}, and evaluates one at a time",
+                f"this process still holds trial {process.holding.trial.number}; it evaluates one at a time",
                 hint="Call finish_combination or release first",
             )
         self._combination = None
@@ -161,11 +161,11 @@ class Hand:
             raise SearchExhausted(self.why_none or "there is no combination")
 
     def end(self, answer: Answer) -> None:
-        """End the attempt in hand; raises as a `Holding` does, and DahpsError where there is none."""
-        trial, process = self.trial_in_hand, this_process()
+        """End the current attempt; raises as a `Holding` does, and DahpsError where there is none."""
+        trial, process = self.held_trial_of_process, this_process()
         if process.holding is not self.holding:
             raise DahpsError(
-                "this process was forked from the one that holds the trial",
+                "this process was forked from the process that holds the trial",
                 where=f"trial {trial.number}",
                 hint="Finish or release it there",
             )
@@ -181,7 +181,9 @@ class Hand:
                 return
             with ExitStack() as stack:
                 listener = None if self._peers else stack.enter_context(Listener(batch))
-                broadcast({"trial": record_of(self.trial_in_hand), "found": listener and listener.found})
+                broadcast(
+                    {"trial": record_of(self.held_trial_of_process), "found": listener and listener.found}
+                )
                 if listener:
                     self._peers = Peers(batch, listener)
         except BaseException as error:
@@ -194,32 +196,32 @@ class Hand:
 
     def _adopt(self, broadcast: Broadcast, batch: BatchJob) -> None:
         process = this_process()
-        if self.ledger:  # it did not know of the others
+        if self.ledger:  # it was not aware of the others
             process.end(Answer("released", error=f"this process is rank {batch.rank} of a job"))
             process.leave()
         elif self.trial:
             self.end(Answer("finished"))
         self.ledger = self.holding = None
-        while (told := broadcast(None)).get("wait"):
+        while (answer := broadcast(None)).get("wait"):
             pass
-        self.why_none = told.get("why_none")
+        self.why_none = answer.get("why_none")
         if self.why_none is not None:
             self._combination = None
             process.leave()
             return
-        if found := told["found"]:
+        if found := answer["found"]:
             process.leave()
             self._peer = Peer(batch, found)
             process.work(self._peer, self._options.grace_s)
         if not self._peer:
             raise RanksError(
-                f"the agent of rank {batch.rank} is another one than before, and that of rank 0 is not",
-                hint="Make an agent on all ranks, or go on with those that are there",
+                f"rank {batch.rank} created a new agent, but rank 0 did not",
+                hint="Create an agent on all ranks, or keep using the existing ones",
             )
-        self._hold(Following(trial_of(told["trial"]), self._peer))
+        self._hold(Following(trial_of(answer["trial"]), self._peer))
 
     def _draw(self, limit_s: float | None) -> None:
-        """Claim a trial for this process, as the worker that it is, or becomes; wait so long for one."""
+        """Claim a trial for this process, as a worker; wait `wait_s` seconds for one."""
         assert self.ledger
         process = this_process()
         try:
@@ -236,7 +238,7 @@ class Hand:
             self._hold(Holding(self._claims, draw, self._options.heartbeat_s))
         elif not self._is_waiting:
             self.why_none = process.reason or why_exhausted(draw, self.ledger, self._run)
-            log.warning("There is no combination for this process: %s.", self.why_none)
+            log.warning("Search exhausted: %s.", self.why_none)
             process.leave()
 
     def _hold(self, holding: Holding | Joined) -> None:

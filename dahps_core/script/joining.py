@@ -26,7 +26,7 @@ def joined(space: SearchSpace) -> Trial | None:
     if not (attempt and trial):
         return None
     if attempt.request("program") != program():
-        raise _refusal(trial, f"this trial has started {program()['script']}, which is another program")
+        raise _refusal(trial, f"this trial has started another program: {program()['script']}")
     try:
         space.index(trial.combination)
     except ValueError as error:

@@ -28,7 +28,7 @@ def space_config(names: Sequence[str], args: Namespace) -> dict[str, Any]:
     """
     if isinstance(names, str):
         raise ConfigurationError(
-            f"{names!r} is no list of names", where="search_space", hint=f"Write [{names!r}]"
+            f"{names!r} is not a list of names", where="search_space", hint=f"Write [{names!r}]"
         )
     node: dict[str, Any] | None = None
     for name in reversed(names):

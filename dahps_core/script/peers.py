@@ -1,9 +1,9 @@
-"""The ranks of a script: what becomes of one of them, rank 0 is told.
+"""The ranks of a script report to rank 0 how an attempt ended on them.
 
 When a rank raises or dies, torchrun and `srun` end the others by SIGTERM, as they do when the whole job is
-preempted. Rank 0, which records, must tell the two apart: a trial that kills rank 1 each time would be
-released each time, and run for ever. So each rank has a connection to rank 0, on which it tells why it
-fails; a connection that ends without a word is a death.
+preempted. Rank 0, which records, must distinguish the two: a trial that kills rank 1 each time would be
+released each time, and run for ever. So each rank has a connection to rank 0, on which it reports why it
+fails; a connection that ends without a report is a death.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from dahps_core.trial.current import Trial
 LIMIT_S = 60.0
 #: Seconds to wait for another rank's word when rank 0 has failed, perhaps because of it.
 BLAME_S = 5.0
-#: How much of an error rank 0 is told, in characters: its end. It must not have to be read to be sent.
-_TOLD = 30_000
+#: Length limit of an error sent to rank 0, in characters: its end is kept. It must not have to be read to be
+#: sent.
+_LONGEST_ERROR = 30_000
 
 _open: weakref.WeakSet[Channel] = weakref.WeakSet()
 
@@ -57,12 +58,12 @@ class Peers:
         Args:
             trial: The attempt.
             own: "failed", which may be another rank's doing, who is waited for a little; or "released", where
-                rank 0 has just been told to end.
+                rank 0 was just requested to end.
 
         Returns:
-            `own`, where no other rank has failed, was killed or was told to end.
+            `own`, where no other rank has failed, was killed or requested to end.
         """
-        said = self._heard(trial, BLAME_S if own.outcome == "failed" else 0.0)
+        said = self._received(trial, BLAME_S if own.outcome == "failed" else 0.0)
         failures = [(who, answer) for who, answer in said if answer.outcome != "released"]
         if failures:
             mine = [(f"rank 0 (host {self._host})", own)] if own.outcome == "failed" else []
@@ -70,19 +71,19 @@ class Peers:
         return said[0][1] if said else own
 
     def preempt(self, trial: Trial) -> None:
-        """Tell the others that the trial is to leave."""
+        """Request the others to leave the trial."""
         with self._hearing:
             for member in self._listened_to:
                 member.channel.sent(_about(trial))
 
     def close(self) -> None:
-        """Listen to nobody any more."""
+        """Stop listening."""
         with self._hearing:
             for member in [*self._listened_to, *self._gone]:
                 member.channel.close()
             self._listened_to, self._gone = [], []
 
-    def _heard(self, trial: Trial, limit_s: float) -> list[tuple[str, Answer]]:
+    def _received(self, trial: Trial, limit_s: float) -> list[tuple[str, Answer]]:
         """Return what other ranks reported of an attempt, as soon as one has."""
         deadline = time.monotonic() + limit_s
         with self._hearing:
@@ -90,10 +91,10 @@ class Peers:
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     break
-                self._hear(left_s)
+                self._receive(left_s)
         return said
 
-    def _hear(self, timeout_s: float) -> bool:
+    def _receive(self, timeout_s: float) -> bool:
         channels = readable([member.channel for member in self._listened_to], timeout_s)
         for member in [member for member in self._listened_to if member.channel in channels]:
             self._take_in(member)
@@ -114,7 +115,7 @@ class Peers:
 
     def _said_of(self, trial: Trial) -> list[tuple[str, Answer]]:
         # All that has arrived: the first to be read need not be the first to fail.
-        while self._hear(0):
+        while self._receive(0):
             pass
         words = {
             member: Answer(message["outcome"], error=message["error"])
@@ -131,7 +132,7 @@ class Peer:
 
     Args:
         batch: The job, as this rank sees it.
-        found: What rank 0's listener tells.
+        found: What rank 0's listener reports.
 
     Raises:
         RanksError: Rank 0 cannot be reached.
@@ -141,7 +142,7 @@ class Peer:
         self._channel = _connected(batch, found)
         self._trial: Trial | None = None
         self._preempted: Message | None = None
-        self._telling = threading.Lock()
+        self._reporting = threading.Lock()
         _open.add(self._channel)
         threading.Thread(target=self._listen, name="dahps-peer", daemon=True).start()
 
@@ -149,23 +150,23 @@ class Peer:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Tell rank 0 that this process goes in good order."""
-        with self._telling:
+        """Report to rank 0 that this process exits in order."""
+        with self._reporting:
             self._channel.sent({"left": True})
             self._channel.close()
 
     def follow(self, trial: Trial) -> None:
         """Evaluate this trial from now on."""
-        with self._telling:
+        with self._reporting:
             self._trial = trial
             self._preempt()
 
-    def tell(self, answer: Answer) -> None:
-        """Tell rank 0, before others do, how the attempt has ended here; the first word counts."""
-        with self._telling:
+    def report(self, answer: Answer) -> None:
+        """Report to rank 0, before others do, how the attempt has ended here; the first report counts."""
+        with self._reporting:
             trial, self._trial = self._trial, None
             if trial:
-                error = answer.error and answer.error[-_TOLD:]
+                error = answer.error and answer.error[-_LONGEST_ERROR:]
                 self._channel.sent({**_about(trial), "outcome": answer.outcome, "error": error})
 
     def _listen(self) -> None:
@@ -173,12 +174,12 @@ class Peer:
             while True:
                 readable([self._channel], None)
                 preempted = self._channel.receive()
-                with self._telling:
+                with self._reporting:
                     self._preempted = preempted
                     self._preempt()
 
     def _preempt(self) -> None:
-        # Rank 0 may tell of a trial that has not begun here, or is over.
+        # Rank 0 may report on a trial that has not begun here, or is over.
         if self._trial and self._preempted == _about(self._trial):
             self._trial.preempt()
 
@@ -189,7 +190,7 @@ def _connected(batch: BatchJob, found: Message) -> Channel:
     except OSError as error:
         raise RanksError(
             f"rank {batch.rank} on {batch.host} cannot reach rank 0: {error}",
-            hint="A firewall may keep these hosts apart, though torch.distributed joins them by another way",
+            hint="A firewall may separate these hosts, though torch.distributed connects them another way",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""How a script's process comes to its end, and what then becomes of the trial in its hand.
+"""How a script's process ends, and with it the current trial.
 
 A process is one worker at a time and evaluates one trial at a time: signals, hooks and `current_trial` belong
 to the whole process.
@@ -45,20 +45,20 @@ class Process(Interruption):
         self.worker: AbstractContextManager[object] | None = None
         self.holding: Holding | Joined | None = None
         self._grace_s = 0.0
-        self._told: Answer | None = None
+        self._judgment: Answer | None = None
         self._judging = threading.Lock()
         self._handlers = ExitStack()
-        threading.Thread(target=self._end_when_told, name="dahps-leaving", daemon=True).start()
+        threading.Thread(target=self._end_on_request, name="dahps-leaving", daemon=True).start()
         _hook_in()
 
-    def tell(self, reason: str) -> None:
+    def request(self, reason: str) -> None:
         """Record an interruption, and pass it on to the current trial at once."""
-        super().tell(reason)
+        super().request(reason)
         if self.holding:
             self.holding.trial.preempt()
 
     def work(self, worker: AbstractContextManager[object], grace_s: float) -> None:
-        """Be this worker, who hears signals, until `leave`; whose trial has so many seconds to leave."""
+        """Act as `worker` and handle signals until `leave()`; the trial has `grace_s` seconds to leave."""
         self._grace_s = grace_s
         self._handlers.enter_context(self.hearing_signals())
         worker.__enter__()
@@ -71,7 +71,7 @@ class Process(Interruption):
             holding.trial.preempt()
 
     def end(self, answer: Answer) -> None:
-        """End the attempt in hand, if there is one; raises as a `Holding` does."""
+        """End the current attempt, if there is one; raises as a `Holding` does."""
         try:
             if holding := self.holding:  # until it has ended, for another thread to wait for
                 holding.end(answer)
@@ -90,7 +90,7 @@ class Process(Interruption):
             self.forget_handlers()
 
     def forget_handlers(self) -> None:
-        """Let those hear the signals that did before."""
+        """Restore the former signal handlers."""
         self._handlers.close()
 
     def judged(self, error: BaseException | None) -> Answer:
@@ -99,7 +99,7 @@ class Process(Interruption):
         """
         holding = self.holding
         if self.reason:
-            return self._judged_when_told()
+            return self._judged_on_request()
         if error is None and holding:
             return holding.judged(holding.left_open)
         is_left = isinstance(error, (SystemExit, KeyboardInterrupt))
@@ -108,39 +108,39 @@ class Process(Interruption):
         return Answer("released", error=f"{type(error).__name__}: the script left its trial")
 
     def end_quietly(self, answer: Answer) -> None:
-        """End the attempt in hand, if there is one; the ledger's refusal is logged."""
+        """End the current attempt, if there is one; the ledger's refusal is logged."""
         try:
             self.end(answer)
         except LedgerError as refusal:
             log.error("%s", refusal)
 
-    def _judged_when_told(self) -> Answer:
+    def _judged_on_request(self) -> Answer:
         # Once, and at once: what other ranks do later is the consequence.
         with self._judging:
-            if self._told is None:
-                self._told = Answer("released", error=self.reason)
+            if self._judgment is None:
+                self._judgment = Answer("released", error=self.reason)
                 if self.holding:
-                    self._told = self.holding.judged(self._told)
-            return self._told
+                    self._judgment = self.holding.judged(self._judgment)
+            return self._judgment
 
-    def _end_when_told(self) -> None:
-        self._wait_for_word()
-        if self._judged_when_told().outcome == "released":
+    def _end_on_request(self) -> None:
+        self._wait_for_report()
+        if self._judged_on_request().outcome == "released":
             log.warning("%s: the script has %g s to leave.", self.reason, self._grace_s)
             if holding := self.holding:
                 holding.preempt()
             time.sleep(self._grace_s)
-        if self.holding or self._heard:
+        if self.holding or self._received_signals:
             self._end_now()
 
-    def _wait_for_word(self) -> None:
+    def _wait_for_report(self) -> None:
         # Handlers run in the main thread, which may wait for a rank that never comes, in a collective
         # operation of torch.distributed. What the kernel notes is read here meanwhile.
-        while not self.is_told():
+        while not self.is_requested():
             wait([self.fileno()])
 
     def _end_now(self) -> None:
-        number = self._heard[0] if self._heard else signal.SIGTERM
+        number = self._received_signals[0] if self._received_signals else signal.SIGTERM
         try:
             self.end_quietly(self.judged(None))
             self.leave()
@@ -162,7 +162,7 @@ def this_process() -> Process:
 
 def _hook_in() -> None:
     _hook_in_for_good()
-    # Anew in each process: one that was forked by multiprocessing has none of its parent's.
+    # Once in each process: one that was forked by multiprocessing has none of its parent's.
     if multiprocessing.parent_process() is None:
         atexit.register(_at_the_end)
     else:

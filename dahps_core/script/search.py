@@ -31,7 +31,7 @@ class ScriptSearch:
     A script that its own trial starts again, as Lightning's launcher does for further ranks, holds the same
     trial, and nothing else: its loop ends after that, and it records nothing.
 
-    If the script raises, the attempt has failed. If it is told to end (SIGTERM, SIGHUP, `dahps stop --now`),
+    If the script raises, the attempt has failed. If it has to end (SIGTERM, SIGHUP, `dahps stop --now`),
     `current.preempted` turns true, and it has `grace` seconds to finish or to leave; then the trial is given
     back, and the process ends. If it is killed, the trial is claimed again after the lease.
     """
@@ -48,18 +48,18 @@ class ScriptSearch:
 
     @property
     def combination(self) -> Combination | None:
-        """The combination in hand, or that was last; None if the search is exhausted.
+        """The current or last combination; None if the search is exhausted.
 
         Where there is none yet, and one may come back, rank 0 waits here.
 
         Raises:
-            DahpsError: On a rank that does not know it yet.
+            DahpsError: On a rank that has not received it yet.
         """
         return self._hand.combination
 
     @property
     def current(self) -> Trial | None:
-        """The trial in hand; None if it has ended."""
+        """The current trial; None if it has ended."""
         return self._hand.trial
 
     def to_namespace(self, combination: Combination | None, args: Namespace | None = None) -> Namespace:
@@ -82,27 +82,29 @@ class ScriptSearch:
     def save_checkpoint(self, states: Any) -> None:
         """Save a checkpoint of the current trial; see `Trial.save_checkpoint`."""
         if self._hand.ledger:
-            self._hand.trial_in_hand.save_checkpoint(states)
+            self._hand.held_trial_of_process.save_checkpoint(states)
 
     def load_checkpoint(self, *, map_location: Any = None, weights_only: bool = True) -> Any | None:
         """Load the current trial's checkpoint; see `Trial.load_checkpoint`."""
-        return self._hand.trial_in_hand.load_checkpoint(map_location=map_location, weights_only=weights_only)
+        return self._hand.held_trial_of_process.load_checkpoint(
+            map_location=map_location, weights_only=weights_only
+        )
 
     def report(self, metric: float, step: int) -> None:
         """Report a metric of the current trial; see `Trial.report`."""
         if self._hand.ledger:
-            self._hand.trial_in_hand.report(metric, step)
+            self._hand.held_trial_of_process.report(metric, step)
 
     def finish_combination(self, metric: Any) -> None:
-        """Record the result of the trial in hand, for good; draws nothing.
+        """Record the final result of the current trial; draws nothing.
 
         Args:
             metric: Any number, NaN and infinities too; a tensor or an array of one element; or a mapping of
-                names to these, if the search was told which one is the objective. On ranks other than 0
+                names to these, if the search has the name of the objective. On ranks other than 0
                 anything, None too: it is not recorded.
 
         Raises:
-            MetricError: It is none of these; the trial is still in hand.
+            MetricError: It is none of these; the trial is still held.
             ClaimLost: The trial was claimed by another process, or cancelled.
             LedgerUnavailableError: The storage refused; the result is kept in a file, which the log names.
         """
@@ -113,7 +115,7 @@ class ScriptSearch:
             self._hand.end(Answer("finished"))
 
     def release(self) -> None:
-        """Give the trial in hand back, uncounted: it is the next to be claimed.
+        """Release the current trial, uncounted: it is the next to be claimed.
 
         Raises:
             ClaimLost: The trial was claimed by another process, or cancelled.
@@ -125,7 +127,7 @@ class ScriptSearch:
     def get_new_combination(self) -> Combination | None:
         """Claim the next combination; None if the search is exhausted. Waits while one may come back.
 
-        Where several ranks train together, `sync_parameters` waits, and tells all of them what has come.
+        Where several ranks train together, `sync_parameters` waits, and sends all of them the outcome.
 
         Raises:
             DahpsError: The last trial has neither been finished nor released.
@@ -138,14 +140,14 @@ class ScriptSearch:
         """Yield the current trial, or the next one, for the length of a block, which ends it.
 
         It has finished with what `finish_combination` was given in the block, or else with the last reported
-        metric; without either it has failed. An exception is the attempt's failure, and goes on its way;
+        metric; without either it has failed. An exception is the attempt's failure, and is raised on;
         SystemExit, KeyboardInterrupt, and any exception once the trial is preempted give it back.
 
         Raises:
             SearchExhausted: There is none.
             MetricError: The block has ended without a metric.
         """
-        trial = self._in_hand_or_next()
+        trial = self._held_or_next()
         if trial is None:
             raise SearchExhausted(self._hand.why_none or "there is no combination")
         process = this_process()
@@ -166,23 +168,23 @@ class ScriptSearch:
         """Yield one trial after the other, until the search is exhausted; each must be finished or
         released.
         """
-        while (trial := self._in_hand_or_next()) is not None:
+        while (trial := self._held_or_next()) is not None:
             yield trial
             if self._hand.ledger and self.current:
                 raise DahpsError(
-                    "the loop goes on, and the trial has neither been finished nor released",
+                    "the loop continues, but the trial was neither finished nor released",
                     where=f"trial {trial.number}",
                     hint="Call finish_combination(metric) in the loop",
                 )
 
-    def _in_hand_or_next(self) -> Trial | None:
+    def _held_or_next(self) -> Trial | None:
         if self._hand.is_joined:
             return self.current
         if self._hand.ledger and self.current is None and self._hand.why_none is None:
             self.get_new_combination()
         with suppress(SearchExhausted):
             self._sync()
-        return None if self.combination is None else self._hand.trial_in_hand
+        return None if self.combination is None else self._hand.held_trial_of_process
 
     def _sync(self) -> None:
         """Share the combination where the script trains by several processes of torch.distributed."""

@@ -52,7 +52,7 @@ def _too_many(nodes: Sequence[RawNode], repetitions: int) -> Iterator[Fault]:
         repetitions: Of each combination.
     """
     sizes = {id(None): 1}
-    equals = {id(None): 1}  # how often the combination that is repeated most stands below a node
+    equals = {id(None): 1}  # how often the most repeated combination is below a node
     for node in nodes:
         children = list(zip(node.texts, node.children, strict=True))
         times = Counter(node.texts)

@@ -17,6 +17,6 @@ def entries(mapping: Mapping[Any, Any], path: Path, faults: list[Fault]) -> dict
     try:
         return {name: mapping[name] for name in mapping}
     except Exception as error:
-        told = " ".join("".join(traceback.format_exception_only(error)).split())
-        faults.append(Fault(str(path), f"cannot be read ({told[:200]})", "write a plain mapping"))
+        reason = " ".join("".join(traceback.format_exception_only(error)).split())
+        faults.append(Fault(str(path), f"cannot be read ({reason[:200]})", "write a plain mapping"))
         return None

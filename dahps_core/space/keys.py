@@ -10,7 +10,7 @@ from dahps_core.errors import Fault
 from dahps_core.space.node import RawNode
 from dahps_core.space.path import shown
 
-#: Each takes a walk through the tree, and nobody reads more.
+#: Each requires a walk through the tree, and a person reads no more.
 _MAX_REPEATS = 100
 
 

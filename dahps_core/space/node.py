@@ -25,7 +25,7 @@ class RawNode:
     """A node as it was read, faults and all.
 
     Attributes:
-        config: The mapping; kept alive, since nodes are told apart by its identity.
+        config: The mapping; kept alive, since its identity distinguishes nodes.
         path: The first path to it.
         key: Empty if it could not be read.
         values: Canonical text -> value, of those that could be read.
@@ -80,7 +80,7 @@ class _Reading:
     Attributes:
         names: The entries that are no words: cases, and misspelt words.
         steps: The name that each value has as a case -> the value; made when it is first needed.
-        words: Word -> what stands there, and its path.
+        words: Word -> its contents, and its path.
         knows_values: Whether every value could be read, so that cases can be held against them.
     """
 
@@ -102,7 +102,7 @@ class _Reading:
             return
         found, path = self.words["values"]
         if not isinstance(found, (list, tuple)):
-            self._fault(path, f"{shown(found)} is not a list", "write a list, if only of one value")
+            self._fault(path, f"{shown(found)} is not a list", "write a list, even of one value")
         elif not found:
             self._fault(path, "is empty", "list at least one value")
         else:
@@ -123,13 +123,13 @@ class _Reading:
     def refuse_repeats(self) -> None:
         for text, count in Counter(self.node.texts).items():
             if count > 1:
-                what = f"{shown(self.node.values[text])} stands here {count} times"
+                what = f"{shown(self.node.values[text])} appears here {count} times"
                 self._fault(self.words["values"][1], what, "write it once, or set `check_unique: false`")
 
     def read_key(self) -> None:
         self._adopt_misspelt("key", lambda found: isinstance(found, str))
         if "key" not in self.words:
-            self._fault(self.node.path, "no `key`", "name what the values are for")
+            self._fault(self.node.path, "no `key`", "give the key of the values")
             return
         key, path = self.words["key"]
         faults = list(key_faults(key, path))
@@ -155,7 +155,7 @@ class _Reading:
             self._refuse_orphans()
 
     def _has_key(self, found: Mapping[Any, Any]) -> bool:
-        return "key" in (entries(found, self.node.path, []) or ())  # its class may raise when it is asked
+        return "key" in (entries(found, self.node.path, []) or ())  # its class may raise at the question
 
     def _listed_cases(self) -> Iterator[tuple[Any, Any]]:
         cases, path = self.words.get("cases", ({}, self.node.path))
@@ -173,7 +173,7 @@ class _Reading:
 
         Args:
             name: Of the case.
-            found: What stands there.
+            found: The contents.
             path: The place of all cases.
             passed: The same, for the places below.
         """
@@ -212,7 +212,7 @@ class _Reading:
             self._fault(self.node.path, f"no `default`, and no subtree for {some}", hint)
 
     def _adopt_misspelt(self, word: str, fits: Callable[[Any], bool]) -> None:
-        """Read an entry that is all but a missing word, and can be meant by it, as that word."""
+        """Read an entry that resembles a missing word as that word."""
         if word in self.words:
             return
         names = [name for name, found in self.names.items() if isinstance(name, str) and fits(found)]

@@ -32,7 +32,7 @@ _INTEGER = r"(?:0|[1-9](?:_?\d)*)"
 _POINT = rf"(?:{_INTEGER}\.|{_INTEGER}?\.{_DIGITS})"
 _NUMBER = re.compile(rf"[+-]?(?:{_INTEGER}|{_POINT}|(?:{_INTEGER}|{_POINT})[eE][+-]?{_DIGITS})", re.ASCII)
 
-#: A mapping's key cannot be quoted; some characters can be escaped, and no others than these stand there.
+#: A mapping's key cannot be quoted; some characters can be escaped, and no other characters are possible.
 _MAPPING_KEY = re.compile(r"[\w/\-\\+.$%*@?|()\[\]{}:=, \t]+", re.ASCII)
 _TO_ESCAPE = re.compile(r"[\\()\[\]{}:=, \t]")
 

@@ -1,4 +1,4 @@
-"""Where something stands in a search space, `root(model).vit(lr).default.values`, and how it is shown."""
+"""Places in a search space, `root(model).vit(lr).default.values`, and how they are shown."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dahps_core.model.combination import Value, canonical
 _SHOWN_FIRST = 4
 _SHOWN_LAST = 6
 
-#: What stands in a path without quotes: words, elements of lists, and numbers.
+#: What needs no quotes in a path: words, elements of lists, and numbers.
 _PLAIN_STEP = re.compile(r"[\w+~@/-]+(\[\d+\])?|-?\d+\.\d+(e-?\d+)?")
 
-#: What stands in a path as the key of a node, in parentheses and without quotes.
+#: Keys of nodes that need no quotes in a path.
 _PLAIN_KEY = re.compile(r"[\w+~@/.-]+")
 
 
@@ -23,7 +23,7 @@ class Path:
     """Steps from the envelope to a place in it.
 
     Each node that a path passes bears its key in parentheses: `default` alone could be any of them.
-    A path knows only its parent, so that the paths of a tree with many levels cost no more than it does.
+    A path refers only to its parent, so that the paths of a tree with many levels cost no more than it does.
     """
 
     __slots__ = ("_depth", "_head", "_name", "_parent", "_step")
@@ -54,7 +54,7 @@ class Path:
         return Path(f"{self._step}[{index}]", self._parent)
 
     def __str__(self) -> str:
-        """Join the steps by dots; a number stands for those in the middle of a long path."""
+        """Join the steps by dots; a number replaces the middle of a long path."""
         hidden = self._depth - _SHOWN_FIRST - _SHOWN_LAST
         last: list[str] = []
         place: Path | None = self

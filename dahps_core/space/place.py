@@ -1,4 +1,4 @@
-"""Where a walk from the root of a search space to a leaf stands."""
+"""The position of a walk from the root of a search space to a leaf."""
 
 from __future__ import annotations
 

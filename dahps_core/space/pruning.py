@@ -17,7 +17,7 @@ Allowed: TypeAlias = "dict[str, frozenset[str]]"
 #: A node, and the keys that a path must still pass from there on.
 _Place: TypeAlias = "tuple[int | None, frozenset[str]]"
 
-#: So many choices are named in an error.
+#: Number of choices named in an error.
 _CHOICES_NAMED = 20
 
 
@@ -30,14 +30,14 @@ def allowed_by(only: Mapping[str, Value]) -> Allowed:
 
 
 def refuse_unknown(allowed: Allowed, choices: Mapping[str, Mapping[str, Value]]) -> None:
-    """Expect that every key and every value stands somewhere in the space.
+    """Expect that the space has every key and every value.
 
     Args:
         allowed: What a branch is made of.
         choices: Key -> the values that it can take anywhere, by their canonical texts.
 
     Raises:
-        ConfigurationError: With the choices that there are.
+        ConfigurationError: With the possible choices.
     """
     for key, texts in allowed.items():
         if key not in choices:
@@ -85,7 +85,7 @@ def prune(tree: Tree, root: int | None, allowed: Allowed) -> tuple[Tree, int | N
             values, children = zip(*kept, strict=True)
             numbers[place] = pruned.add(_node(tree, place).key, values, children)
     if start not in numbers and start != (None, frozenset()):
-        what = f"no combination of the space has {', '.join(allowed)} with these values all at once"
+        what = f"no combination of the space has {', '.join(allowed)} with these values together"
         raise ConfigurationError(what, where="only", hint="Leave one of them out")
     return pruned, numbers.get(start)
 

@@ -1,4 +1,4 @@
-"""A few combinations that stand for a whole space: together they take each branch of the tree."""
+"""A few combinations that represent a whole space: together they take each branch of the tree."""
 
 from __future__ import annotations
 

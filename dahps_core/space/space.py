@@ -22,7 +22,7 @@ from dahps_core.space.tree import Node, Tree
 class SearchSpace:
     """All combinations that a tree describes, in grid order: the first level changes slowest.
 
-    A space is immutable, knows neither Hydra nor files, and needs memory for its distinct nodes only.
+    A space is immutable, independent of Hydra and files, and needs memory for its distinct nodes only.
 
     Attributes:
         size: How many combinations there are, of any size; equal ones, which only `check_unique: false`
@@ -98,7 +98,7 @@ class SearchSpace:
             only: Key -> a value, or a list of several. Nothing is enumerated, whatever the branch's size.
 
         Raises:
-            ConfigurationError: A key or a value stands nowhere in the space, or not all of them on one path.
+            ConfigurationError: The space lacks a key or a value, or has no path with all of them.
         """
         allowed = allowed_by(only)
         choices: dict[str, dict[str, Value]] = {}
@@ -115,7 +115,7 @@ class SearchSpace:
 
     @property
     def n_trials(self) -> int:
-        """How many evaluations the whole space asks for: its size times its repetitions."""
+        """How many evaluations the whole space requires: its size times its repetitions."""
         return self.size * self.repetitions
 
     def __len__(self) -> int:

@@ -51,7 +51,7 @@ def named_value(name: object, texts: Mapping[str, Any]) -> str | None:
 
     Args:
         name: The value itself; or the JSON text of one that a mapping cannot have as a key.
-        texts: The canonical texts of the values that there are.
+        texts: The canonical texts of the node's values.
 
     Returns:
         The canonical text of the value; None if there is no such value.
@@ -112,7 +112,7 @@ def text_faults(text: str, path: Path) -> Iterator[Fault]:
     try:
         text.encode()
     except UnicodeEncodeError:
-        yield Fault(str(path), f"{shown(text)} holds half of a surrogate pair, which no file can")
+        yield Fault(str(path), f"{shown(text)} contains half of a surrogate pair, which no file can store")
 
 
 def target_fault(path: Path) -> Fault:

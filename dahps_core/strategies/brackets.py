@@ -30,7 +30,7 @@ SIZES: dict[str, Callable[[int, int, int], int]] = {
     "table_1": lambda s, n_levels, eta: n_levels // (s + 1) * eta**s,
 }
 
-#: What a trial is told of its level: all that it shall have used at its end, or what the level adds to that.
+#: The meaning of a trial's resource: all that it shall have used at its end, or what the rung adds to that.
 MODES = ("total", "increment")
 
 _MOST_LEVELS = 1000
@@ -42,10 +42,10 @@ class Brackets:
 
     Attributes:
         levels: The resource at each level, ascending.
-        eta: One in so many trials of a rung is promoted.
+        eta: One in `eta` trials of a rung is promoted.
         sizes: How many trials of a round start at each of the first levels. Trials are dealt by their
-            numbers, so that nobody has to remember how far that is: after one round comes the next.
-        mode: What a trial is told of its level, one of `MODES`.
+            numbers, so that no state is needed: after one round comes the next.
+        mode: The meaning of a trial's resource, one of `MODES`.
     """
 
     levels: tuple[Resource, ...]
@@ -78,7 +78,7 @@ class Brackets:
             resource: One of `MODES`.
 
         Raises:
-            ConfigurationError: An option cannot be meant.
+            ConfigurationError: An option is invalid.
         """
         _expect(type(eta) is int and eta >= 2, "eta", eta, "Give a whole number of at least 2")
         _expect(sizes in SIZES, "sizes", sizes, f"Give one of {', '.join(SIZES)}")
@@ -86,8 +86,12 @@ class Brackets:
         if levels is None:
             found = _quotients(min_resource, max_resource, eta)
         else:
-            _expect(min_resource is None, "min_resource", min_resource, "Leave it out: the levels tell it")
-            _expect(max_resource is None, "max_resource", max_resource, "Leave it out: the levels tell it")
+            _expect(
+                min_resource is None, "min_resource", min_resource, "Leave it out: the levels determine it"
+            )
+            _expect(
+                max_resource is None, "max_resource", max_resource, "Leave it out: the levels determine it"
+            )
             found = _ascending(levels)
         n = len(found)
         n_brackets = n if brackets is None else brackets
@@ -102,7 +106,7 @@ class Brackets:
         """Read what `to_json` wrote; anything else is a ValueError or a TypeError."""
         found = parse_json(text)
         if not isinstance(found, dict):
-            raise TypeError("the brackets are no mapping")
+            raise TypeError("the brackets are not a mapping")
         levels, sizes, eta = tuple(found.pop("levels")), tuple(found.pop("sizes")), found.pop("eta")
         whole = [eta - 1, *sizes] if type(eta) is int else [eta]
         if not all(type(number) is int and number >= 1 for number in whole):
@@ -115,13 +119,13 @@ class Brackets:
         """Return what the ledger keeps."""
         return json.dumps({"levels": self.levels, "eta": self.eta, "sizes": self.sizes, "mode": self.mode})
 
-    def differences(self, asked: Brackets) -> dict[str, tuple[Any, Any]]:
+    def differences(self, other: Brackets) -> dict[str, tuple[Any, Any]]:
         """Return how two of them differ: option -> (ours, the other's)."""
         return {
-            "strategy.eta": (self.eta, asked.eta),
-            "strategy's levels": (list(self.levels), list(asked.levels)),
-            "strategy's sizes of brackets": (list(self.sizes), list(asked.sizes)),
-            "strategy.resource": (self.mode, asked.mode),
+            "strategy.eta": (self.eta, other.eta),
+            "strategy's levels": (list(self.levels), list(other.levels)),
+            "strategy's sizes of brackets": (list(self.sizes), list(other.sizes)),
+            "strategy.resource": (self.mode, other.mode),
         }
 
     @property
@@ -190,9 +194,9 @@ class Brackets:
 def _quotients(minimum: Any, maximum: Any, eta: int) -> tuple[Resource, ...]:
     if maximum is None:
         raise ConfigurationError(
-            "nothing says how far a trial is trained at most",
+            "max_resource is not set",
             where="max_resource",
-            hint="Give it, such as 81, or list the levels",
+            hint="Set it (for example 81), or list the rungs",
         )
     most = _given("max_resource", maximum)
     least = Fraction(1) if minimum is None else _given("min_resource", minimum)
@@ -210,7 +214,7 @@ def _ascending(levels: Any) -> tuple[Resource, ...]:
     found = tuple(levels) if isinstance(levels, list | tuple) else ()
     exact = [_given("levels", level) for level in found]
     is_ascending = bool(found) and all(low < high for low, high in pairwise(exact))
-    _expect(is_ascending, "levels", levels, "List numbers, each above the one before, such as [1, 3, 9]")
+    _expect(is_ascending, "levels", levels, "List increasing numbers, such as [1, 3, 9]")
     _expect_few(len(found), "levels", "...")
     return found
 
@@ -236,4 +240,4 @@ def _expect_few(n_levels: int, option: str, value: Any) -> None:
 
 def _expect(condition: bool, option: str, value: Any, hint: str) -> None:
     if not condition:
-        raise ConfigurationError(f"{value} cannot be meant", where=option, hint=hint)
+        raise ConfigurationError(f"{value} is invalid", where=option, hint=hint)

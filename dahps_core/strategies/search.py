@@ -49,7 +49,7 @@ class Search:
         if self.seed is not None and self.seed.bit_length() > LARGEST_SEED_BITS:
             raise ConfigurationError("has too many digits", where="seed", hint="A few are as good")
         if not (self.metric or "").isprintable():
-            raise ConfigurationError(f"{self.metric!r} is no name", where="metric")
+            raise ConfigurationError(f"{self.metric!r} is not a name", where="metric")
 
     def refuse_levels_of_repetitions(self) -> None:
         """Expect that no combination is repeated where trials are promoted by a single metric each.
@@ -66,18 +66,18 @@ class Search:
                 "or use strategy.name=random",
             )
 
-    def differences_of_settings(self, asked: Search) -> list[str]:
+    def differences_of_settings(self, other: Search) -> list[str]:
         """Return how another search differs from this one, its space aside; an unset seed differs
         from none.
         """
         pairs = {
-            "strategy.name": (self.strategy, asked.strategy),
-            "direction": (self.direction, asked.direction),
-            "metric": (self.metric, asked.metric),
-            "seed": (self.seed, self.seed if asked.seed is None else asked.seed),
+            "strategy.name": (self.strategy, other.strategy),
+            "direction": (self.direction, other.direction),
+            "metric": (self.metric, other.metric),
+            "seed": (self.seed, self.seed if other.seed is None else other.seed),
         }
-        if self.brackets and asked.brackets and self.strategy == asked.strategy:
-            pairs |= self.brackets.differences(asked.brackets)
+        if self.brackets and other.brackets and self.strategy == other.strategy:
+            pairs |= self.brackets.differences(other.brackets)
         return [
             f"{name}: the ledger has {kept!r}, this command {given!r}"
             for name, (kept, given) in pairs.items()

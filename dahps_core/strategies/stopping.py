@@ -22,7 +22,7 @@ class Stopper:
 
     Args:
         rule: One of `STOP_RULES`.
-        after: So many reports at least come before a stop.
+        after: Minimum number of reports before a stop.
         direction: Whether to "minimize" or to "maximize" the metric.
         before: Step -> metric, as earlier attempts of the trial have reported.
         others: The same of other trials, which have finished.

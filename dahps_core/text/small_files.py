@@ -1,4 +1,4 @@
-"""Reading files of a ledger's folder, in whose places anything may stand: without a hang or a flood."""
+"""Reading files of a ledger's folder, in whose places anything may be: without a hang or a flood."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trial that this process evaluates, for training code that wants to know."""
+"""The trial that this process evaluates, for training code."""
 
 from __future__ import annotations
 
@@ -103,16 +103,16 @@ class Trial:
 
     @property
     def ignores_resource(self) -> bool:
-        """Whether the strategy says how much to spend, and nothing has asked."""
+        """Whether the strategy sets a resource that nothing has read."""
         return self._resource is not None and not self._flags.resource_read
 
     @property
     def preempted(self) -> bool:
-        """Whether the worker was told to end: by the scheduler, by the end of its job's time, by a person.
+        """Whether the worker has to end: by the scheduler, by its job's time limit, by a person.
 
-        Training code may ask after each step: it has the grace period to save a checkpoint and to leave, by
-        SystemExit or any other exception, and is killed afterwards. The attempt is released in each case,
-        and the next one finds the checkpoint. A result that is returned counts.
+        Training code may check it after each step: it has the grace period to save a checkpoint and to
+        leave, by SystemExit or any other exception, and is killed afterwards. The attempt is released in
+        each case, and the next one finds the checkpoint. A result that is returned counts.
         """
         return self._flags.preempted
 
@@ -123,14 +123,14 @@ class Trial:
     @property
     def checkpoint_dir(self) -> Path:
         """The trial's own folder on the shared storage: what one attempt leaves there, the next one finds."""
-        # Made when asked for: a search of 10^5 trials without checkpoints leaves no 10^5 folders behind.
+        # Created on first use: a search of 10^5 trials without checkpoints leaves no 10^5 folders behind.
         # Not the ledger's own folder, though: where that is missing, the storage is.
         self._checkpoint_dir.parent.mkdir(exist_ok=True)
         self._checkpoint_dir.mkdir(exist_ok=True)
         return self._checkpoint_dir
 
     def report(self, metric: float, step: int) -> None:
-        """Tell how well the training goes; where several ranks train, rank 0 is heard alone.
+        """Report a metric of the training; where several ranks train, only rank 0's counts.
 
         It costs no access to the storage. What was reported is in the ledger after the next `save_checkpoint`
         and after the attempt's end, however that comes; a worker that is killed loses what came after the
@@ -154,13 +154,14 @@ class Trial:
     def should_stop(self) -> bool:
         """Whether what was reported so far is not worth going on with, by the rule of `strategy.stop`.
 
-        Never, unless one was chosen. Training code that asks after each report ends as usual, and returns the
-        metric that it has come to. All processes that rank 0 starts see it; other ranks of the job do not.
+        Never, unless one was chosen. Training code that checks it after each report ends as usual, and
+        returns the metric that it has come to. All processes that rank 0 starts see it; other ranks of the
+        job do not.
         """
         return self._flags.should_stop
 
     def save_checkpoint(self, states: Any) -> None:
-        """Save what the next attempt goes on from, in place of what was saved before; rank 0's alone.
+        """Save what the next attempt continues from, in place of the last checkpoint; only rank 0's.
 
         Whenever the process is killed, one of the two is there as a whole, and all that was reported before
         it is in the ledger.
@@ -264,7 +265,7 @@ def _stand_in(folder: Path) -> Trial:
 
 
 def _run_folder() -> Path:
-    # Asked for, and not imported: whoever runs an app of Hydra has.
+    # Looked up, not imported: a process that runs a Hydra app has imported it.
     hydra = sys.modules.get("hydra.core.hydra_config")
     of_hydra = hydra and hydra.HydraConfig.initialized() and hydra.HydraConfig.get().runtime.get("output_dir")
     return Path(of_hydra or Path.cwd())

@@ -1,4 +1,4 @@
-"""What an attempt tells of itself while it runs, on its way to the ledger."""
+"""The reports of a running attempt, on their way to the ledger."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _LONGEST = 4096
 
 
 class History:
-    """What one attempt has told, kept in memory until it is written.
+    """The reports of one attempt, kept in memory until they are written.
 
-    A forked child tells its worker each report at once, so that the trial's death loses none of them; its
+    A forked child sends its worker each report at once, so that the trial's death loses none of them; its
     worker's death loses those since the last `flush`. A process that either of them forks reports as one
     does that was spawned.
 
@@ -88,14 +88,14 @@ class History:
         if elsewhere := self._elsewhere():
             elsewhere.flush()
         elif self._worker:
-            _ask(self._worker)
+            _request_flush(self._worker)
         else:
             with self._writing:
                 rest = self.rest
                 self._write(rest)
                 del self._kept[: len(rest)]
 
-    def tell(self, worker: socket.socket) -> None:
+    def send_to(self, worker: socket.socket) -> None:
         """Send everything to the worker from now on, in a forked child."""
         self._worker = worker
         self._process = os.getpid()
@@ -112,16 +112,16 @@ class History:
                 self._judge(report)
                 self._kept.append(report)
 
-    def flush_for_child(self, asking: int) -> None:
-        """Flush for the child, in the worker, and write to its pipe `asking` whether that was refused."""
+    def flush_for_child(self, reply_to: int) -> None:
+        """Flush for the child, in the worker, and write to its pipe `reply_to` whether that was refused."""
         refusal = None
         try:
             self.flush()
         except LedgerError as error:
             refusal = described(error)
         with suppress(OSError):  # it is gone, or the pipe is none
-            os.set_blocking(asking, False)
-            os.write(asking, json.dumps(refusal).encode() + b"\n")
+            os.set_blocking(reply_to, False)
+            os.write(reply_to, json.dumps(refusal).encode() + b"\n")
 
     def _judge(self, report: Report) -> None:
         self.last = report.metric
@@ -178,7 +178,7 @@ class HistoryFile:
     """The history of a run outside of a search: a file with a line of JSON for each report.
 
     Args:
-        path: Written to from the first report on; what stands there stays.
+        path: Appended to from the first report on.
     """
 
     is_recorded, should_stop = True, False
@@ -195,20 +195,20 @@ class HistoryFile:
         """Write everything that is left."""
 
 
-def _ask(worker: socket.socket) -> None:
+def _request_flush(worker: socket.socket) -> None:
     """Have the worker write what was reported so far.
 
     The answer comes by a pipe of this request's own: processes that a trial forks share the socket, and would
     read each other's answers.
     """
-    answer, asking = os.pipe()
+    answer, reply_to = os.pipe()
     with open(answer, "rb") as answers:
         try:
-            socket.send_fds(worker, [b"\n"], [asking])
+            socket.send_fds(worker, [b"\n"], [reply_to])
         except OSError as error:
             raise LedgerUnavailableError(f"the worker of this trial cannot be reached: {error}") from error
         finally:
-            os.close(asking)
+            os.close(reply_to)
         word = answers.readline()
     if not word:
         raise LedgerUnavailableError("the worker of this trial is gone")

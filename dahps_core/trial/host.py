@@ -163,9 +163,9 @@ class Host:
                 if ready is self._listener:
                     self._open[ready.accept()[0]] = b""
                 else:
-                    self._hear(ready)
+                    self._receive(ready)
 
-    def _hear(self, connection: socket.socket) -> None:
+    def _receive(self, connection: socket.socket) -> None:
         with suppress(ConnectionError):
             data = connection.recv(_MAX_REQUEST)
             request = self._open[connection] = self._open[connection] + data
@@ -177,7 +177,7 @@ class Host:
             connection.sendall(json.dumps(self._answered(request)).encode() + b"\n")
 
     def _answered(self, request: bytes) -> dict[str, Any]:
-        # Whatever a trial's processes send, the one that answers goes on.
+        # Whatever a trial's processes send, the answering process survives.
         try:
             return {"answer": self._answer(**json.loads(request))}
         except DahpsError as error:
@@ -223,7 +223,7 @@ def _forget_all() -> None:
         host.forget()
 
 
-# Held open in a forked process, a socket would wait for answers from nobody.
+# Held open in a forked process, a socket would wait for answers for ever.
 os.register_at_fork(after_in_child=_forget_all)
 
 
@@ -246,7 +246,7 @@ def _temporary() -> str:
 
 @functools.cache
 def _remove_leftovers() -> None:
-    """Remove the folders of killed workers of this user: at their sockets, nobody listens."""
+    """Remove the folders of killed workers of this user: their sockets are dead."""
     for folder in Path(_temporary()).glob(f"{_prefix()}*"):
         with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(_SEND_S)

@@ -20,7 +20,7 @@ from dahps_core.space.values import plain, value_faults
 _NAMES_SHOWN = 10
 
 _HINT = "Return a number, or a mapping of names to numbers"
-_NONE_MEND = (
+_NONE_HINT = (
     "End the training function with its metric, such as `return accuracy`; in a script, write "
     "finish_combination(accuracy)"
 )
@@ -42,7 +42,7 @@ def read_result(returned: Any, metric: str | None) -> tuple[Value, float | None]
     """
     what = "the trial's result"
     if returned is None:
-        raise MetricError("the result is None, and a search needs a metric", hint=_NONE_MEND)
+        raise MetricError("the result is None, and a search needs a metric", hint=_NONE_HINT)
     with _readable(what, returned):
         entries = [(key, value) for key, value in returned.items()] if isinstance(returned, Mapping) else None
     if entries is None:
@@ -80,7 +80,7 @@ def _objective(result: Mapping[str, Value], metric: str | None) -> str:
         names += f" and {len(result) - _NAMES_SHOWN} more"
     if metric is None:
         raise MetricError(
-            f"the trial's result is a mapping ({names}), and nothing says which is the objective",
+            f"the trial's result is a mapping ({names}), and the objective is not named",
             hint="Name it with the option metric (hydra.sweeper.metric)",
         )
     if metric not in result:
@@ -118,7 +118,7 @@ def read_number(value: Any, what: str, hint: str = _HINT) -> float:
 
 
 def _is_masked(value: object) -> bool:
-    """Return whether NumPy says that there is no value; below its mask stands any number."""
+    """Return whether NumPy says that there is no value; below its mask may be any number."""
     # Looked up, not imported: where no array was made, none is masked.
     masked = sys.modules.get("numpy.ma")
     return masked is not None and isinstance(value, masked.MaskedArray) and bool(masked.is_masked(value))
@@ -143,7 +143,7 @@ def _readable(what: str, value: object, hint: str = _HINT) -> Iterator[None]:
         yield
     except Exception as error:
         raise MetricError(
-            f"{what}, of type {type(value).__name__}, cannot be read ({_told(error)})", hint=hint
+            f"{what}, of type {type(value).__name__}, cannot be read ({_described(error)})", hint=hint
         ) from error
 
 
@@ -151,10 +151,10 @@ def _shortened(value: object) -> str:
     try:
         return _cut(repr(value), 60)
     except Exception as error:  # a tensor's, say, on a GPU that an earlier error has made unusable
-        return f"something that cannot be shown ({_told(error)})"
+        return f"something that cannot be shown ({_described(error)})"
 
 
-def _told(error: Exception) -> str:
+def _described(error: Exception) -> str:
     return _cut("".join(traceback.format_exception_only(error)).strip(), 300)  # which never fails itself
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 
 def of_trial(name: str, *default: Any) -> Any:
-    """Return what `${dahps:name}` stands for.
+    """Return the value of `${dahps:name}`.
 
     Args:
         name: Of an attribute of the current trial.

@@ -49,11 +49,11 @@ class Evaluation:
     """Evaluates what a worker has claimed, in a process of its own or in this one.
 
     Args:
-        ledger: Asked whether the claim still holds, when something has changed.
+        ledger: Queried for whether the claim still holds, when something has changed.
         claims: Whose heart beats meanwhile.
         prepare: Makes a trial ready; what it raises is the trial's failure.
         options: The worker's.
-        interruption: Ends the attempt; the trial is told, and has its time to leave.
+        interruption: Ends the attempt; the trial is notified, and has its grace period.
         leader: Starts it on all ranks of the job.
         log: The files that the worker's job logs to, for the record of an attempt that was killed.
     """
@@ -77,7 +77,7 @@ class Evaluation:
         self._log = log
 
     def of(self, claim: Claim) -> Ending:
-        """Evaluate the trial that was claimed; tells how that ended."""
+        """Evaluate the claimed trial; return how that ended."""
         with suppress(Exception):  # a trial may have closed what this one's handlers write to
             log.info("#%d : %s%s", claim.number, shown_overrides(claim.combination), _again(claim))
         trial, history = self._claims.begun(claim)
@@ -125,7 +125,7 @@ class Evaluation:
     def _isolated(self, claim: Claim, trial: Trial, history: History, job: Job, host: Host) -> Answer:
         with (
             self._leader.start(trial, host.around(self._reader(job)), history) as child,
-            # Only now: a process that is forked beside a thread may inherit a lock that nobody will open.
+            # Only now: a process that is forked beside a thread may inherit a lock that no thread releases.
             self._claims.heart.beating(self._options.heartbeat_s, partial(self._look, claim, child.kill)),
         ):
             return self._attended(trial, child, host)
@@ -133,7 +133,7 @@ class Evaluation:
     def _attended(self, trial: Trial, child: Child | RankedChild, host: Host) -> Answer:
         limit_s = self._options.trial_timeout_s
         ends_at = None if limit_s is None else time.monotonic() + limit_s
-        while not self._interruption.is_told():
+        while not self._interruption.is_requested():
             left_s = None if ends_at is None else max(ends_at - time.monotonic(), 0)
             if host.attend(child, left_s, [self._interruption]):
                 return child.end()

@@ -1,7 +1,7 @@
 """Files that workers left behind: each worker that starts removes some that nothing alive needs.
 
 The ledger alone decides whether a file is needed, and the storage's clock how old it is. A worker that lives,
-but was stopped for so long that its heartbeat was removed, makes the file anew at its next beat.
+but was stopped for so long that its heartbeat was removed, creates the file again at its next heartbeat.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from dahps_core.ledger.folder.run_limits import file_of_limits, some_limits
 #: How many files of a kind one worker removes at most, and for how many seconds.
 MOST_REMOVED = 50
 _BUDGET_S = 1.0
-#: Of how many workers one question to the ledger asks.
-_MOST_ASKED = 1000
+#: Number of workers in one query of the ledger.
+_QUERY_SIZE = 1000
 #: Number of leases of silence after which a worker without a trial has left.
 _SILENT_LEASES = 10
 #: Age in seconds at which half a file, or the address of a job's leader, is of no use to any process.
 _LEFT_OVER_S = 3600.0
-#: Where files with such names are there for a moment, or for the start of a job.
+#: Folders in which files with such names exist for a moment, or until a job starts.
 _MOMENTARY = (
     (".", (".clock-*", "notices.*")),
     (run_clock.FOLDER_NAME, ("*.json.*",)),
@@ -61,11 +61,11 @@ def remove_leftovers(ledger: Ledger, heart: Path, lease_s: float) -> None:
 
 
 def _heartbeats(ledger: Ledger, own: Path, before_s: float) -> Iterator[Path]:
-    """Find heartbeats of workers that have left, or run nothing and were not heard of since a time."""
+    """Find heartbeats of workers that have left, or run nothing and have been silent since a time."""
     names = [name for name in os.listdir(own.parent) if name != own.name]
     if not names:
         return
-    idle = ledger.idle_workers(random.sample(names, min(_MOST_ASKED, len(names))))
+    idle = ledger.idle_workers(random.sample(names, min(_QUERY_SIZE, len(names))))
     some = random.sample(sorted(idle), min(MOST_REMOVED, len(idle)))
     left = [worker for worker in some if idle[worker] == "left"]
     silent = [worker for worker in some if worker not in left and _is_older(own.with_name(worker), before_s)]
@@ -75,13 +75,15 @@ def _heartbeats(ledger: Ledger, own: Path, before_s: float) -> Iterator[Path]:
 
 
 def _of_ended_runs(ledger: Ledger, now_s: float) -> Iterator[Path]:
-    """Find what was kept for multiruns whose workers have left; a job that is still queued keeps it anew."""
+    """Find what was kept for multiruns whose workers have left; a job that is still queued records it
+    again.
+    """
     limits = dict(some_limits(ledger.folder, MOST_REMOVED))
     for run in ledger.ended_runs(limits) if limits else []:
         began = run_clock.began_at(ledger.folder, run)
         if began is not None and not ledger.run(run).is_stopped:
             if now_s - began < (limits[run].max_time_s or now_s):
-                continue  # a queued job would begin the time anew
+                continue  # a queued job would restart the clock
             ledger.stop(run=run)
         if began is not None:
             yield run_clock.file_of_run(ledger.folder, run)

@@ -21,17 +21,18 @@ class WorkerOptions:
     Attributes:
         max_trials: How many trials the ledger may hold in all; None for as many as the space has.
         max_attempts: How often a trial may be run that raises, or whose worker dies.
-        stop_after_failures: Stop when so many attempts of this run failed before one finished; None: never.
-        heartbeat_s: Seconds between two signs of life.
-        lease_s: Seconds without a sign of life after which a worker is held for dead.
+        stop_after_failures: Stop when this many attempts of this run failed before one finished; None: never.
+        heartbeat_s: Seconds between two heartbeats.
+        lease_s: Seconds without a heartbeat after which a worker is considered dead.
         isolate: Whether each trial runs in a process of its own.
-        trial_timeout_s: After so many seconds a trial is killed, and has failed; None: never.
+        trial_timeout_s: Seconds after which a trial is killed and has failed; None: never.
         trial_time_s: How long a trial takes, for a worker whose job's time is ending; None: as long as half
             of the last ones took at most.
-        grace_s: How long a trial that is told to leave may go on.
-        stop: The rule by which trials are told that they should stop, one of `STOP_RULES`; None: none is.
+        grace_s: Seconds that a trial has to leave when it must end.
+        stop: The rule by which trials should stop early, one of `STOP_RULES`; None: none does.
         stop_after: How many reports come before that at least.
-        max_time_s: So long after its first worker began a multirun begins no trial; None: no limit.
+        max_time_s: Seconds after the start of its first worker from which a multirun starts no trial; None:
+            no limit.
         max_resource_total: How much all trials may use at all levels, in all; None: no limit.
         keep_checkpoints: Of how many of the best finished trials checkpoints are kept, or of the best
             combinations, where each is repeated; None: of all.
@@ -65,7 +66,9 @@ class WorkerOptions:
             )
         if not self.stop_after >= 1:
             raise ConfigurationError(
-                f"{self.stop_after} is too few", where="strategy.stop_after", hint="Give a number of reports"
+                f"{self.stop_after} is too small",
+                where="strategy.stop_after",
+                hint="Give a number of reports",
             )
         for name in ("max_resource_total", "max_time_s"):
             value = getattr(self, name)
@@ -89,8 +92,8 @@ class WorkerOptions:
                 raise ConfigurationError(f"{name.removesuffix('_s')} is {value}", hint="Give seconds")
         if not 0 < self.heartbeat_s <= self.lease_s / 2 <= _LONGEST_S:
             raise ConfigurationError(
-                f"a heartbeat of {self.heartbeat_s} s does not go with a lease of {self.lease_s} s",
-                hint="A lease must last two heartbeats at least, or workers are held for dead that are not",
+                f"a heartbeat of {self.heartbeat_s} s is too slow for a lease of {self.lease_s} s",
+                hint="A lease must last two heartbeats at least, or live workers would be considered dead",
             )
 
     def limits(self, only: Mapping[str, Any] | None = None) -> RunLimits:

@@ -38,13 +38,13 @@ log = logging.getLogger(__name__)
 MAX_IDLE_S = 0.5
 
 #: How many heartbeats a worker that waits opens in each interval. With the default lease of eight intervals,
-#: it knows of 1,024 workers that they live; where more run trials, more workers wait than may be needed.
+#: it sees that 1,024 workers live; where more run trials, more workers wait than may be needed.
 OBSERVED_AT_ONCE = 128
 
-#: Of so many other trials a median is taken.
+#: Number of other trials whose median is taken.
 OTHERS_OF_STOPPER = 100
 
-#: With so many failures one after the other, a worker asks how others fare.
+#: Number of consecutive failures after which a worker compares itself with others.
 _FAILURES_IN_A_ROW = 3
 
 
@@ -57,7 +57,7 @@ class Claims:
         ledger: Where the trials come from; used by this worker alone.
         run: The multirun that the worker belongs to.
         options: How to work.
-        interruption: Tells the worker to end: it draws no more.
+        interruption: Requests the worker to end: it draws no more.
         batch: The job that this process is.
         run_folder: Where the multirun's trials write.
         look: Called whenever the worker has waited for a trial.
@@ -118,14 +118,14 @@ class Claims:
         The ledger is read only if a person has said something, or if the claim is `in_doubt`, as `Heart.beat`
         has it. A worker that is to end at once is interrupted.
         """
-        with suppress(LedgerError):  # a storage that is gone tells nothing: the next beat asks again
+        with suppress(LedgerError):  # a storage that is gone is no answer: the next heartbeat checks again
             notice = self._ledger.notice()
-            is_to_ask = notice != self._notice or (in_doubt and self._ledger.is_reachable())
-            if not is_to_ask or claim.token == self._lost_token:
+            is_to_query = notice != self._notice or (in_doubt and self._ledger.is_reachable())
+            if not is_to_query or claim.token == self._lost_token:
                 return False
             is_held = self._ledger.is_held(claim)
             if is_held and not self._interruption.reason and self._ledger.is_to_release(self.worker):
-                self._interruption.tell("dahps stop --now: its worker was told to end")
+                self._interruption.request("dahps stop --now: its worker had to end")
             self._notice = notice
             if not is_held:
                 self._lost_token = claim.token
@@ -176,7 +176,7 @@ class Claims:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            # Who has waited for the ledger in vain waits no more: what it holds comes back after its lease.
+            # The ledger is unreachable: do not retire; the lease frees the trial.
             if not isinstance(error, LedgerUnavailableError):
                 why = f"{type(error).__name__}: its worker ended" if error else self._interruption.reason
                 try:
@@ -262,7 +262,7 @@ class Claims:
 
     def _idle(self, draw: Claim | Draw) -> None:
         # Only a worker that waits watches the others: while there are new trials, or the search is paused,
-        # nobody needs the lost ones. And no more often than they give signs of life: there may be a thousand.
+        # the lost ones are not needed. And no more often than they send heartbeats: there may be a thousand.
         if draw is not Draw.PAUSED and time.monotonic() >= self._next_look:
             self._observer.look(self._ledger.watched_workers(self._options.max_attempts))
             self._next_look = time.monotonic() + self._options.heartbeat_s
@@ -277,7 +277,7 @@ class Claims:
             with self.heart.beating(self._options.heartbeat_s), self._ending(ending):
                 return self._draw(after=ending)
         except ClaimLost as lost:
-            log.warning("%s The attempt's result was dropped.", lost)
+            log.warning("%s The attempt's result was discarded.", lost)
             return self._draw()
 
     @contextmanager

@@ -65,7 +65,7 @@ class Worker:
     def work(self) -> Draw:
         """Work until there is nothing to do; returns why there is not. To be called once.
 
-        Whoever is told to end by a signal gives its trial back, and leaves by SystemExit or as the launcher's
+        On a signal to end, the worker releases its trial, and leaves by SystemExit or as the launcher's
         own handler does.
         """
         with closing(self._interruption), self._interruption.hearing_signals():
@@ -89,8 +89,8 @@ class Worker:
 
     def _miss_lost_ranks(self) -> None:
         if lost := self._leader.lost:
-            log.error("%s: this job can run no more trials.", lost)
-            self._interruption.tell(lost)
+            log.error("%s: this job cannot run more trials.", lost)
+            self._interruption.request(lost)
 
 
 def _note(ending: Ending, took: str) -> None:

@@ -44,12 +44,12 @@ def refuse_what_does_not_compose(
     Raises:
         SearchSpaceError: With a fault for each key that an error comes with.
     """
-    sample = _telling(space, lambda key: repository.group_exists(bare(key).partition("@")[0]))
+    sample = _informative(space, lambda key: repository.group_exists(bare(key).partition("@")[0]))
     if faults := list(composing_faults(sample, space, compose, typed)):
         raise SearchSpaceError(faults)
 
 
-def _telling(space: SearchSpace, is_group: Callable[[str], bool]) -> Iterator[Combination]:
+def _informative(space: SearchSpace, is_group: Callable[[str], bool]) -> Iterator[Combination]:
     seen: set[tuple[str, str]] = set()
     n_found = 0
     for combination in chain(islice(space.sample(), _LOOKED_AT), islice(space.shuffled(0), _LOOKED_AT)):
@@ -73,14 +73,14 @@ def composing_faults(
     if without in errors:
         yield Fault("root", f"without a combination the app's config does not compose: {without}")
         return
-    told = set()
+    reported = set()
     for error, combination in errors.items():
         place, items = _culprit(
             combination, space, lambda items, error=error: _error(compose, items) == error
         )
         key = next(reversed(items))
-        if (place, key) not in told:
-            told.add((place, key))
+        if (place, key) not in reported:
+            reported.add((place, key))
             yield _fault("command line" if key in typed else place, items, error, compose)
 
 

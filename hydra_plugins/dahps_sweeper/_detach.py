@@ -1,4 +1,4 @@
-"""A person lets go of a search that goes on without the sweeper: by `detach=true`, or by Ctrl-C."""
+"""Leaving a search that continues without the sweeper: by `detach=true`, or by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def wait_until_submitted(launch: Launch, submission: Submission) -> None:
 
 
 def let_go(ledger: Ledger, n_workers: int, batches: Sequence[str], again: str) -> None:
-    """Say how to go on with workers that were submitted.
+    """Say how to continue with submitted workers.
 
     Args:
         ledger: The search's.
         n_workers: How many were submitted.
         batches: The ids of SLURM's jobs, if they are any.
-        again: The command that goes on, in words.
+        again: The command to continue, in words.
     """
     log.info(
-        "%d workers are submitted, and go on without this process.\n%s\n"
-        "optimization_results.yaml is not written; %s, when they are done, writes it.",
+        "%d workers are submitted, and run without this process.\n%s\n"
+        "optimization_results.yaml is not written yet; when they are done, %s writes it.",
         n_workers,
         _ways_on(ledger, batches),
         again,
@@ -48,10 +48,10 @@ def let_go(ledger: Ledger, n_workers: int, batches: Sequence[str], again: str) -
 
 
 def let_go_or_stop(ledger: Ledger, run: str, batches: Sequence[str]) -> None:
-    """Let the workers go on after a Ctrl-C; stop them at a second one."""
+    """Let the workers run after a Ctrl-C; stop them at a second one."""
     try:
         log.warning(
-            "Interrupted. The workers are jobs of SLURM, and go on without this process.\n%s\n"
+            "Interrupted. The workers are jobs of SLURM, and run without this process.\n%s\n"
             "Press Ctrl-C again within %d s to stop the workers of this multirun at once.",
             _ways_on(ledger, batches),
             SECOND_CTRL_C_S,
@@ -63,7 +63,7 @@ def let_go_or_stop(ledger: Ledger, run: str, batches: Sequence[str]) -> None:
 
 def stop(ledger: Ledger, run: str) -> None:
     """Stop the workers of a multirun, which release their trials."""
-    log.warning("Stopped: the workers of this multirun release their trials and leave.")
+    log.warning("Stopped: the workers of this multirun release their trials and exit.")
     with suppress(KeyboardInterrupt):  # one more: it is not waited for a ledger that cannot be written
         try:
             ledger.stop(run=run, now=True)
@@ -89,5 +89,5 @@ def _ways_on(ledger: Ledger, batches: Sequence[str]) -> str:
         f"  without waiting:      dahps stop --now {folder}",
     ]
     if batches:
-        lines.append(f"  these workers alone:  scancel {pasted(batches)}")
+        lines.append(f"  only these workers:   scancel {pasted(batches)}")
     return "\n".join(lines)

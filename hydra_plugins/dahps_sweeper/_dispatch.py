@@ -85,8 +85,8 @@ class Dispatch:
         try:
             with ProgressDisplay(ledger, self.place.ends_together) as progress:
                 watch = Watch(ledger, self.task.run, self.task.options, self.task.only)
-                ask = partial(jobs_in_queue, submission.batches) if self.place.is_slurm else None
-                doubt = Doubt(ask, self.task.options.lease_s)
+                query = partial(jobs_in_queue, submission.batches) if self.place.is_slurm else None
+                doubt = Doubt(query, self.task.options.lease_s)
                 first_fault = FirstFault(ledger, self.task.run)
 
                 def show_changes() -> None:

@@ -23,11 +23,11 @@ from hydra_plugins.dahps_sweeper._launchers import Place as Launchers
 
 log = logging.getLogger(__name__)
 
-#: So many combinations are composed at most, at about 50 ms each.
+#: Number of combinations composed at most, at about 50 ms each.
 MOST_COMPOSED = 1000
-#: More take a while, which is told.
+#: From this number on, a note says that it takes a while.
 N_AT_ONCE = 50
-#: So many are shown.
+#: Number of combinations shown.
 N_SHOWN = 5
 
 
@@ -51,25 +51,28 @@ def dry_run(
         launchers: Where the workers would run.
         config: The multirun's config.
         ledger: The ledger's folder.
-        levels: What there is to say of the strategy's levels.
+        levels: Lines that describe the strategy's rungs.
 
     Raises:
         SearchSpaceError: With every error that the sample met, each with its place in the tree.
     """
     space = search.space if only is None else search.space.only(only)
     say = log.info
-    say("Dry run: nothing is written, and no job is started")
+    say("Dry run: nothing is written, no job is started")
     say("Space: %s", _size(space))
     sample = list(islice(space.sample(), MOST_COMPOSED + 1))
     n_composed = min(len(sample), MOST_COMPOSED)
     if n_composed > N_AT_ONCE:
         say("Composing %s", counted(n_composed, "combination"))
     faults = list(composing_faults(sample[:MOST_COMPOSED], space, compose, typed))
-    what = "each value of each level" if len(sample) <= MOST_COMPOSED else "the first levels' values"
-    say("Composed: %s, which have %s among them", counted(n_composed, "combination"), what)
+    what = "every value of every key" if len(sample) <= MOST_COMPOSED else "the first levels' values"
+    say("Composed: %s; together they cover %s", counted(n_composed, "combination"), what)
     if faults:
         raise SearchSpaceError(faults)
-    say("The first trials%s:", "" if _knows_order(search) else ", in an order that the ledger's seed decides")
+    say(
+        "The first trials%s:",
+        "" if _knows_order(search) else " (the actual order depends on the ledger's seed)",
+    )
     for combination in islice(_in_order(search, space), N_SHOWN):
         say("  %s", printable(shown_overrides(combination)))
     for line in levels:
@@ -113,7 +116,7 @@ def _launcher_options(launcher: DictConfig) -> Iterator[str]:
 def _ledger(folder: Path, options: DictConfig, search: Search) -> str:
     if not (folder / FILE_NAME).exists():
         search.refuse_levels_of_repetitions()
-        return f"{folder} will be made"
+        return f"{folder} will be created"
     try:
         with Ledger.join(
             folder, search, create=False, locking=options.locking.value, patience_s=options.patience

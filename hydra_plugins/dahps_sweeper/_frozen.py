@@ -1,4 +1,4 @@
-"""The configs as they were when a multirun began: what somebody edits meanwhile is for the next one.
+"""The configs as they were when a multirun began: later edits are for the next one.
 
 A job composes the configs of its trials when it runs, hours after it was submitted. All that it reads of
 files until then is kept in the config loader that travels with it.
@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 class FrozenConfigLoader(ConfigLoaderImpl):
     """Composes as the loader that it is made of, with what it was answered first.
 
-    What is kept is what was asked for: see `reached_configs`, which asks for all that trials may compose.
+    Kept are the configs that were read: `reached_configs` reads all that trials may compose.
 
     Args:
         loader: Hydra's.
@@ -97,7 +97,7 @@ class _FrozenRepository(ConfigRepository):
 
 
 class _FrozenSource(ConfigSource):
-    """Answers each question as the source did that was asked first."""
+    """Gives each answer as the source gave it first."""
 
     def __init__(self, source: ConfigSource) -> None:
         self.provider = source.provider
@@ -122,7 +122,7 @@ class _FrozenSource(ConfigSource):
         return bool(self._first_answer("available"))
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
-        # Its name: what was asked is sent to other processes as JSON.
+        # Its name: the answers are sent to other processes as JSON.
         return [*self._first_answer("list", config_path, results_filter and results_filter.name)]
 
     def answers(self) -> list[Any]:

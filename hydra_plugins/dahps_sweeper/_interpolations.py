@@ -85,7 +85,7 @@ def _in_tree(tree: Any, config: dict[Any, Any]) -> Iterator[tuple[Path, str, str
             is_whole = referred and referred.end() == len(value) - 1 and referred[1] not in followed
             below = _raw(config, referred[1]) if referred and is_whole else None
             if referred and isinstance(below, dict | list):
-                # A part of the tree that stands elsewhere in the config: what is in it has its place here.
+                # A part of the tree defined elsewhere in the config: its contents have their place here.
                 followed.add(referred[1])
                 waiting.append((place, own, below))
             else:
@@ -98,7 +98,7 @@ def _in_tree(tree: Any, config: dict[Any, Any]) -> Iterator[tuple[Path, str, str
 
 
 def _below(place: Path | None, node: dict[Any, Any], name: Any) -> tuple[Path, str]:
-    """Return the place of what stands under a name, and of which key it is a value."""
+    """Return the path of an entry, and the key whose value it is."""
     key = node.get("key")
     if place is None:
         return Path(step(name)), ""
@@ -138,7 +138,7 @@ def _references(text: str, at: str) -> Iterator[str]:
 
 
 def _raw(config: dict[Any, Any], name: str) -> Any:
-    """Return what stands at a key, unresolved; None if nothing does."""
+    """Return the unresolved value of a key; None if there is none."""
     value: Any = config
     for part in name.split("."):
         if isinstance(value, list) and part.isdecimal() and int(part) < len(value):

@@ -22,7 +22,7 @@ class Launch:
     """The calls of `launcher.launch` of one multirun, each in a thread if its jobs run elsewhere.
 
     A launcher returns when its last job has ended, and submitit learns of a killed job up to ten minutes
-    late; what became of the search stands in the ledger long before.
+    late; the outcome of the search is in the ledger long before.
 
     Args:
         parts: Launchers of their own, each with the numbers of the workers that it launches.
@@ -31,7 +31,7 @@ class Launch:
     Attributes:
         n_workers: How many are launched in all.
         error: What a launcher or a worker raised first.
-        endings: Why workers ended, as far as launchers have told.
+        endings: Why workers ended, as far as launchers have reported it.
     """
 
     def __init__(self, parts: Sequence[tuple[Launcher, range]], ends_together: bool = False) -> None:
@@ -58,8 +58,8 @@ class Launch:
             self._run(*part)
 
     def _run_apart(self, *part: Any) -> None:
-        # A Ctrl-C at a terminal is for the sweeper, which tells its workers: what a launcher starts from here
-        # does not hear it, and does not end with a traceback. Workers let it in again.
+        # A Ctrl-C at a terminal is for the sweeper, which stops its workers: what a launcher starts from here
+        # does not receive it, and does not end with a traceback. Workers unblock it again.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self._run(*part)
 
@@ -70,7 +70,7 @@ class Launch:
                 job_returns = launcher.launch(overrides, initial_job_idx=numbers.start)
             for job_return in job_returns:
                 if not isinstance(job_return, JobReturn):  # of rq: the traceback, or nothing
-                    known = str(job_return or "what is known of it, rq's worker has logged").strip()
+                    known = str(job_return or "see the log of rq's worker").strip()
                     raise RuntimeError(f"its job failed; {known.splitlines()[-1]}")
                 # What a worker returned is the reason for its end; what it raised is raised here.
                 self.endings[str(job_return.return_value)] += 1

@@ -1,4 +1,4 @@
-"""What the sweeper has to know of the launcher that the user chose."""
+"""The properties of the user's launcher that matter to the sweeper."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.dahps_sweeper._scheduler import largest_array
 
-#: Up to here nobody is asked how large an array may be: no SLURM is known that takes less.
+#: Up to here the limit of arrays is not queried: no known SLURM allows less.
 SMALL_ARRAY = 64
 
 
@@ -18,7 +18,7 @@ class Place:
     """Where a launcher's workers run.
 
     Attributes:
-        is_here: In Hydra's own process, one after the other, so that a debugger works.
+        is_here: In Hydra's own process, in sequence, so that a debugger works.
         is_slurm: In jobs of SLURM.
         is_queue: In workers of rq, which take jobs from a queue.
         submitit_folder: Where submitit keeps the files of its jobs; None for other launchers.
@@ -33,7 +33,7 @@ class Place:
 
     @property
     def outlives_sweeper(self) -> bool:
-        """Whether the workers go on when the process that launched them ends."""
+        """Whether the workers keep running when the process that launched them ends."""
         return self.is_queue or self.submitit_folder is not None
 
     def launches(self, n_workers: int) -> list[range]:

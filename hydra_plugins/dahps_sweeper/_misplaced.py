@@ -1,4 +1,4 @@
-"""The sweeper's options, typed as if they were keys of the app's config: `+detach=true`."""
+"""The sweeper's options, typed like keys of the app's config: `+detach=true`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refuse_misplaced_options(
 ) -> None:
     """Raise if an argument adds a key to the app's config that is an option of the sweeper.
 
-    Hydra suggests the `+` where somebody left out `hydra.sweeper.`. The option would have no effect, and
+    Hydra suggests the `+` where `hydra.sweeper.` was left out. The option would have no effect, and
     become a part of each combination. A key that a config of the app has, or refers to, is the app's.
 
     Raises:

@@ -26,7 +26,7 @@ def worker_options(options: DictConfig, place: Place) -> WorkerOptions:
     """Return the workers' options.
 
     Raises:
-        ConfigurationError: If an option cannot be meant.
+        ConfigurationError: An option is invalid.
     """
     if options.n_workers < 1:
         raise ConfigurationError(f"n_workers is {options.n_workers}", hint="It must be at least 1")
@@ -69,7 +69,7 @@ def _refuse_batches(options: DictConfig, is_plain: bool) -> None:
         return
     if not is_plain or options.detach:
         raise ConfigurationError(
-            "only a sweep of the command line that is waited for has batches",
+            "only a plain sweep without detach has batches",
             where="max_batch_size",
             hint="Leave it out; n_workers says how many trials run at the same time",
         )
@@ -85,12 +85,12 @@ def read_only(options: DictConfig) -> dict[str, Any] | None:
     """Return the branch that this multirun draws from: for some keys a value, or a list of allowed ones.
 
     Raises:
-        ConfigurationError: If it cannot be meant; whether the space has it is for the space to say.
+        ConfigurationError: It is invalid; whether the space has it is checked by the space.
     """
     only = plain_option(options, "only")
     if only is not None and not isinstance(only, dict):
         raise ConfigurationError(
-            f"{only!r} is no mapping",
+            f"{only!r} is not a mapping",
             where="hydra.sweeper.only",
             hint="Write {key: value} or {key: [value, value]}, with keys and values of the search space",
         )

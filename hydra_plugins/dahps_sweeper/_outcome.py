@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 
 #: How a worker ends when there is nothing more for it to do.
 _AS_IT_SHOULD = {Draw.EXHAUSTED.value, Draw.LEAVE.value}
-_RETIRED = "trials failed there that do not fail elsewhere (which, and where: dahps trials)"
-_GO_ON = "Nothing that was recorded is lost: run %s to go on"
+_RETIRED = "trials failed there that succeed elsewhere (see: dahps trials)"
+_GO_ON = "All recorded results are safe. Rerun %s to continue"
 
 
 def judge(launch: Launch, ledger: Ledger, run: str, left: int, again: str, *, are_gone: bool) -> None:
@@ -29,8 +29,8 @@ def judge(launch: Launch, ledger: Ledger, run: str, left: int, again: str, *, ar
         ledger: Read only.
         run: The multirun's id.
         left: How many trials are not over.
-        again: The command that goes on, in words.
-        are_gone: Whether its jobs vanished without a word.
+        again: The command to continue, in words.
+        are_gone: Whether its jobs vanished without a report.
 
     Raises:
         DahpsError: It could not do its part.
@@ -38,11 +38,11 @@ def judge(launch: Launch, ledger: Ledger, run: str, left: int, again: str, *, ar
     if launch.error and not ledger.workers(run):
         raise none_started(launch.error) from launch.error
     if launch.error:
-        log.warning("A worker ended badly: %s", _named(launch.error))
+        log.warning("A worker's job failed: %s", _named(launch.error))
     if set(launch.endings) - _AS_IT_SHOULD:
         log.info("%s", summarized_endings(launch.endings))
     if left and (launch.error or are_gone):
-        what = f"this multirun's workers are gone, and {left} trials are left"
+        what = f"this multirun's workers are gone, but {left} trials are left"
         raise DahpsError(what, where=str(ledger.folder), hint=_GO_ON % again)
     if left:
         log.info("%d trials are left. %s", left, _GO_ON % again)
@@ -56,8 +56,8 @@ def none_started(error: Exception) -> DahpsError:
 def summarized_endings(endings: Counter[str]) -> str:
     """Return why workers ended, the most frequent reason first."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in endings.most_common())
-    told = f"{endings.total()} workers ended: {reasons}"
-    return told + (f"; {_RETIRED}" if endings[Draw.RETIRED.value] else "")
+    text = f"{endings.total()} workers ended: {reasons}"
+    return text + (f"; {_RETIRED}" if endings[Draw.RETIRED.value] else "")
 
 
 def refuse_if_none_has_metric(ledger: Ledger, run: str, limit: int | None) -> None:
@@ -71,15 +71,15 @@ def refuse_if_none_has_metric(ledger: Ledger, run: str, limit: int | None) -> No
         raise DahpsError(
             f"the search stopped: {summarized_nan(record)}",
             where=str(ledger.folder),
-            hint="Find out what makes it NaN, and run the same command again; "
-            "hydra.sweeper.stop_after_failures=null goes on whatever the metric is",
+            hint="Find out why it is NaN, and rerun the same command;  "
+            "hydra.sweeper.stop_after_failures=null continues whatever the metric is",
         )
     if record.first_failure and not record.has_finished and not record.n_nan:
         number, error = record.first_failure
         raise DahpsError(
             f"all {record.n_failed} attempts of this multirun failed. "
             f"The first one, of trial #{number}:\n{error}\n"
-            "Run the same command again when it is fixed, to go on with the trials that are left"
+            "Fix it and rerun the same command to continue with the remaining trials"
         )
 
 
@@ -97,7 +97,7 @@ class FirstFault:
         self._to_look_for = [self._failure, self._unread]
 
     def look(self) -> None:
-        """Report what there is, and was not reported."""
+        """Report what was not reported yet."""
         for found in list(self._to_look_for):
             if line := found():
                 self._to_look_for.remove(found)
@@ -110,7 +110,7 @@ class FirstFault:
         number, error = failure
         lines = error.strip().splitlines() or ["no error is known"]
         command = pasted(["dahps", "show", str(self._ledger.folder), str(number)])
-        return f"First failure, trial #{number}: {lines[-1]} (all of it: {command})"
+        return f"First failure, trial #{number}: {lines[-1]} (in full: {command})"
 
     def _unread(self) -> str | None:
         ignored = unread(self._ledger.folder, self._run) if self._ledger.search.brackets else None

@@ -57,7 +57,7 @@ def _argument(override: Override) -> Argument:
         return Argument(False, [_plain(override.value())], [override.get_value_element_as_str()])
     if not override.is_discrete_sweep():
         raise ConfigurationError(
-            f"{override.input_line!r} sweeps over an interval, which has no end of values",
+            f"{override.input_line!r} sweeps over an interval, which has infinitely many values",
             hint="List the values, or use range(start, stop, step)",
         )
     elements = list(override.sweep_iterator())  # once: each time is another shuffle

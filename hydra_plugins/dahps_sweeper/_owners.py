@@ -89,13 +89,13 @@ class Owner:
         return is_another and not _is_running(other.process) and not _is_in_use(other.ledger)
 
 
-def claim(folder: Path, owner: Owner, *, anew: bool = False) -> Owner | None:
+def claim(folder: Path, owner: Owner, *, must_be_new: bool = False) -> Owner | None:
     """Make a folder the owner's, unless it belongs to another one; it is created if it is missing.
 
     Args:
         folder: The folder, absolute.
         owner: The owner to be.
-        anew: Whether the folder must not have an owner yet, not even the same ledger.
+        must_be_new: Whether the folder may not have an owner yet, not even the same ledger.
 
     Returns:
         The other owner; None if the folder is the owner's.
@@ -114,9 +114,9 @@ def claim(folder: Path, owner: Owner, *, anew: bool = False) -> Owner | None:
                 if _put(mark, owner):
                     return None
                 time.sleep(_PAUSE_S)
-            elif found == owner or (found and not anew and owner.is_same(found)):
+            elif found == owner or (found and not must_be_new and owner.is_same(found)):
                 return None
-            elif found and (anew or not owner.replaces(found)):
+            elif found and (must_be_new or not owner.replaces(found)):
                 return found
             else:
                 path.unlink(missing_ok=True)
@@ -135,13 +135,13 @@ def claim_sweep(folder: Path, owner: Owner, *, is_chosen: bool) -> Path:
         ConfigurationError: The chosen folder belongs to another ledger.
     """
     for candidate in [folder] if is_chosen else _numbered(folder):
-        other = claim(candidate, owner, anew=not is_chosen)
+        other = claim(candidate, owner, must_be_new=not is_chosen)
         if other is None:
             return candidate
     raise ConfigurationError(
         f"the folder {folder} belongs to {other}",
         where="hydra.sweep.dir",
-        hint="Give another hydra.sweep.dir, or remove the folder if nobody needs what is in it",
+        hint="Give another hydra.sweep.dir, or remove the folder if its contents are not needed",
     )
 
 
@@ -182,7 +182,7 @@ def unwritable(path: Path, error: OSError) -> DahpsError:
     return DahpsError(
         f"it cannot be written ({error.strerror})",
         where=str(path),
-        hint="Fix that, or give another folder (hydra.sweep.dir=FOLDER), and run the same command again",
+        hint="Fix that, or give another folder (hydra.sweep.dir=FOLDER), and rerun the same command",
     )
 
 

@@ -72,7 +72,7 @@ class Program:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Let this process, which a launcher has started, look as if the program had been.
+        """Make this process, which a launcher has started, look like the program's own.
 
         Libraries that start the program again, for further ranks, find in it what to start, and spawned
         processes what to import.

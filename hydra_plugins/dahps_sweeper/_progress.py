@@ -116,7 +116,7 @@ def _identity(best: TrialRecord | None) -> tuple[object, ...]:
 
 @contextmanager
 def _logging_to_the_current_streams(before: tuple[object, object]) -> Iterator[None]:
-    """Let what is logged to the former standard streams go to the current ones, which know of the bar."""
+    """Send logs for the former standard streams to the current ones, which respect the bar."""
     current = dict(zip(map(id, before), (sys.stdout, sys.stderr), strict=True))
     loggers = [logging.root, *map(logging.getLogger, list(logging.root.manager.loggerDict))]
     moved = [

@@ -28,8 +28,8 @@ def reached_configs(
 
     They are found along the defaults lists, from what the multirun was composed of and from the config groups
     that the space sets; where a name is an interpolation, all options of its group count. What belongs to
-    `hydra` is read, but not told: it says how trials are run, and not what they are. Nor is it told what the
-    app's own config says of keys that every combination sets.
+    `hydra` is read, but not returned: it says how trials are run, and not what they are. Nor is returned
+    what the app's own config says of keys that every combination sets.
 
     Args:
         repository: Where they are; all is read of it that a trial will read.
@@ -42,20 +42,20 @@ def reached_configs(
     """
     choices = _choices(config)
     primary = config.hydra.job.config_name
-    told: dict[str, dict[str, Any]] = {}
+    contents: dict[str, dict[str, Any]] = {}
     for path, package, found in _reached(repository, [*_options_in(space, repository), *_starts(config)]):
         if package.partition(".")[0] != "hydra":
-            told[path] = _content(found, package)
-    if primary in told:  # the options that it names may be overridden: what was chosen counts
+            contents[path] = _content(found, package)
+    if primary in contents:  # the options that it names may be overridden: what was chosen counts
         chosen = {
             f"defaults.{key}": name
             for key, name in choices.items()
             if not (_is_hydras(key) or says_only_how_to_run(repository, key, str(name)))
         }
         decided = {"defaults", *_decided(space)}
-        says = {**told[primary], **chosen}
-        told[primary] = {key: says[key] for key in says if key.removeprefix("defaults.") not in decided}
-    return {path: told[path] for path in sorted(told)}
+        says = {**contents[primary], **chosen}
+        contents[primary] = {key: says[key] for key in says if key.removeprefix("defaults.") not in decided}
+    return {path: contents[path] for path in sorted(contents)}
 
 
 def says_only_how_to_run(repository: IConfigRepository, group: str, name: str) -> bool:

@@ -30,10 +30,8 @@ _MOST_FILES = 2000
 _NOT_OF_A_PERSON = ("site-packages", "dist-packages")
 
 
-def refuse_resource_for_nobody(
-    search: Search, key: str | None, configs: Configs, function: TaskFunction
-) -> None:
-    """Raise if no trial can learn its resource: each rung would train in full, as if there were none.
+def refuse_unread_resource(search: Search, key: str | None, configs: Configs, function: TaskFunction) -> None:
+    """Raise if no trial can learn its resource: each rung would train in full, as without rungs.
 
     Args:
         search: What is searched.
@@ -42,7 +40,7 @@ def refuse_resource_for_nobody(
         function: The training function.
 
     Raises:
-        ConfigurationError: No config passes it on, and no code that the app may run asks for it.
+        ConfigurationError: No config passes it on, and no code that the app may run reads it.
     """
     is_passed = key is not None or _is_in_configs(search, configs)
     if search.brackets and not is_passed and not _may_read(function):
@@ -60,7 +58,7 @@ def described_levels(search: Search, key: str | None, configs: Configs, limit: f
     if brackets is None:
         return
     rungs = ", ".join(map(str, brackets.levels))
-    yield f"Rungs: {rungs}; the best of every {brackets.eta} go on to the next ({brackets.mode})"
+    yield f"Rungs: {rungs}; the best of every {brackets.eta} are promoted to the next ({brackets.mode})"
     for bracket, size in enumerate(brackets.sizes):
         steps = ", ".join(f"{n} to {resource}" for n, resource in brackets.rungs(bracket) if n)
         yield f"Bracket {bracket}, {counted(size, 'trial')} of a round: {steps}"
@@ -71,7 +69,7 @@ def described_levels(search: Search, key: str | None, configs: Configs, limit: f
     elif _is_in_configs(search, configs):
         yield f"Resource: ${{{_RESOLVER}}} in the configs"
     else:
-        yield f"Resource: no config passes it on, and only current_trial().resource tells it. {ADVICE}"
+        yield f"Resource: no config passes it on, and only current_trial().resource has it. {ADVICE}"
 
 
 def _cost_of_round(brackets: Brackets) -> float:
@@ -90,7 +88,7 @@ def _is_in_configs(search: Search, configs: Configs) -> bool:
 
 
 def _may_read(function: TaskFunction) -> bool:
-    """Return whether code that the training function may run asks for its trial; true if that is unsure."""
+    """Return whether code that the training function may run reads its trial; true if that is unsure."""
     files = list(islice(_files(function), _MOST_FILES + 1))
     if len(files) > _MOST_FILES or any(
         "editable" in type(finder).__name__.lower() for finder in sys.meta_path
@@ -98,7 +96,7 @@ def _may_read(function: TaskFunction) -> bool:
         return True
     if any((needed or "").startswith("dahps") for one in distributions() for needed in one.requires or ()):
         return True
-    return any(_asks(file) for file in files)
+    return any(_reads_trial(file) for file in files)
 
 
 def _files(function: TaskFunction) -> Iterator[Path]:
@@ -115,7 +113,7 @@ def _files(function: TaskFunction) -> Iterator[Path]:
             yield from (file for file in folder.rglob("*.py") if not set(_NOT_OF_A_PERSON) & set(file.parts))
 
 
-def _asks(file: Path) -> bool:
+def _reads_trial(file: Path) -> bool:
     try:
         text = file.read_bytes()
     except OSError:

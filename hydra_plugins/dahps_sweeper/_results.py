@@ -38,7 +38,7 @@ def save(text: str, path: Path) -> None:
 
 
 def conclude(ledger: Ledger, folder: Path, limits: RunLimits) -> None:
-    """Write the results as they are now, if there are any, and tell them.
+    """Write the current results, if there are any, and log them.
 
     Args:
         ledger: Read only.

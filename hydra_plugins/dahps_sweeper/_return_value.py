@@ -25,7 +25,7 @@ _STATUS = {
 
 
 class Returns(Sequence[Any]):
-    """A list that is made when somebody looks at it: what `hydra.main` calls, nobody does.
+    """A list that is made on first use: `hydra.main` itself ignores it.
 
     Args:
         make: Makes it.

@@ -48,7 +48,7 @@ def command_of_process(ledger: Path, cwd: str, resource_key: str | None, **kept:
 
 
 def _end_of_overrides(words: Sequence[str]) -> int:
-    """Return where a further override can stand: Hydra's parser takes them in one piece alone."""
+    """Return where a further override can be added: Hydra's parser requires them in one piece."""
     overrides = get_args_parser().parse_known_args(words)[0].overrides
     if not overrides:
         return len(words)
@@ -108,7 +108,7 @@ def _trial_of(options: DictConfig) -> tuple[Trial, RunCommand]:
         records, attempts = ledger.trials_among([number]), ledger.attempts(number)
         command = command_of(ledger.folder, attempts[-1].run) if attempts else None
         if not records or command is None:
-            what = "has not run, or nothing is known of how" if records else "was never drawn"
+            what = "has not run, or its command is unknown" if records else "was never drawn"
             raise ConfigurationError(f"trial {number} {what}", where=str(ledger.folder))
         record, brackets = records[0], ledger.search.brackets
     resource = brackets.levels[record.level] if brackets else None
@@ -122,7 +122,7 @@ def _sources(folder: str, command: RunCommand, trial: Trial) -> Any:
     sources = kept_sources(Path(folder), command.sources)
     if sources is None:
         raise ConfigurationError(
-            f"the configs that trial {trial.number} was made of are not kept",
+            f"the configs of trial {trial.number} were not kept",
             where=folder,
             hint="Run the app by hand, with the overrides that `dahps show` prints",
         )

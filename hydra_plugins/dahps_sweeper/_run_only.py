@@ -62,7 +62,7 @@ def put_aside(
             continue
         if one.is_sweep_override():
             raise ConfigurationError(
-                f"{one.input_line} sweeps over what says only how trials are run",
+                f"{one.input_line} sweeps over a key that is not searched",
                 where="command line",
                 hint=f"Give it one value, or take its key out of {_OPTION}",
             )
@@ -83,7 +83,7 @@ def not_searched(config: DictConfig) -> list[str]:
     names = plain_option(config.hydra.sweeper, "not_searched") or []
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError(
-            f"{names!r} is no list of keys", where=_OPTION, hint="Write [data_dir, paths]"
+            f"{names!r} is not a list of keys", where=_OPTION, hint="Write [data_dir, paths]"
         )
     return names
 

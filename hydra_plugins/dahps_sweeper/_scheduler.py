@@ -1,7 +1,7 @@
-"""What SLURM is asked: which jobs of a multirun exist, and how large an array may be.
+"""Queries of SLURM: which jobs of a multirun exist, and how large an array may be.
 
-The ledger says what became of the trials. SLURM alone knows of jobs that wait in its queue, or do so again:
-no worker lives then, and the search goes on.
+The ledger has the states of the trials. Only SLURM knows which jobs are queued, or requeued:
+no worker lives then, and the search is not over.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def jobs_in_queue(batches: Callable[[], Collection[str]]) -> Counter[str] | None
     ids = ",".join(batches())
     if not ids:
         return None
-    told, complaint = _answer("squeue", "--noheader", "--array", f"--jobs={ids}", "--format=%T %r")
+    output, complaint = _answer("squeue", "--noheader", "--array", f"--jobs={ids}", "--format=%T %r")
     if complaint is None:
-        return Counter(map(_kind, told.splitlines()))
+        return Counter(map(_kind, output.splitlines()))
     # Some minutes after the end of a job SLURM has forgotten it.
     return Counter() if "Invalid job id" in complaint else None
 
 
 def largest_array() -> int:
     """Return how many tasks a job array may have here."""
-    told, _ = _answer("scontrol", "show", "config")
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", told, re.MULTILINE)
+    output, _ = _answer("scontrol", "show", "config")
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", output, re.MULTILINE)
     return max(1, int(found[1])) if found else USUAL_ARRAY_SIZE
 
 

@@ -28,7 +28,7 @@ def read_search(options: DictConfig, arguments: Mapping[str, Argument]) -> Searc
 
     Raises:
         SearchSpaceError: With all faults of the tree.
-        ConfigurationError: If an option cannot be meant.
+        ConfigurationError: An option is invalid.
     """
     tree = _tree(options)
     if tree is not None and arguments:
@@ -61,7 +61,7 @@ def _imported(reference: str) -> Any:
     module_name, _, attribute = reference.partition(":")
     if not all([*module_name.split("."), attribute]):  # nor a relative import: relative to what?
         raise ConfigurationError(
-            f"{reference!r} is neither a mapping nor the place of one",
+            f"{reference!r} is neither a mapping nor a reference to one",
             where="hydra.sweeper.search",
             hint="Write module:attribute, such as config:experiment_config",
         )
@@ -71,7 +71,7 @@ def _imported(reference: str) -> Any:
         raise ConfigurationError(
             f"cannot import {module_name!r} ({error})",
             where="hydra.sweeper.search",
-            hint="The module must lie beside the app or be installed",
+            hint="Put the module beside the app, or install it",
         ) from error
     if not hasattr(module, attribute):
         raise ConfigurationError(
@@ -92,8 +92,8 @@ def _refuse_clashes(tree: Any, arguments: Mapping[str, Argument]) -> None:
     faults = [
         Fault(
             places[bare(key)],
-            f"{shown(key)} is set here, and on the command line as well",
-            "keep one of them; hydra.sweeper.only draws from one branch alone",
+            f"{shown(key)} is set here and on the command line",
+            "keep one of them; to draw from one branch, use hydra.sweeper.only",
         )
         for key, argument in arguments.items()
         if bare(key) in places and (argument.is_sweep or key not in space.common)

@@ -20,8 +20,8 @@ _A_VALUE = (
     "the _target_ that the config names"
 )
 _INSIDE = (
-    "The training function and Hydra's callbacks travel to the jobs with all that they refer to: make what "
-    "cannot travel inside of them, or in a module that they import"
+    "The training function and Hydra's callbacks are sent to the jobs with everything they refer to: create "
+    "what cannot be sent inside them, or in a module that they import"
 )
 
 _Parts = Iterable[tuple[str, Any]]
@@ -44,7 +44,7 @@ def refuse_what_cannot_travel(context: HydraContext, config: DictConfig, functio
     """Raise unless all that a launcher sends to its jobs can be pickled, by cloudpickle as they all do.
 
     Raises:
-        ConfigurationError: With the places of what cannot be, as far as they can be told.
+        ConfigurationError: With the places of what cannot be pickled, as far as they are known.
     """
     try:
         dumps((context, config, function, Singleton.get_state()))

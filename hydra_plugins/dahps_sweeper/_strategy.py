@@ -16,7 +16,7 @@ def read_brackets(options: DictConfig, strategy: str) -> Brackets | None:
     """Return the brackets of the options, if the strategy of this name has any.
 
     Raises:
-        ConfigurationError: An option cannot be meant, or is for strategies with levels alone.
+        ConfigurationError: An option is invalid, or only for strategies with rungs.
     """
     given = {name: value for name, value in plain_option(options, "strategy").items() if value is not None}
     for name in ("name", "stop", "stop_after"):  # of any strategy
@@ -49,6 +49,6 @@ def read_resource_key(options: DictConfig, search: Search) -> str | None:
         raise ConfigurationError(
             f"{key} is set by the search space or the command line already",
             where="strategy.resource_key",
-            hint="The strategy sets it: take it out there",
+            hint="The strategy sets it: remove it there",
         )
     return key

@@ -12,12 +12,12 @@ _SUFFIX = "_submitted.pkl"
 class Submission:
     """The jobs that were submitted since this was made.
 
-    The launcher itself tells of its jobs when the last one has ended; each job's file is in place when the
+    The launcher itself reports its jobs when the last one has ended; each job's file is in place when the
     job has been submitted.
 
     Args:
-        folder: The launcher's `submitit_folder`, in which `%j` and the like stand for a job's id; None for a
-            launcher of which no jobs are known.
+        folder: The launcher's `submitit_folder`, in which `%j` and the like are replaced by a job's id; None
+            for a launcher of which no jobs are known.
     """
 
     def __init__(self, folder: str | None) -> None:

@@ -43,7 +43,7 @@ from hydra_plugins.dahps_sweeper._overrides import Argument, TrialOverrides, rea
 from hydra_plugins.dahps_sweeper._owners import Owner, claim_sweep, expect_writable, plain_ledger
 from hydra_plugins.dahps_sweeper._program import Program
 from hydra_plugins.dahps_sweeper._reachable_configs import reached_configs
-from hydra_plugins.dahps_sweeper._resource import described_levels, refuse_resource_for_nobody
+from hydra_plugins.dahps_sweeper._resource import described_levels, refuse_unread_resource
 from hydra_plugins.dahps_sweeper._results import conclude, save
 from hydra_plugins.dahps_sweeper._return_value import Returns, batches, first_failure, records
 from hydra_plugins.dahps_sweeper._run_alone import command_of_process
@@ -115,7 +115,7 @@ class Sweep:
         folder = Path(self._ledger_folder())
         if not self.is_plain and locking_of(folder):
             with Ledger.open(folder, patience_s=self.options.patience) as ledger:
-                # In an older version's, all that was typed: it goes on so.
+                # The ledger of an older version has all that was typed, and keeps it.
                 searched = {key for _, key, _ in ledger.search.space.levels()}
         kept = put_aside(self.config, arguments, self.context, self.loader.repository, searched)
         return read_arguments(self.options, kept, self.context)
@@ -128,7 +128,7 @@ class Sweep:
         overrides = TrialOverrides.like(arguments, read_resource_key(self.options, search))
         refuse_changing_references(self.context, self.config, search.space, arguments)
         configs = self._freeze_configs(search)
-        refuse_resource_for_nobody(search, overrides.resource_key, configs, self.task_function)
+        refuse_unread_resource(search, overrides.resource_key, configs, self.task_function)
         refuse_misplaced_options(arguments, self.config, configs, self.loader)
         self.config = with_time_limits(self.config, self.loader.repository, self.place, self.is_plain)
         as_yaml(self.config)  # raises if it cannot be written
@@ -200,7 +200,7 @@ class Sweep:
         number, changes = keep_configs(ledger.folder, configs, extend=is_extended)
         if changes:
             lines = "\n  ".join(changes)
-            log.warning("New trials are made of other configs than those before in this ledger:\n  %s", lines)
+            log.warning("New trials use other configs than earlier ones in this ledger:\n  %s", lines)
         sources = keep_sources(ledger.folder, self.loader.repository.answers())
         kept = {"configs": number, "sources": sources}
         command = command_of_process(ledger.folder, os.getcwd(), resource_key, **kept)
@@ -229,7 +229,7 @@ class Sweep:
         )
 
     def _parts(self, task: WorkerTask, ledger: Ledger) -> Iterator[WorkerTask]:
-        """Split the work into parts that are done one after the other: the batches of a plain sweep."""
+        """Split the work into parts that are done in sequence: the batches of a plain sweep."""
         size = self.options.max_batch_size
         if size is None:
             yield task
@@ -245,8 +245,8 @@ class Sweep:
         progress = ProgressReader(ledger).read([limits])
         if not progress.n_left:
             log.info(
-                "Nothing is left to run in the ledger %s; raise max_trials (or max_attempts, "
-                "to run failed trials again), or give another",
+                "Nothing is left to run in the ledger %s. Raise max_trials (or max_attempts, "
+                "to rerun failed trials), or give another ledger",
                 printable(str(ledger.folder)),
             )
             return True

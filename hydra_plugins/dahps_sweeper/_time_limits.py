@@ -23,9 +23,9 @@ _PROVIDER = "submitit_launcher"
 def with_time_limits(
     config: DictConfig, repository: IConfigRepository, place: Place, is_plain: bool
 ) -> DictConfig:
-    """Return the config of a multirun in which the jobs of a search in SLURM go on after their time limit.
+    """Return the config of a multirun in which the jobs of a search in SLURM continue after their time limit.
 
-    submitit's own default is to give them up, as it cannot know whether a function resumes. Workers do.
+    submitit abandons them by default, as it cannot know whether a function resumes. Workers do.
 
     Args:
         config: The multirun's.
@@ -49,16 +49,16 @@ def with_time_limits(
 
 
 def _refuse_short_limit(launcher: DictConfig) -> None:
-    """Raise if a job of SLURM would be told to end as soon as it begins: it would begin again for ever."""
+    """Raise if a job of SLURM would be signalled to end as soon as it starts: it would restart for ever."""
     limit_min, delay_s = launcher.get("timeout_min"), launcher.get("signal_delay_s")
-    # What is handed to SLURM as it stands counts there, and not these.
+    # Parameters that are passed to SLURM unchanged count there, and not these.
     given = launcher.get("additional_parameters") or {}
     if limit_min is None or delay_s is None or {"time", "signal"} & set(given):
         return
     if 60 * limit_min - delay_s < SLURM_EARLY_S:
         least_min = -(-(delay_s + SLURM_EARLY_S) // 60)
         raise ConfigurationError(
-            f"a job of {limit_min} min that is told to end {delay_s} s before its limit has no time to work",
+            f"a job of {limit_min} min, signalled {delay_s} s before its limit, has no time to work",
             where="hydra.launcher.timeout_min",
             hint=f"Give at least {least_min} min, or set hydra.launcher.signal_delay_s to fewer seconds",
         )

@@ -71,7 +71,7 @@ class TrialConfigs:
                 continue
             if keys := keys_without_value(config):
                 log.warning(
-                    "%s: ??? in the first combination. What reads it fails: set it in the search space "
+                    "%s: ??? in the first combination. Code that reads it fails: set it in the search space "
                     "or its `common`, or on the command line",
                     ", ".join(keys),
                 )

@@ -18,7 +18,7 @@ POLL_S = 1.0
 #: Seconds that the launcher may take to notice that its workers are gone.
 RETURN_GRACE_S = 20.0
 #: Seconds between two questions to a scheduler, which serves all users of its cluster.
-ASK_EVERY_S = 60.0
+QUERY_EVERY_S = 60.0
 
 
 def wait_for_workers(launch: Launch, watch: Watch, doubt: Doubt, each_change: Callable[[], None]) -> bool:
@@ -34,7 +34,7 @@ def wait_for_workers(launch: Launch, watch: Watch, doubt: Doubt, each_change: Ca
         each_change: Called when the ledger has changed.
 
     Returns:
-        Whether the jobs are gone, though the launchers know nothing of it, and the search is not over.
+        Whether the jobs are gone, though no launcher has reported it, and the search is not over.
     """
     pause = threading.Event()
     while True:
@@ -43,16 +43,16 @@ def wait_for_workers(launch: Launch, watch: Watch, doubt: Doubt, each_change: Ca
             each_change()
         if returned and (launch.ends_together or not launch.error):
             return False
-        if watch.somebody_lives():
+        if watch.any_alive():
             doubt.ends()
         elif watch.is_over:
             break
-        elif doubt.nobody_will_come(watch.progress.n_left, returned):
+        elif doubt.no_worker_will_start(watch.progress.n_left, returned):
             return True
         if returned:
             pause.wait(POLL_S)
     if not launch.returned(RETURN_GRACE_S):
-        log.info("The search has ended; workers that are still queued will leave as soon as they start.")
+        log.info("The search has ended; queued workers exit when they start.")
     return False
 
 
@@ -60,10 +60,10 @@ class Doubt:
     """No worker lives, though trials are left: whether one will come.
 
     Args:
-        jobs_in_queue: Asks the scheduler how many jobs of the multirun exist, by their states; it answers
-            None where it does not know. None without a batch system; then only the launcher knows.
-        lease_s: For so long, or until it may be asked, nothing is doubted: jobs take their time to start
-            and to end.
+        jobs_in_queue: Queries the scheduler for how many jobs of the multirun exist, by their states;
+            None where that is unknown. None without a batch system; then only the launcher knows.
+        lease_s: For this time, or until the scheduler can be queried, nothing is doubted: jobs take their
+            time to start and to end.
     """
 
     def __init__(
@@ -72,17 +72,17 @@ class Doubt:
         lease_s: float,
     ) -> None:
         self._jobs_in_queue = jobs_in_queue
-        self._patience_s = min(lease_s, ASK_EVERY_S)
+        self._patience_s = min(lease_s, QUERY_EVERY_S)
         self._said = ""
         self._since: float | None = None
-        self._asked_at = float("-inf")
+        self._queried_at = float("-inf")
 
     def ends(self) -> None:
         """Note that a worker is alive."""
         self._since = None
         self._said = ""
 
-    def nobody_will_come(self, left: int, returned: bool) -> bool:
+    def no_worker_will_start(self, left: int, returned: bool) -> bool:
         """Return whether no worker will start; otherwise print the scheduler's information, once.
 
         Args:
@@ -94,19 +94,19 @@ class Doubt:
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         patience_s = 0.0 if returned else self._patience_s
-        if now < max(self._since + patience_s, self._asked_at + ASK_EVERY_S):
+        if now < max(self._since + patience_s, self._queried_at + QUERY_EVERY_S):
             return False
-        self._asked_at = now
+        self._queried_at = now
         jobs = self._jobs_in_queue() if self._jobs_in_queue else None
         if jobs is None:
-            silence = "the scheduler does not tell of the jobs: " if self._jobs_in_queue else ""
-            self._tell(left, f"{silence}waiting for the launcher")
+            silence = "SLURM reports no state for the jobs yet;  " if self._jobs_in_queue else ""
+            self._report(left, f"{silence}waiting for the launcher")
             return returned
         if jobs:
-            self._tell(left, f"jobs: {', '.join(f'{count} {kind}' for kind, count in jobs.most_common())}")
+            self._report(left, f"jobs: {', '.join(f'{count} {kind}' for kind, count in jobs.most_common())}")
         return not jobs
 
-    def _tell(self, left: int, what: str) -> None:
+    def _report(self, left: int, what: str) -> None:
         line = f"No worker is alive, {left} {'trial is' if left == 1 else 'trials are'} left; {what}"
         if line != self._said:
             log.info("%s", line)

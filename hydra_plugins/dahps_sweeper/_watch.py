@@ -55,7 +55,7 @@ class Watch:
         self.is_over = not self.progress.n_left or self._is_ended()
         return True
 
-    def somebody_lives(self) -> bool:
+    def any_alive(self) -> bool:
         """Return whether a worker may be alive."""
         if time.monotonic() >= self._next_look:
             self._observer.look(self._witnesses())
@@ -63,7 +63,7 @@ class Watch:
         return bool(set(self._present) - self._observer.dead())
 
     def _witnesses(self) -> list[str]:
-        # One that lives is all that there is to know: a thousand hearts need not be looked at.
+        # One live worker is enough: a thousand heartbeats need not be read.
         alive = self._observer.alive().intersection(self._present)
         return [min(alive)] if alive else self._present
 
@@ -88,7 +88,7 @@ class _Changes:
         try:
             stamp = fresh_stamp(self._path)
         except OSError:
-            return True  # the ledger itself knows how to wait for a storage
+            return True  # the ledger itself waits for a storage
         before, self._stamps = self._stamps, (stamp, self._stamps[0])
         return stamp is None or before != (stamp, stamp)
 

@@ -36,8 +36,8 @@ from hydra_plugins.dahps_sweeper._program import Program
 
 #: Bytes of a file's name.
 NAME_MAX = 255
-#: Why a worker ended that a signal has told to.
-TOLD_TO_END = "told to end"
+#: Why a worker ended on a signal.
+ENDED_BY_SIGNAL = "stopped by a signal"
 
 
 def worker_context(context: HydraContext, run: str) -> HydraContext:
@@ -106,7 +106,7 @@ class WorkerTask:
     program: Program
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Unpickled in its job: submitit ignores SIGTERM from now on, and the worker does not hear it yet.
+        # Unpickled in its job: submitit ignores SIGTERM from now on, and the worker does not handle it yet.
         self.__dict__.update(state)
         note_signals()
 
@@ -119,7 +119,7 @@ class WorkerTask:
             if not self.ends_together:
                 raise
             # With Hydra 1.4, which hangs its JobReturn on them, joblib would pickle them for ever.
-            return TOLD_TO_END
+            return ENDED_BY_SIGNAL
         finally:
             noted_signals()
 
@@ -217,7 +217,7 @@ def _batch_job(launcher: DictConfig) -> BatchJob:
     ends_at = batch.ends_at
     if ends_at is None and limit_min is not None:
         ends_at = (batch.started_at or time.time()) + 60 * limit_min
-    # From then on the trials are told to leave.
+    # From then on the trials have to leave.
     return replace(batch, ends_at=None if ends_at is None else ends_at - (delay_s or 0))
 
 
@@ -259,7 +259,7 @@ def output_dir(config: DictConfig) -> str:
     longest = max(len(os.fsencode(part)) for part in name.split("/"))
     if longest > NAME_MAX:
         raise ConfigurationError(
-            f"the trial's folder would have a name of {longest} bytes, and file systems take {NAME_MAX}",
+            f"the name of the trial's folder would have {longest} bytes, and file systems allow {NAME_MAX}",
             where="hydra.sweep.subdir",
             hint="Leave keys out (hydra.job.config.override_dirname.exclude_keys), or use ${hydra.job.num}",
         )

@@ -49,7 +49,7 @@ class StrategyConf:
     """How the next combination is chosen."""
 
     # random: every combination once, in a random order | grid: in the order of the tree
-    # hyperband, asha: in a random order, and the best go on with more resource
+    # hyperband, asha: in a random order, and the best continue with more resource
     # null: random
     name: str | None = None
 
@@ -63,7 +63,7 @@ class StrategyConf:
 
     # What follows is for hyperband and asha alone.
 
-    # One in so many trials of a level is promoted to the next; null: 3.
+    # One in eta trials of a rung is promoted to the next; null: 3.
     eta: int | None = None
 
     # The least and the most that a trial is given, such as epochs; the levels are the quotients of the most
@@ -81,7 +81,7 @@ class StrategyConf:
     # How many trials of a round start in each bracket: as in "algorithm_1" or "table_1" of the paper.
     sizes: str | None = None
 
-    # What trials are told: the "total" that they shall have used when they end, or the level's "increment".
+    # A trial's resource: the "total" that it shall have used at its end, or the rung's "increment".
     resource: str | None = None
 
     # The override that carries it, such as epochs; null: none, `${dahps:resource}` gives it.
@@ -118,7 +118,7 @@ class DahpsSweeperConf:
     not_searched: Any = None
 
     # The ledger's folder, on storage that every worker shares. Multiruns with the same ledger work on
-    # one search, at the same time or one after the other.
+    # one search, at the same time or in sequence.
     # null: dahps/<app> where the app was started; of a plain sweep, one of its own in its folder.
     ledger: str | None = None
 
@@ -140,8 +140,8 @@ class DahpsSweeperConf:
     # With hyperband or asha: how much all trials may use at all levels, over all multiruns; null: no limit.
     max_resource_total: float | None = None
 
-    # So many seconds after this multirun's first worker began it begins no trial: what runs is finished.
-    # Time in the queue before that is not counted. null: no limit.
+    # Seconds after the start of its first worker from which this multirun starts no trial; running ones
+    # finish. Time in the queue before that is not counted. null: no limit.
     max_time: float | None = None
 
     # How many workers this multirun launches: jobs of a cluster, processes of a machine.
@@ -156,10 +156,11 @@ class DahpsSweeperConf:
     # whose jobs live on: submitit_slurm, submitit_local, rq. No optimization_results.yaml is written then.
     detach: bool = False
 
-    # In a plain sweep: run so many trials, and the next ones when all of these have ended; null: all at once.
+    # In a plain sweep: run this many trials, and the next ones when all of these have ended; null: all at
+    # once.
     max_batch_size: int | None = None
 
-    # Compose a sample of each branch of the space, tell all errors with their places, and what would be
+    # Compose a sample of each branch of the space, report all errors with their places, and what would be
     # launched; write nothing and run nothing.
     dry_run: bool = False
 
@@ -174,18 +175,18 @@ class DahpsSweeperConf:
     # finished with a number; null: never. A plain sweep does not stop.
     stop_after_failures: int | None = 5
 
-    # Seconds between two signs of life of a worker.
+    # Seconds between two heartbeats of a worker.
     heartbeat: float = 15.0
 
-    # Seconds without a sign of life after which a worker is held for dead and its trial is run again;
+    # Seconds without a heartbeat after which a worker is considered dead and its trial is rerun;
     # longer than what the storage's attribute cache hides (60 s on NFS by default).
     lease: float = 120.0
 
     # How the ledger's users keep each other out: "fcntl" by byte-range locks; "folder", where these do not
-    # hold between hosts (`dahps doctor` tells). A ledger keeps the way that it was made with.
+    # hold between hosts (`dahps doctor` tests it). A ledger keeps the way that it was made with.
     locking: Locking = Locking.fcntl
 
-    # Seconds that a worker waits while the ledger is locked and nobody writes, or the storage is gone;
+    # Seconds that a worker waits while the ledger is locked and no one writes, or the storage is gone;
     # then what it has is written beside the trial's own output, for `dahps recover`.
     patience: float = 600.0
 
@@ -193,10 +194,10 @@ class DahpsSweeperConf:
     trial_timeout: float | None = None
 
     # Seconds that a trial takes: a worker whose job ends sooner draws none, and leaves. null: what the
-    # finished trials took tells.
+    # finished trials took.
     trial_time: float | None = None
 
-    # Seconds that a trial has to save its state when its worker is told to end (preempted, cancelled, out of
+    # Seconds that a trial has to save its state when its worker has to end (preempted, cancelled, out of
     # time), before it is killed; at most what the batch system grants.
     grace: float = 20.0
 
@@ -209,7 +210,7 @@ class DahpsSweeperConf:
     isolation: Isolation = Isolation.auto
 
     # What to do if the ledger holds another search space, or its trials were made of other configs: "refuse",
-    # or "extend" it by this space, and go on with the configs as they are now.
+    # or "extend" it by this space, and continue with the configs as they are now.
     on_change: OnChange = OnChange.refuse
 
 

@@ -425,7 +425,7 @@ def test_a_ledger_s_folder_full_of_pickles_executes_nothing(tmp_path, bomb, mark
     assert [trial.metric for trial in records(folder)] == [1, 2, 3]
     run_main(capsys, "status", folder)
     run_main(capsys, "trials", folder)
-    with pytest.raises(DahpsError, match="is not what a worker writes"):
+    with pytest.raises(DahpsError, match="was not written by a worker"):
         unrecorded.read(folder / FILE_NAME)
     assert not mark.exists()
 
@@ -465,7 +465,7 @@ def test_an_unrecorded_result_that_no_worker_wrote_is_refused(name, value, tmp_p
     path = unrecorded.write(tmp_path, GOOD, tmp_path)
     assert unrecorded.read(path) == GOOD
     path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
-    with pytest.raises(DahpsError, match="is not what a worker writes"):
+    with pytest.raises(DahpsError, match="was not written by a worker"):
         unrecorded.read(path)
 
 
@@ -475,5 +475,5 @@ def test_an_unrecorded_result_that_no_worker_wrote_is_refused(name, value, tmp_p
 def test_a_file_that_is_no_unrecorded_result_is_refused(content, tmp_path):
     path = tmp_path / FILE_NAME
     path.write_bytes(content)
-    with pytest.raises(DahpsError, match="is not what a worker writes"):
+    with pytest.raises(DahpsError, match="was not written by a worker"):
         unrecorded.read(path)

@@ -1,4 +1,4 @@
-"""Checkpoints: written as a whole, read without running code, removed when nobody needs them."""
+"""Checkpoints: written as a whole, read without running code, removed when no longer needed."""
 
 import math
 import os

@@ -60,7 +60,7 @@ def test_status_for_people(ledger, capsys):
     shown = capsys.readouterr().out
     assert "4 combinations x 2 repetitions, 5 trials drawn" in shown
     assert "2 finished" in shown
-    assert "none yet: no combination has a metric of each of its 2 repetitions" in shown
+    assert "none yet: no combination has metrics of all its 2 repetitions" in shown
 
 
 def test_the_best_of_repeated_combinations_are_those_with_the_best_mean(ledger, capsys):
@@ -139,7 +139,7 @@ def test_where_there_is_no_ledger_it_says_so_and_makes_none(command, tmp_path, c
 
 def test_the_database_in_place_of_its_folder_is_told(ledger, capsys):
     assert main(["status", str(ledger / "ledger.db")]) == 1
-    assert capsys.readouterr().err.startswith(f"dahps: {ledger}/ledger.db: it is a file, and a ledger is")
+    assert capsys.readouterr().err.startswith(f"dahps: {ledger}/ledger.db: this is a file; a ledger is")
 
 
 def test_a_file_to_recover_from_that_is_not_there_is_told(ledger, tmp_path, capsys):

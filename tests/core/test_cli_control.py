@@ -50,12 +50,12 @@ def dahps(ledger, capsys):
 def test_pause_and_resume(ledger, dahps):
     told = dahps("pause").out
     command = shlex.join(["dahps", "resume", str(ledger.folder)])
-    assert told.startswith("paused: 1 worker runs")
+    assert told.startswith("paused: 1 worker is running")
     assert f"resume with: {command}" in told
     assert ledger.claim(ledger.worker, **LIMITS) is Draw.PAUSED
     assert command in dahps("status").out
     assert json.loads(dahps("status", "--json").out)["paused"] is True
-    assert "resumed: 1 worker runs" in dahps("resume").out
+    assert "resumed: 1 worker is running" in dahps("resume").out
     assert isinstance(ledger.claim(ledger.worker, **LIMITS), Claim)
     assert "not paused" in dahps("resume").out
     assert "paused" not in dahps("status").out
@@ -63,7 +63,7 @@ def test_pause_and_resume(ledger, dahps):
 
 def test_stop(ledger, dahps):
     ledger.register(run="other", host="node2", pid=1, job=None)
-    assert "2 workers run; each ends after its current trial" in dahps("stop").out
+    assert "2 workers are running; each finishes its current trial" in dahps("stop").out
     assert ledger.claim(ledger.worker, **LIMITS) is Draw.STOPPED
     assert not ledger.is_to_release(ledger.worker)
     assert "each releases its trial" in dahps("stop", "--now").out
@@ -83,13 +83,13 @@ def test_cancel(ledger, dahps):
 
 def test_retry(ledger, dahps):
     assert "#1" in dahps("retry", "--failed").out
-    assert "no trial has failed" in dahps("retry", "--failed").out
+    assert "no failed or lost trials" in dahps("retry", "--failed").out
     assert ledger.claim(ledger.worker, **LIMITS).number == 1
     dahps("cancel", "1")
     assert "#1" in dahps("retry", "1").out
     ledger.retire(ledger.worker)
     dahps("cancel", "1")
-    assert "no worker runs" in dahps("retry", "1").out
+    assert "no worker is running" in dahps("retry", "1").out
 
 
 def test_enqueue(ledger, dahps):
@@ -113,15 +113,18 @@ def test_enqueue(ledger, dahps):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["cancel", "0"], "trial 0 has finished, and stays so"),
+        (["cancel", "0"], "trial 0 is finished; finished trials cannot be changed"),
         (["cancel", "1", "99", "-1"], "trial 99 was never drawn; trial -1 was never drawn"),
         (["retry", "2"], "trial 2 is running"),
-        (["retry", "0", "7"], "trial 0 has finished, and stays so; trial 7 was never drawn"),
+        (
+            ["retry", "0", "7"],
+            "trial 0 is finished; finished trials cannot be changed; trial 7 was never drawn",
+        ),
         (["retry"], "give the numbers of trials, or --failed"),
         (["retry", "1", "--failed"], "give the numbers of trials, or --failed"),
         (["enqueue"], "model is missing. Its values there are resnet, deit"),
         (["enqueue", "model=deit"], "size is missing. Its values there are 16, '16', 32, 'a, b', [1,2]"),
-        (["enqueue", "modl=deit", "size=16"], "model is missing (did you mean it by modl?)"),
+        (["enqueue", "modl=deit", "size=16"], "model is missing (did you mean modl?)"),
         (["enqueue", "model=vit", "size=16"], "there is no model=vit. Its values there are resnet, deit"),
         (["enqueue", "model=deit", "size=16.0"], "there is no size=16.0"),
         (["enqueue", "model=deit,vit", "size=16"], "there is no model=deit,vit"),

@@ -40,11 +40,11 @@ def test_a_scalar_is_what_it_is_to_hydra(file, scalar):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("root:\n\tkey: x\n", ["no YAML: line 2, column 1:", "\\t"]),
-        ("root:\n  key: x\n  key: y\n", ["line 3, column 3", "'key' stands here 2 times"]),
-        ("root:\n  1: null\n  1: null\n", ["line 3, column 3", "'1' stands here 2 times"]),
-        ("root: [1, 2\n", ["no YAML: line 2"]),
-        ("root: \x01\n", ["no YAML"]),
+        ("root:\n\tkey: x\n", ["not valid YAML: line 2, column 1:", "\\t"]),
+        ("root:\n  key: x\n  key: y\n", ["line 3, column 3", "'key' appears here 2 times"]),
+        ("root:\n  1: null\n  1: null\n", ["line 3, column 3", "'1' appears here 2 times"]),
+        ("root: [1, 2\n", ["not valid YAML: line 2"]),
+        ("root: \x01\n", ["not valid YAML"]),
     ],
 )
 def test_what_is_no_yaml_is_told_in_one_line_with_its_place(file, capsys, text, words):

@@ -137,7 +137,7 @@ def test_the_expected_end_is_that_of_the_budget_and_of_workers_that_live(ledger)
         finish(ledger, claimed(ledger, worker))
     known = status(ledger)
     assert math.isclose(known["seconds_left"], 3600 / known["finished_per_hour"])
-    assert "what is left in" in dahps("status", ledger.folder)
+    assert "about" in dahps("status", ledger.folder)
     ledger.pause()
     assert status(ledger)["seconds_left"] is None
     ledger.resume()
@@ -221,7 +221,7 @@ def test_workers_that_were_told_to_end_are_told(ledger):
         claimed(ledger, worker)
     ledger.stop()
     beat(ledger, register(ledger, "another run"))
-    assert status(ledger)["troubles"] == ["2 of 3 workers were stopped, and end after their trials"]
+    assert status(ledger)["troubles"] == ["2 of 3 workers were stopped, and exit after their trials"]
 
 
 def stopped(ledger, worker):
@@ -240,9 +240,18 @@ def never_begun(ledger, worker):
 @pytest.mark.parametrize(
     ("happens", "told"),
     [
-        (stopped, "the workers were stopped, by a person or by max_time, and 9 trials are left: the same"),
-        (given_up, "the multirun gave up, as its first 2 attempts failed, and 9 trials are left: the same"),
-        (never_begun, "no worker is alive, and 9 trials are left: if no job is queued, the same command"),
+        (
+            stopped,
+            "the workers were stopped, by a person or by max_time, and 9 trials are left: rerun",
+        ),
+        (
+            given_up,
+            "the multirun stopped, as its first 2 attempts failed, and 9 trials are left: rerun",
+        ),
+        (
+            never_begun,
+            "no worker is alive, and 9 trials are left: if no job is queued, rerun",
+        ),
     ],
 )
 def test_why_nobody_works_is_told(ledger, happens, told):
@@ -263,10 +272,10 @@ def test_status_tells_what_is_wrong_the_worst_first(ledger):
             finish(ledger, claim)
     ledger.pause()
     assert status(ledger)["troubles"] == [
-        f"paused; it goes on with: dahps resume {shlex.quote(str(ledger.folder))}",
-        "no worker is alive, and 6 trials are left: if no job is queued, the same command again goes on",
+        f"paused; to resume: dahps resume {shlex.quote(str(ledger.folder))}",
+        "no worker is alive, and 6 trials are left: if no job is queued, rerun the same command to continue",
         "3 of the last 6 trials failed, 3 of them as #5 did: OSError: no disk",
-        "bad: its last 3 trials failed, those of other hosts did not all",
+        "bad: its last 3 trials failed, but not those of other hosts",
     ]
 
 

@@ -243,7 +243,7 @@ def test_a_space_is_read_from_a_file_a_module_and_a_ledger(wrap, tmp_path):
     [
         ("nothing.yaml", "there is no such file"),
         ("nothing:tree", "it cannot be imported"),
-        ("broken.yaml", "it is no YAML"),
+        ("broken.yaml", "not valid YAML"),
         ("list.yaml", "a search space is a mapping"),
         ("composed.yaml", "--cfg hydra --resolve -p hydra.sweeper.search"),
         (".", "there is no ledger here"),

@@ -78,7 +78,7 @@ def test_a_healthy_storage_may_hold_a_ledger_and_the_one_there_is_left_alone(fol
     assert before
     assert main(["doctor", str(folder), *BRIEF]) == 0
     told = capsys.readouterr().out
-    assert "\nA ledger may live here." in told
+    assert "\nThis storage is safe for a ledger." in told
     assert "FAILED" not in told
     assert "4 processes on 1 host" in told
     assert f"srun -N2 dahps doctor {shlex.quote(str(folder))}" in told
@@ -117,7 +117,7 @@ def test_options_that_cannot_be_meant(folder, option, capsys):
 @pytest.mark.parametrize(
     ("error", "kinds", "hint"),
     [
-        (errno.EACCES, ("mkdir", "create"), "Ask the folder's owner for write permission"),
+        (errno.EACCES, ("mkdir", "create"), "Request write permission from the folder's owner"),
         (errno.EROFS, ("mkdir", "create", "write"), "It is mounted read-only here"),
         (errno.ENOSPC, ("write",), "Free some space"),
     ],
@@ -137,7 +137,10 @@ def test_locks_that_lie_are_found_out(folder, faulty):
     faulty.locks("lying")
     status, out, err = ended(start(folder, *BRIEF, **faulty.environment()))
     assert (status, err) == (1, "")
-    assert "\nA ledger may live here only with hydra.sweeper.locking=folder (its locks do not hold)." in out
+    assert (
+        "\nThis storage is safe for a ledger only with hydra.sweeper.locking=folder (its locks do not hold)."
+        in out
+    )
     assert "3 of 3 others got it too" in out
     assert not list(folder.iterdir())
 
@@ -158,7 +161,7 @@ def test_writes_that_cannot_be_made_durable_are_found_out(folder, faulty):
     faulty.fail(errno.EIO, "fsync")
     status, out, err = ended(start(folder, *BRIEF, **faulty.environment()))
     assert (status, err) == (1, "")
-    assert "\nNo ledger may live here: these checks failed:" in out
+    assert "\nThis storage is not safe for a ledger: these checks failed:" in out
     assert "Input/output error" in out
 
 
@@ -167,7 +170,7 @@ def test_slow_storage_is_told_with_what_was_measured(folder, faulty):
     status, out, err = ended(start(folder, *BRIEF, "--json", **faulty.environment()))
     assert (status, err) == (0, "")
     diagnosis, found = findings(out)
-    assert diagnosis["verdict"] == "A ledger may live here. It will be slow, as told above."
+    assert diagnosis["verdict"] == "This storage is safe for a ledger. It will be slow, as reported above."
     assert found["syncing"]["outcome"] == found["transacting"]["outcome"] == "slow"
     assert 0.05 <= found["syncing"]["numbers"]["p50_s"] <= found["syncing"]["numbers"]["longest_s"]
     assert found["transacting"]["numbers"]["p50_s"] >= 0.1  # more than one write
@@ -178,7 +181,7 @@ def test_a_rank_that_does_not_come_is_an_error(folder):
     slurm = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "3", "SLURM_PROCID": "1"}
     status, out, err = ended(start(folder, *BRIEF, "--wait", "0.3", **slurm))
     assert (status, out) == (1, "")
-    assert "of 3 that should meet here 2 did not come within 0.3 s" in err
+    assert "2 of 3 processes did not arrive within 0.3 s" in err
     assert "rank 0, rank 2" in err
     assert "--wait SECONDS" in err
     assert not list(folder.iterdir())
@@ -199,7 +202,7 @@ def test_commands_started_by_hand_find_each_other(folder):
 def test_one_that_is_alone_where_two_should_be_says_so(folder):
     status, out, err = ended(start(folder, "--together", "2", "--wait", "0.3"))
     assert (status, out) == (1, "")
-    assert "of 2 that should meet here only 1 came" in err
+    assert "only 1 of 2 processes arrived" in err
     assert not list(folder.iterdir())
 
 

@@ -60,7 +60,7 @@ def outcome(diagnosis, name):
 def test_a_healthy_storage():
     diagnosis = diagnosis_with()
     assert {finding.outcome for finding in diagnosis.findings} == {"ok"}
-    assert verdict(diagnosis) == "A ledger may live here."
+    assert verdict(diagnosis) == "This storage is safe for a ledger."
     assert diagnosis.is_well
 
 
@@ -80,7 +80,8 @@ def test_where_locks_fail_a_ledger_needs_others(fault):
     diagnosis = diagnosis_with(change)
     assert outcome(diagnosis, name) == "FAILED"
     assert verdict(diagnosis) == (
-        "A ledger may live here only with hydra.sweeper.locking=folder (its locks do not hold between hosts)."
+        "This storage is safe for a ledger only with hydra.sweeper.locking=folder "
+        "(its locks do not hold between hosts)."
     )
     assert not diagnosis.is_well
 
@@ -110,7 +111,7 @@ def test_where_anything_else_fails_no_ledger_may_live(fault):
     name, change = OTHER_FAULTS[fault]
     diagnosis = diagnosis_with(change)
     assert outcome(diagnosis, name) == "FAILED"
-    assert verdict(diagnosis).startswith("No ledger may live here: these checks failed: ")
+    assert verdict(diagnosis).startswith("This storage is not safe for a ledger: these checks failed: ")
     assert not diagnosis.is_well
 
 

@@ -154,7 +154,7 @@ def test_whoever_lost_its_claim_can_save_no_checkpoint(tmp_path, isolate):
         trial.save_checkpoint("mine")
         with Ledger.open(tmp_path) as ledger:
             ledger.cancel(0)
-        with pytest.raises(ClaimLost, match="trial 0: attempt 1 is held no longer"):
+        with pytest.raises(ClaimLost, match="trial 0: attempt 1 no longer holds the trial"):
             trial.save_checkpoint("another's")
         told.write_text(trial.load_checkpoint())
 
@@ -228,7 +228,7 @@ def test_a_process_that_is_forked_while_another_thread_writes_can_write():
 def test_a_request_that_a_worker_cannot_read_any_more_is_refused():
     here, there = socket.socketpair()
     history = History(lambda reports: None)
-    history.tell(here)
+    history.send_to(here)
     there.close()
     with here, pytest.raises(LedgerUnavailableError, match="cannot be reached"):
         history.flush()
@@ -273,7 +273,7 @@ def test_an_unrecorded_history_that_no_worker_wrote_is_refused(tmp_path, reports
     path = unrecorded.write(tmp_path, good, tmp_path)
     assert unrecorded.read(path) == good
     path.write_text(json.dumps({**json.loads(path.read_text()), "reports": reports}))
-    with pytest.raises(Exception, match="is not what a worker writes"):
+    with pytest.raises(Exception, match="was not written by a worker"):
         unrecorded.read(path)
 
 

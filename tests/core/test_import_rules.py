@@ -96,13 +96,13 @@ def room_of_name(name):
 def test_what_may_not_be_imported(pattern, forbidden, why):
     files = list(CORE.glob(pattern))
     assert files, pattern
-    breaches = [
+    violations = [
         f"{path.relative_to(CORE)} imports {name}: {why}"
         for path in files
         for name in imported(path)
         if top(name) in forbidden
     ]
-    assert not breaches
+    assert not violations
 
 
 def test_torch_is_imported_by_what_serves_it_alone():
@@ -123,13 +123,13 @@ def test_every_module_has_a_place_in_the_order():
 def test_imports_run_from_the_top_down(room):
     above = set(ORDER[ORDER.index(room) + 1 :])
     paths = [path for path in CORE.glob("**/*.py") if room_of(path) == room]
-    breaches = [
+    violations = [
         f"{path.relative_to(CORE)} imports {name}"
         for path in paths
         for name in imported(path)
         if top(name) == "dahps_core" and room_of_name(name) in above and not is_allowed(room, name)
     ]
-    assert not breaches
+    assert not violations
 
 
 def is_allowed(room, name):

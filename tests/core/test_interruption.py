@@ -1,4 +1,4 @@
-"""Workers that are told to end, by real signals and by a person: what becomes of the trial in hand."""
+"""Workers that are told to end, by real signals and by a person: what becomes of the current trial."""
 
 import ctypes
 import fcntl
@@ -16,7 +16,7 @@ from dahps_core import Ledger, Search, SearchSpace, current_trial
 from dahps_core.environment.batch_job import BatchJob
 from dahps_core.model.records import Draw, TrialState
 from dahps_core.process import linux, trial_process
-from dahps_core.process.signals import handled, heard
+from dahps_core.process.signals import handled, ignored
 from dahps_core.worker.worker import Job, Worker, WorkerOptions
 from tests.support import wait_until
 
@@ -134,7 +134,7 @@ def test_a_trial_that_is_told_saves_what_it_has_and_is_resumed(tmp_path, number)
     assert scene.end() == 128 + number
     (trial,) = scene.trials()
     assert trial.state is TrialState.RELEASED
-    assert trial.error == f"{signal.Signals(number).name}: its worker was told to end"
+    assert trial.error == f"{signal.Signals(number).name}: its worker had to end"
     with Ledger.open(scene.folder) as ledger:
         assert [worker.state for worker in ledger.workers("run")] == ["left"]
     resumed = scene.finish()
@@ -169,7 +169,7 @@ def test_a_signal_that_another_thread_takes_is_heard(tmp_path):
 
 
 def test_other_signals_end_nothing(tmp_path):
-    with handled([signal.SIGCONT], heard):
+    with handled([signal.SIGCONT], ignored):
         scene = Scene(tmp_path, end_when_asked, trial_timeout_s=WAIT_S)
     for _ in range(3):
         os.kill(scene.worker.pid, signal.SIGCONT)
@@ -270,7 +270,7 @@ def test_a_person_stops_the_workers_at_once(tmp_path):
     (trial,) = scene.trials()
     assert (trial.state, trial.error) == (
         TrialState.RELEASED,
-        "dahps stop --now: its worker was told to end",
+        "dahps stop --now: its worker had to end",
     )
 
 

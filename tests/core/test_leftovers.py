@@ -11,7 +11,7 @@ from dahps_core.ledger import Ledger
 from dahps_core.ledger.folder.heartbeat import Heart
 from dahps_core.ledger.folder.run_clock import RunClock
 from dahps_core.ledger.folder.run_limits import keep_limits, limits_of, newest_limits
-from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.check import violations
 from dahps_core.model.records import Claim, TrialState
 from dahps_core.process.shutdown import Interruption
 from dahps_core.worker import leftovers
@@ -73,7 +73,7 @@ def test_the_heartbeats_of_workers_that_run_nothing_any_more_are_removed(ledger)
     assert {records[worker].state for worker in (killed, without_a_word)} == {"left"}
     assert {records[worker].state for worker in (lives, holds)} == {"working"}
     assert (ledger.is_held(lost), ledger.is_held(held)) == (True, True)
-    assert list(breaches(ledger.folder)) == []
+    assert list(violations(ledger.folder)) == []
 
 
 def test_a_worker_that_was_stopped_until_its_heartbeat_was_removed_works_on(ledger):

@@ -49,7 +49,7 @@ def workers(ledger):
         def enter(once):
             own = stack.enter_context(Ledger.open(ledger.folder))
             interruption = stack.enter_context(closing(Interruption()))
-            look = partial(interruption.tell, "it has waited once") if once else lambda: None
+            look = partial(interruption.request, "it has waited once") if once else lambda: None
             return stack.enter_context(Claims(own, "run", OPTIONS, interruption, BatchJob(), look=look))
 
         yield lambda count, once=True: [enter(once) for _ in range(count)]

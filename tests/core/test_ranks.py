@@ -159,7 +159,7 @@ def test_a_rank_that_writes_to_what_it_inherits_fails_the_attempt_alone(ranks, r
     (answer, lost), (after, _) = ranks.run(f"write_everywhere@{rank}", "nothing")
     assert (answer["outcome"], lost) == ("failed", None)
     assert f"rank {rank} (host n{rank}" in answer["error"]
-    assert "sent what cannot be read" in answer["error"]
+    assert "sent invalid data" in answer["error"]
     assert after["outcome"] == "finished"
 
 
@@ -243,8 +243,8 @@ def test_a_rank_that_never_comes_is_named(ranks):
     ranks.start("nothing", ranks=[0, 2], limit_s=3)
     assert ranks.codes() == {0: 3, 2: 3}
     error = ranks.errors(0)
-    assert "of 3 ranks 1 did not come within 3 s: rank 1" in error
-    assert "Their own logs say why" in error
+    assert "1 of 3 ranks did not connect within 3 s: rank 1" in error
+    assert "Their logs say why" in error
     assert "rank 0 of this job is gone" in ranks.errors(2)
     assert list((ranks.folder / "ranks").iterdir()) == []
 
@@ -253,7 +253,7 @@ def test_a_leader_that_never_comes_is_told_of(ranks):
     ranks.start("nothing", ranks=[1], limit_s=1)
     assert ranks.codes() == {1: 3}
     error = ranks.errors(1)
-    assert "did not tell within 1 s where it is" in error
+    assert "did not publish its address within 1 s" in error
     assert str(ranks.folder / "ranks" / "17.0.0") in error
 
 

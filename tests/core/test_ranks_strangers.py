@@ -152,5 +152,5 @@ def test_messages_are_received_as_they_were_sent_however_they_are_cut(messages, 
 def test_that_no_port_can_be_used_is_an_error(monkeypatch):
     with socket.create_server(("", 0)) as server:
         monkeypatch.setattr(ranked_trial_process, "_PORTS", [server.getsockname()[1]] * 1000)
-        with pytest.raises(RanksError, match=r"none can be used: .*in use"):
+        with pytest.raises(RanksError, match=r"none is usable: .*in use"):
             ranked_trial_process._free_port()

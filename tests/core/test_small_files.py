@@ -14,7 +14,7 @@ from dahps_core.ledger.folder.heartbeat import Heart
 from dahps_core.ledger.folder.run_clock import file_of_run
 from dahps_core.ledger.folder.run_commands import RunCommand, command_of, keep_command
 from dahps_core.ledger.folder.run_limits import RunLimits, limits_of, newest_limits
-from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.check import violations
 from dahps_core.model.combination import Combination
 from dahps_core.model.records import Claim
 from dahps_core.space import SearchSpace
@@ -129,7 +129,7 @@ def test_no_file_beside_a_ledger_hangs_or_ends_a_command(ledger, put):
     assert limits_of(ledger.folder, "run") == RunLimits()
     assert newest_limits(ledger.folder) == ("", RunLimits())
     assert command_of(ledger.folder, "run") is None
-    irregular = [one for one in breaches(ledger.folder) if "regular" in one]
+    irregular = [one for one in violations(ledger.folder) if "regular" in one]
     assert len(irregular) == (3 + 1 if put in (put_fifo, put_folder, put_socket) else 0)
 
 

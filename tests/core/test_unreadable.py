@@ -103,7 +103,7 @@ def test_a_trial_that_writes_to_what_it_inherits_has_failed_and_its_worker_goes_
 
     trial, draw = work(tmp_path, evaluate)
     assert (trial.state, trial.attempts, draw) == (TrialState.FAILED, 2, Draw.EXHAUSTED)
-    assert "sent what cannot be read" in trial.error
+    assert "sent invalid data" in trial.error
     assert "descriptors that it did not open" in trial.error
 
 

@@ -15,7 +15,7 @@ import torch
 from ledger_support import ask, claimed, grid, register
 
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.check import violations
 from dahps_core.trial.current import Trial
 from dahps_core.trial.history import History
 from tests.faults.storage import MUTATING, FaultyStorage
@@ -55,7 +55,7 @@ def examine(folder, worker):
         assert os.listdir(again.checkpoint_dir) == ["checkpoint.pt"], "what was left over is removed"
         assert again.load_checkpoint()["step"] == state["step"] + 1
         assert {step for _, step, _ in ledger.history(0)} == set(range(1, state["step"] + 2)) | set(reported)
-    assert list(breaches(folder)) == []
+    assert list(violations(folder)) == []
 
 
 def main(folder):

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 
 from dahps_core.ledger import FILE_NAME, Search
-from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.check import violations
 from dahps_core.model.records import Claim, Ending, Report
 from dahps_core.space import SearchSpace
 from dahps_core.strategies.brackets import Brackets
@@ -172,5 +172,7 @@ def break_it(folder, statement):
 def unsound(folder):
     """What `dahps check` finds, but for workers that hold several trials: here they do, real ones do not."""
     return [
-        breach for breach in breaches(folder) if not breach.endswith(("runs several trials", "is waiting"))
+        violation
+        for violation in violations(folder)
+        if not violation.endswith(("runs several trials", "is waiting"))
     ]

@@ -1,4 +1,4 @@
-"""`dahps check` finds each breach and no others; `dahps recover` saves what can be saved, nothing else."""
+"""`dahps check` finds each violation and no others; `dahps recover` saves what can be saved, nothing else."""
 
 import os
 import random
@@ -30,7 +30,7 @@ from dahps_core.errors import DahpsError
 from dahps_core.ledger import FILE_NAME, Ledger
 from dahps_core.ledger.folder import unrecorded
 from dahps_core.ledger.folder.heartbeat import Heart
-from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.check import violations
 from dahps_core.ledger.repair.rebuild import rebuild
 from dahps_core.ledger.sqlite.lock_epochs import newest_database
 from dahps_core.model.records import Claim, Draw, TrialState
@@ -107,7 +107,7 @@ def run_to_the_end(folder):
 
 class TestCheck:
     def test_a_sound_ledger_is_sound(self, copied, capsys):
-        assert list(breaches(copied)) == []
+        assert list(violations(copied)) == []
         assert main(["check", str(copied)]) == 0
         assert capsys.readouterr().out == f"{copied}: sound\n"
 
@@ -115,10 +115,10 @@ class TestCheck:
         for locking in ("fcntl", "folder"):
             folder = tmp_path / locking
             with Ledger.join(folder, grid("a", "b"), locking=locking) as ledger:
-                assert list(breaches(folder)) == []
+                assert list(violations(folder)) == []
                 worker = register(ledger)
                 claimed(ledger, worker, after=ending_of(claimed(ledger, worker)))
-            assert list(breaches(folder)) == []
+            assert list(violations(folder)) == []
 
     @pytest.mark.parametrize(
         ("damage", "words"),
@@ -144,21 +144,24 @@ class TestCheck:
             ("DELETE FROM attempt", ["attempts"]),
             ("UPDATE attempt SET outcome = 'lost'", ["charged"]),
             ("UPDATE trial SET pardoned = 0 WHERE pardoned > 0", ["charged", "pardoned"]),
-            ("UPDATE trial SET combination = '{\"x\": 999}' WHERE position IS NULL", ["none of its space"]),
-            ("UPDATE space SET n_enqueued = 0", ["space 2", "of 0 enqueued trials 4 are there"]),
-            ("UPDATE trial SET repetition = 1 WHERE position IS NULL AND state = 'failed'", ["none of its"]),
+            ("UPDATE trial SET combination = '{\"x\": 999}' WHERE position IS NULL", ["not in its space"]),
+            ("UPDATE space SET n_enqueued = 0", ["space 2", "4 of 0 enqueued trials exist"]),
+            (
+                "UPDATE trial SET repetition = 1 WHERE position IS NULL AND state = 'failed'",
+                ["not in its space"],
+            ),
             ("UPDATE run SET has_finished = 0", ["run", "summary"]),
             ("UPDATE run SET n_failed = 99", ["run", "summary"]),
             ("UPDATE space SET cursor = 3", ["space", "cursor"]),
             ("UPDATE space SET definition = '[]'", ["search cannot be read"]),
-            ("UPDATE report SET attempt = 7 WHERE trial = 3", ["trial 3", "attempt 7", "never made"]),
+            ("UPDATE report SET attempt = 7 WHERE trial = 3", ["trial 3", "attempt 7", "does not exist"]),
             ("UPDATE report SET trial = 5000 WHERE trial = 3", ["report", "trial"]),
             ("UPDATE meta SET locking = 'folder'", ["locking"]),
             ("UPDATE meta SET seed = 'one'", ["search cannot be read"]),
-            ("DELETE FROM meta", ["nothing says what is searched"]),
+            ("DELETE FROM meta", ["the search is missing"]),
             ("DROP INDEX trial_lost", ["schema", "trial_lost"]),
             ("DROP TRIGGER trials_stay", ["schema", "trials_stay"]),
-            ("DELETE FROM trial WHERE number = (SELECT max(number) FROM trial)", ["was drawn", "not there"]),
+            ("DELETE FROM trial WHERE number = (SELECT max(number) FROM trial)", ["was drawn", "missing"]),
             (
                 "UPDATE trial SET state = 'running', ended_at = NULL, result = NULL, metric = NULL"
                 " WHERE number IN (1, 2)",
@@ -184,7 +187,7 @@ class TestCheck:
     def test_a_trigger_of_somebody_else_is_told(self, copied):
         with closing(sqlite3.connect(copied / FILE_NAME)) as connection, connection:
             connection.execute("CREATE TRIGGER sly AFTER UPDATE ON run BEGIN DELETE FROM pause; END")
-        assert list(breaches(copied)) == [f"{copied / FILE_NAME}: trigger sly is not of the schema"]
+        assert list(violations(copied)) == [f"{copied / FILE_NAME}: trigger sly is not of the schema"]
 
     @pytest.mark.parametrize("n_enqueued", [0, 1])
     def test_the_last_trial_is_missed(self, tmp_path, n_enqueued):
@@ -194,14 +197,14 @@ class TestCheck:
                 ledger.enqueue([{"x": x}])
             for _ in range(3):
                 finish(ledger, claimed(ledger, worker))
-        assert list(breaches(tmp_path)) == []
+        assert list(violations(tmp_path)) == []
         break_it(tmp_path, "DELETE FROM trial WHERE number = 2")
-        assert len(list(breaches(tmp_path))) >= 1
+        assert len(list(violations(tmp_path))) >= 1
 
     def test_a_foreign_heartbeat_and_checkpoint_are_told(self, copied):
         (copied / "heartbeats" / "nobody").touch()
         (copied / "checkpoints" / "5000").mkdir()
-        told = list(breaches(copied))
+        told = list(violations(copied))
         assert [path.split(":")[0] for path in told] == [
             str(copied / "checkpoints" / "5000"),
             str(copied / "heartbeats" / "nobody"),
@@ -233,7 +236,7 @@ class TestTakingIn:
         assert [path.name for path in output.iterdir()] == ["dahps-recorded.json"]
         assert main(["recover", str(folder)]) == 0
         assert "nothing" in capsys.readouterr().out
-        assert list(breaches(folder)) == []
+        assert list(violations(folder)) == []
 
     def test_attempts_that_wrote_in_one_folder_are_both_taken_in(self, tmp_path, capsys):
         with Ledger.join(tmp_path / "ledger", grid("a")) as ledger:
@@ -304,7 +307,7 @@ class TestTakingIn:
         Ledger.join(tmp_path / "ledger", grid("a")).close()
         (tmp_path / "dahps-unrecorded.json").write_bytes(content)
         assert main(["recover", str(tmp_path / "ledger"), str(tmp_path)]) == 0
-        assert "is not what a worker writes" in capsys.readouterr().out
+        assert "was not written by a worker" in capsys.readouterr().out
         assert (tmp_path / "dahps-unrecorded.json").read_bytes() == content
 
 
@@ -336,7 +339,7 @@ def recover_and_compare(folder, full, capsys):
         assert not new.exists()
         return None
     found = new if new.exists() else folder
-    assert list(breaches(found)) == []
+    assert list(violations(found)) == []
     kept, was = metrics(found), metrics(full)
     assert kept.items() <= was.items()
     run_to_the_end(found)
@@ -358,7 +361,7 @@ class TestRebuilding:
             connection.execute("DROP INDEX trial_lost")
         assert main(["recover", str(old), "--into", str(new)]) == 0
         assert (new / FILE_NAME).is_dir()
-        assert list(breaches(new)) == []
+        assert list(violations(new)) == []
         assert metrics(new) == {"a": 3.0}
 
     @pytest.mark.parametrize(
@@ -424,7 +427,7 @@ class TestRebuilding:
             assert str(new.history(3)) == str(old.history(3)) == "[(1, 1, 0.5), (1, 2, nan)]"
         assert (copied.parent / "new" / "checkpoints" / "3" / "state").read_text() == "of 3"
         assert main(["recover", str(copied), "--into", str(copied.parent / "new")]) == 1
-        assert "is there already" in capsys.readouterr().err
+        assert "already exists" in capsys.readouterr().err
 
     @pytest.mark.parametrize("content", [b"", b"garbage" * 1000, b"SQLite format 3\0" + bytes(5000)])
     def test_where_nothing_is_left_it_says_so(self, copied, capsys, content):
@@ -455,7 +458,7 @@ def test_readers_of_a_damaged_ledger_are_right_or_say_so(full, tmp_path_factory,
         with suppress(DahpsError), Ledger.open(folder, patience_s=0.0) as ledger:
             look(ledger)
     with suppress(DahpsError):
-        list(breaches(folder, patience_s=0.0))
+        list(violations(folder, patience_s=0.0))
     shutil.rmtree(folder)
 
 
@@ -464,4 +467,4 @@ def test_a_result_that_is_no_metric_is_sound(folder):
         claims, _ = claim_all(ledger, register(ledger))
         for claim, result in zip(claims, ["text", {"loss": 1.0}, [1, None]], strict=True):
             ledger.finish_if_held(claim, result=result, metric=None, output_dir="out")
-    assert list(breaches(folder)) == []
+    assert list(violations(folder)) == []

@@ -8,7 +8,7 @@ import pytest
 from ledger_support import ask, break_it, claimed, fail, finish, levelled, lose, register, release, sql
 
 from dahps_core.ledger import Ledger
-from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.check import violations
 from dahps_core.ledger.repair.rebuild import rebuild
 from dahps_core.model.records import Claim, Draw
 
@@ -38,33 +38,33 @@ def copied(full, tmp_path):
 
 
 def test_a_sound_one_is_sound(copied):
-    assert list(breaches(copied)) == []
+    assert list(violations(copied)) == []
 
 
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        ("UPDATE standing SET score = -7 WHERE place = 2", "does not stand in its rungs"),
+        ("UPDATE standing SET score = -7 WHERE place = 2", "its places in the rungs differ"),
         (
             "UPDATE standing SET is_promoted = 1 - is_promoted WHERE score IS NOT NULL",
-            "stand in its rungs",
+            "places in the rungs differ",
         ),
-        ("DELETE FROM standing WHERE place = 2", "does not stand in its rungs"),
+        ("DELETE FROM standing WHERE place = 2", "its places in the rungs differ"),
         (
             "UPDATE standing SET is_top = 1 - is_top WHERE score IS NOT NULL AND level = 0",
             "outside its top is",
         ),
-        ("UPDATE standing SET is_top = 0", "bracket 0, level 0: what is counted"),
-        ("UPDATE rung SET n_ended = n_ended + 1 WHERE level = 0", "bracket 0, level 0: what is counted"),
-        ("UPDATE rung SET n_promoted = 0", "what is counted"),
+        ("UPDATE standing SET is_top = 0", "bracket 0, level 0: its counts differ"),
+        ("UPDATE rung SET n_ended = n_ended + 1 WHERE level = 0", "bracket 0, level 0: its counts differ"),
+        ("UPDATE rung SET n_promoted = 0", "its counts differ"),
         ("UPDATE trial SET level = 3 WHERE number = 0", "trial 0: it cannot be at its level"),
-        ("UPDATE attempt SET level = 2 WHERE outcome = 'finished'", "stand in its rungs"),
+        ("UPDATE attempt SET level = 2 WHERE outcome = 'finished'", "places in the rungs differ"),
         ("UPDATE attempt SET metric = 99 WHERE outcome = 'finished'", "its metric is not in its result"),
     ],
 )
 def test_each_breach_is_told(copied, damage, words):
     break_it(copied, damage)
-    assert words in "\n".join(breaches(copied))
+    assert words in "\n".join(violations(copied))
 
 
 def test_a_damaged_one_is_rebuilt_and_goes_on(copied, tmp_path):
@@ -73,7 +73,7 @@ def test_a_damaged_one_is_rebuilt_and_goes_on(copied, tmp_path):
     break_it(copied, "UPDATE trial SET digest = number WHERE number IN (1, 20)")
     break_it(copied, "DELETE FROM standing WHERE place > 5")
     rebuild(copied, tmp_path / "new")
-    assert list(breaches(tmp_path / "new")) == []
+    assert list(violations(tmp_path / "new")) == []
     with Ledger.open(tmp_path / "new") as ledger:
         assert ledger.search.brackets == levelled().brackets
         for trial in ledger.trials():
@@ -88,4 +88,4 @@ def test_a_damaged_one_is_rebuilt_and_goes_on(copied, tmp_path):
         while isinstance(draw := ask(ledger, worker, max_attempts=9, dead=dead), Claim):
             finish(ledger, draw)
         assert draw is Draw.EXHAUSTED
-    assert list(breaches(tmp_path / "new")) == []
+    assert list(violations(tmp_path / "new")) == []

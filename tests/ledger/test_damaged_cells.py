@@ -13,7 +13,7 @@ from dahps_core.cli import main
 from dahps_core.errors import DahpsError
 from dahps_core.ledger import FILE_NAME, Ledger, Search
 from dahps_core.ledger.folder.heartbeat import Heart
-from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.check import violations
 from dahps_core.ledger.sqlite.row_types import TABLES
 from dahps_core.model.records import TrialState
 
@@ -68,7 +68,7 @@ def make_repeated(folder):
 def made(make, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "ledger"
     make(folder)
-    assert list(breaches(folder)) == []
+    assert list(violations(folder)) == []
     return folder
 
 
@@ -187,12 +187,12 @@ def test_check_lists_a_cell_of_the_wrong_type_and_recover_saves_every_result(
         shutil.copytree(whole, folder)
         if not damage(folder, table, column, b"\0\xff"):
             continue
-        words = "refers to a row of trial" if column == "trial" else f"{column} is b'"
-        assert any(words in breach for breach in breaches(folder))
+        words = "refers to a missing row of trial" if column == "trial" else f"{column} is b'"
+        assert any(words in violation for violation in violations(folder))
         saved = run(folder, ["recover"], capsys) == 0
         assert saved == ((table, column) not in NEEDED)
         if saved:
-            assert list(breaches(new)) == []
+            assert list(violations(new)) == []
             kept, was = results(new), results(whole)
             assert kept == was if (table, column) not in CERTAIN else kept.items() <= was.items()
 
@@ -205,6 +205,6 @@ def test_check_lists_a_cell_of_the_wrong_type_and_recover_saves_every_result(
 def test_a_time_that_no_clock_shows_is_named(whole, tmp_path, capsys, table, column, value):
     folder = shutil.copytree(whole, tmp_path / "ledger")
     if damage(folder, table, column, value):
-        assert any(f"{column} is {value!r}, not a time" in breach for breach in breaches(folder))
+        assert any(f"{column} is {value!r}, not a time" in violation for violation in violations(folder))
         for words in (["status"], ["show", "0"], ["trials"], ["report", "-o", str(tmp_path / "report.html")]):
             run(folder, words, capsys)

@@ -226,7 +226,7 @@ class TestWhatIsNoLedger:
 
     def test_a_file_in_place_of_the_folder(self, tmp_path):
         (tmp_path / "file").touch()
-        with pytest.raises(NotALedgerError, match="it is a file"):
+        with pytest.raises(NotALedgerError, match="this is a file"):
             Ledger.join(tmp_path / "file", grid("a"))
         with pytest.raises(LedgerUnavailableError, match="Not a directory"):
             Ledger.join(tmp_path / "file" / "ledger", grid("a"))
@@ -284,7 +284,7 @@ class TestWhatIsNoLedger:
             Ledger.join(folder, grid("a"), create=False, patience_s=0.1)
         assert not (folder / "ledger.db").exists()
         (folder / "ledger.db").touch()
-        with pytest.raises(NotALedgerError, match="gone"):
+        with pytest.raises(NotALedgerError, match="removed"):
             Ledger.join(folder, grid("a"), create=False, patience_s=0.1)
 
 

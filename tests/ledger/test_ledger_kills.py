@@ -24,7 +24,7 @@ from trap import set_trap
 from dahps_core.errors import LedgerError
 from dahps_core.ledger import Ledger
 from dahps_core.ledger.folder.heartbeat import Heart
-from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.check import violations
 from dahps_core.model.records import Claim, Draw, TrialState
 
 SEARCH = grid(*"abcdef")
@@ -272,7 +272,7 @@ def test_a_process_that_is_killed_at_any_step(folder, locking, action):
             assert trials[0].metrics.get(0, trials[0].metric) == 10.0
         if scene.locking == "fcntl":
             assert_sound(copy)
-        assert list(breaches(copy)) == []
+        assert list(violations(copy)) == []
         with Ledger.open(copy) as ledger:
             assert len(ledger.history(scene.held.number)) in (0, 2)
         if child.exitcode == 0:

@@ -30,7 +30,7 @@ from ledger_support import (
 
 from dahps_core.errors import ConfigurationError, SearchChangedError
 from dahps_core.ledger import Ledger, Search
-from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.check import violations
 from dahps_core.model.records import Claim, Draw, TrialState
 from dahps_core.strategies.brackets import Brackets
 
@@ -162,7 +162,7 @@ def test_any_order_of_ends_promotes_as_the_model_says(data, options, n_workers, 
     assert_best_is_the_model_s(ledger, model, sign)
     ledger.close()
     assert_sound(folder)
-    assert list(breaches(folder)) == []
+    assert list(violations(folder)) == []
     shutil.rmtree(folder)
 
 
@@ -199,7 +199,7 @@ class TestAPromotedTrial:
         finish(ledger, promoted, metric=0.05)
         found = record(ledger, 1)
         assert (found.metric, found.metrics, found.resource) == (0.05, {0: 0.1, 1: 0.05}, 3)
-        assert list(breaches(folder)) == []
+        assert list(violations(folder)) == []
 
     def test_is_claimed_again_at_its_level_after_it_was_lost(self, ledger, promoted):
         release(ledger, promoted)
@@ -228,7 +228,7 @@ class TestAPromotedTrial:
         again = claimed(ledger, register(ledger))
         assert (again.number, again.level) == (1, 1)
         finish(ledger, again)
-        assert list(breaches(folder)) == []
+        assert list(violations(folder)) == []
 
     def test_is_no_other_worker_s_too(self, ledger, promoted):
         assert claimed(ledger, register(ledger)).number == 3
@@ -371,4 +371,4 @@ class TestTheSearch:
         Ledger.join(folder, levelled()).close()
         for brackets in ({}, [], {"levels": [3, 1], "eta": 3, "sizes": [1], "mode": "total"}, "?"):
             sql(folder, "UPDATE meta SET brackets = ?", json.dumps(brackets))
-            assert "its search cannot be read" in " ".join(breaches(folder))
+            assert "its search cannot be read" in " ".join(violations(folder))

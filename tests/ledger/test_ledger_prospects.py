@@ -168,7 +168,7 @@ class TestReasons:
 
     def test_a_lost_trial_tells_of_whom_it_was(self, ledger):
         assert self.lost(ledger, None, None) == (
-            "its worker n1:1234 gave no sign of life for longer than the lease"
+            "its worker n1:1234 sent no heartbeat for longer than the lease"
         )
 
     def test_and_what_slurm_said_last_in_the_logs_of_its_job(self, ledger, tmp_path):
@@ -183,8 +183,7 @@ class TestReasons:
         out.write_text("nothing of SLURM\n")
         told = self.lost(ledger, f"{err}\n{out}").splitlines()
         assert told == [
-            "its worker n1:1234 (job 17_3) gave no sign of life for longer than the lease; "
-            f"log: {err}, {out}",
+            f"its worker n1:1234 (job 17_3) sent no heartbeat for longer than the lease; log: {err}, {out}",
             *said[1:],
         ]
 

@@ -162,9 +162,7 @@ class TestCancel:
         worker = register(ledger)
         finish(ledger, claimed(ledger, worker))
         claimed(ledger, worker)
-        with pytest.raises(
-            ConfigurationError, match=r"trial 0 has finished.*trial 7 was never drawn"
-        ) as told:
+        with pytest.raises(ConfigurationError, match=r"trial 0 is finished.*trial 7 was never drawn") as told:
             ledger.cancel(1, 0, 7)
         assert "Nothing was changed" in str(told.value)
         assert record(ledger, 1).state is TrialState.RUNNING
@@ -236,12 +234,12 @@ class TestRetry:
         worker = register(ledger)
         finish(ledger, claimed(ledger, worker))
         held = claimed(ledger, worker)
-        with pytest.raises(ConfigurationError, match="trial 0 has finished"):
+        with pytest.raises(ConfigurationError, match="trial 0 is finished"):
             ledger.retry(0)
         with pytest.raises(ConfigurationError, match="trial 1 is running; trial 2 was never drawn"):
             ledger.retry(1, 2)
         release(ledger, held)
-        with pytest.raises(ConfigurationError, match="trial 1 was released, and is next"):
+        with pytest.raises(ConfigurationError, match="trial 1 is released; it is next"):
             ledger.retry(1)
 
 

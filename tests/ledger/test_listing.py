@@ -23,7 +23,7 @@ from ledger_support import (
 )
 
 from dahps_core.ledger import FILE_NAME, Ledger, Search
-from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.check import violations
 from dahps_core.ledger.sqlite.database import _QUERIES
 from dahps_core.ledger.views.listing import Choice
 from dahps_core.model.combination import canonical
@@ -235,7 +235,7 @@ def test_a_large_ledger_is_sound(tmp_path, kind):
     if kind == "levels":
         search = Search(space, "hyperband", seed=1, brackets=Brackets.of(max_resource=9))
     large_ledgers.fill(tmp_path / "ledger", search, 600)
-    assert list(breaches(tmp_path / "ledger")) == []
+    assert list(violations(tmp_path / "ledger")) == []
     with Ledger.open(tmp_path / "ledger") as ledger:
         assert ledger.n_drawn == 600
         assert ledger.best() is not None

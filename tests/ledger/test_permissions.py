@@ -338,7 +338,7 @@ class TestAReader:
             assert dying.exitcode == -signal.SIGKILL
         complaint = BERT.does(status, theirs)
         assert complaint.startswith(f"dahps: {theirs / FILE_NAME}: "), complaint
-        assert "write that was cut off" in complaint
+        assert "died in the middle of a write" in complaint
         assert f"dahps status {theirs}" in complaint.replace("'", "")
         assert self.OWNER.does(status, theirs)["drawn"] == 1
         assert BERT.does(status, theirs)["drawn"] == 1
@@ -351,7 +351,7 @@ class TestAReader:
             theirs / FILE_NAME,
             "daemon",
             "drwxr-xr-x",
-            "to read takes the lock",
+            "reading requires the lock",
         )
 
 
@@ -418,7 +418,7 @@ class TestARealFileSystem:
         dying.start()
         dying.join(WAIT_S)
         assert mount("-o", "remount,ro", disk) == 0
-        assert "write that was cut off" in status(disk / "search")
+        assert "died in the middle of a write" in status(disk / "search")
         assert mount("-o", "remount,rw", disk) == 0
         assert status(disk / "search")["drawn"] == 1
 

@@ -21,7 +21,7 @@ def diagnosis(lab, name):
 
 def test_a_ledger_may_live_on_a_storage_whose_locks_hold(lab):
     code, told = diagnosis(lab, "honest")
-    assert "A ledger may live here." in told
+    assert "This storage is safe for a ledger." in told
     assert "on 2 hosts" in told
     assert code == 0
 
@@ -29,5 +29,5 @@ def test_a_ledger_may_live_on_a_storage_whose_locks_hold(lab):
 def test_locks_that_hold_in_one_kernel_only_are_found_out(lab_without_shared_locks):
     code, told = diagnosis(lab_without_shared_locks, "lying")
     assert "FAILED  a lock excludes all others" in told
-    assert "A ledger may live here." not in told
+    assert "This storage is safe for a ledger." not in told
     assert code == 1

@@ -175,7 +175,7 @@ def test_branches_that_are_left_out_are_counted(tmp_path):
         for number in range(100):
             finish(ledger, claimed(ledger, worker), float(number))
     page, _ = reported(tmp_path / "ledger", tmp_path)
-    assert "Left out: 5 of the 25 branches, those with" in notes_of(page, "Importance of the levels")
+    assert "Left out: 5 of the 25 branches, those with" in notes_of(page, "Importance of the keys")
     assert "Left out" not in notes_of(page, "Tree")
 
 

@@ -19,17 +19,17 @@ BEHAVIOURS = sys.argv[4:]
 
 
 def fail(peer, trial):
-    peer.tell(Answer("failed", error=f"ValueError: the loss of rank {RANK} is gone"))
+    peer.report(Answer("failed", error=f"ValueError: the loss of rank {RANK} is gone"))
 
 
 def fail_as_a_consequence(peer, trial):
     fail(peer, trial)
-    peer.tell(Answer("failed", error="the second word"))
+    peer.report(Answer("failed", error="the second word"))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def be_told_to_end(peer, trial):
-    peer.tell(Answer("released", error="SIGTERM"))
+    peer.report(Answer("released", error="SIGTERM"))
 
 
 def be_killed(peer, trial):
@@ -44,7 +44,7 @@ def be_killed_beside_a_child(peer, trial):
 
 
 def say_much(peer, trial):
-    peer.tell(Answer("failed", error="x" * 10_000_000 + "the end"))
+    peer.report(Answer("failed", error="x" * 10_000_000 + "the end"))
 
 
 def leave(peer, trial):

@@ -1,10 +1,10 @@
-"""HyperBand from a script: the trial in hand tells how far it is to be trained."""
+"""HyperBand from a script: the current trial tells how far it is to be trained."""
 
 import pytest
 
 from dahps_core import DistributedAsynchronousHyperBand, DistributedAsynchronousRandomSearch, SearchExhausted
 from dahps_core.errors import ConfigurationError
-from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.check import violations
 from dahps_core.strategies.brackets import Brackets
 
 CONFIG = {"root": {"key": "x", "values": list(range(12)), "default": None}}
@@ -31,7 +31,7 @@ def test_each_trial_goes_on_from_its_checkpoint_with_more_epochs(tmp_path):
     assert len(epochs) == 12
     assert set(epochs.values()) == {1, 3, 9}
     assert search.combination is None
-    assert list(breaches(tmp_path)) == []
+    assert list(violations(tmp_path)) == []
     again = DistributedAsynchronousHyperBand.from_config(tmp_path, CONFIG, max_resource=9, brackets=1)
     with pytest.raises(SearchExhausted, match="the best at the highest level, 9, is trial"), again.trial():
         pass
@@ -40,8 +40,8 @@ def test_each_trial_goes_on_from_its_checkpoint_with_more_epochs(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "options", "words"),
     [
-        (DistributedAsynchronousHyperBand, {}, "^max_resource: nothing says how far a trial is trained"),
-        (DistributedAsynchronousHyperBand, {"epoch_schedule": [3, 1]}, "^epoch_schedule: .* each above"),
+        (DistributedAsynchronousHyperBand, {}, "^max_resource: max_resource is not set"),
+        (DistributedAsynchronousHyperBand, {"epoch_schedule": [3, 1]}, "^epoch_schedule: .* increasing"),
         (DistributedAsynchronousRandomSearch, {"levels": Brackets.of(max_resource=9)}, "has no levels"),
     ],
 )

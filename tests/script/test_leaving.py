@@ -158,7 +158,7 @@ def test_who_asks_is_told_and_is_resumed_by_the_next(scripts, use, number, leave
     assert scripts.end(script).code in (5, 1)
     (trial,) = scripts.trials()
     assert trial.state.value == "released"
-    assert trial.error == f"{number.name}: its worker was told to end"
+    assert trial.error == f"{number.name}: its worker had to end"
     with scripts.ledger as ledger:
         assert ledger.worker_counts() == {"working": 0, "waiting": 0, "left": 1}
         assert ledger.history(0) == [(1, 0, 1.0)]
@@ -205,7 +205,7 @@ print("the end")
     outcome = scripts.end(script)
     assert outcome.code == 0, outcome.output
     assert "the end" in outcome.output
-    assert "SIGTERM: its worker was told to end" in outcome.output
+    assert "SIGTERM: its worker had to end" in outcome.output
     assert scripts.states() == ["finished"]
 
 
@@ -326,7 +326,7 @@ s.finish_combination(0.5)
 """
     )
     assert outcome.code == 0, outcome.output
-    assert "trial 0: this process was forked from the one that holds the trial" in outcome.output
+    assert "trial 0: this process was forked from the process that holds the trial" in outcome.output
     assert [(trial.state.value, trial.metric) for trial in scripts.trials()] == [("finished", 0.5)]
 
 
@@ -387,7 +387,7 @@ s.finish_combination(0.5)
     scripts.say("cancel", 0)
     outcome = scripts.end(script)
     assert outcome.code == 0, outcome.output
-    assert outcome.output.count("trial 0: attempt 1 is held no longer") == 2
+    assert outcome.output.count("trial 0: attempt 1 no longer holds the trial") == 2
     assert [(trial.state.value, trial.metric) for trial in scripts.trials()] == [
         ("cancelled", None),
         ("finished", 0.5),
@@ -423,7 +423,7 @@ def test_stop_now_gives_the_trial_back(scripts, listens):
     scripts.say("stop", "--now")
     assert scripts.end(script).code == (5 if listens else -signal.SIGTERM)
     (trial,) = scripts.trials()
-    assert (trial.state.value, trial.error) == ("released", "dahps stop --now: its worker was told to end")
+    assert (trial.state.value, trial.error) == ("released", "dahps stop --now: its worker had to end")
 
 
 def test_a_paused_search_makes_the_script_wait(scripts):
@@ -482,5 +482,5 @@ def test_a_stopped_script_that_comes_back_after_its_lease_is_refused(scripts):
     os.kill(script.pid, signal.SIGCONT)
     outcome = scripts.end(script)
     assert outcome.code == 1
-    assert "trial 0: attempt 1 is held no longer" in outcome.output
+    assert "trial 0: attempt 1 no longer holds the trial" in outcome.output
     assert [trial.metric for trial in scripts.trials()] == [2, 1, 1]

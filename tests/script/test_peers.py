@@ -153,7 +153,7 @@ def test_a_preemption_reaches_the_other_ranks(ranks):
 def test_a_rank_that_never_connects_is_named(monkeypatch):
     monkeypatch.setattr(peers, "LIMIT_S", 0.1)
     batch = BatchJob(host="n0", size=2)
-    with Listener(batch) as listener, pytest.raises(RanksError, match="of 2 ranks 1 did not come within"):
+    with Listener(batch) as listener, pytest.raises(RanksError, match="1 of 2 ranks did not connect within"):
         Peers(batch, listener)
 
 

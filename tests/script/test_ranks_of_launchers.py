@@ -41,7 +41,7 @@ def test_the_processes_of_mpirun_are_the_ranks_of_a_trial(implementation, tmp_pa
 def test_ranks_of_a_plain_launcher_draw_once(scripts):  # noqa: F811
     first, second = (scripts.run(DRAW, "{}", **environ) for environ in RANKS)
     assert first.output == "0\n"
-    assert "rank 1 of 2 does not know yet" in second.output
+    assert "rank 1 of 2 has not received" in second.output
     assert 'ranks="independent"' in second.output
     assert len(scripts.trials()) == 1
 

@@ -80,7 +80,7 @@ def test_k_is_a_random_subset_in_all_repetitions(search, caplog):
     found = drawn(search(tree, kind=DistributedAsynchronousRandomSearch, seed=3, k=2))
     first = [dict(one) for one in SearchSpace.from_config(TREE).shuffled(3)][:2]
     assert found == [first[0], first[0], first[1], first[1]]
-    assert "as many as `k` says" in caplog.text
+    assert "or the `k` requested" in caplog.text
 
 
 def test_k_is_the_budget_that_status_tells(search, tmp_path):
@@ -219,13 +219,13 @@ def test_an_exhausted_search_cannot_be_missed(search, caplog):
     drawn(agent)
     assert agent.combination is None
     assert agent.current is None
-    assert "every combination is drawn" in caplog.text
+    assert "all combinations (or the `k` requested) are drawn" in caplog.text
     assert list(agent) == []
     for use in (lambda: agent.to_namespace(agent.combination), lambda: agent.trial().__enter__()):
-        with pytest.raises(SearchExhausted, match="every combination is drawn"):
+        with pytest.raises(SearchExhausted, match="all combinations"):
             use()
     for use in (lambda: agent.finish_combination(1), agent.load_checkpoint, lambda: agent.report(1, 0)):
-        with pytest.raises(DahpsError, match="no trial is in hand: every combination is drawn"):
+        with pytest.raises(DahpsError, match="there is no current trial: all combinations"):
             use()
     assert agent.get_new_combination() is None
     assert search().combination is None
@@ -262,10 +262,10 @@ def test_a_trial_is_neither_forgotten_nor_held_twice(search, tmp_path):
         agent.get_new_combination()
     with pytest.raises(DahpsError, match="this process still holds trial 0"):
         search()
-    with pytest.raises(DahpsError, match="trial 0: the loop goes on"):
+    with pytest.raises(DahpsError, match="trial 0: the loop continues"):
         list(agent)
     agent.finish_combination(0.5)
-    with pytest.raises(DahpsError, match="no trial is in hand"):
+    with pytest.raises(DahpsError, match="there is no current trial"):
         agent.finish_combination(0.5)
     assert [trial.metric for trial in trials(tmp_path)] == [0.5]
 
@@ -326,7 +326,7 @@ def test_another_rank_than_0_touches_nothing_and_knows_nothing_until_it_is_told(
     assert follower.get_new_combination() is None
     assert not (tmp_path / "ledger").exists()
     for use in (lambda: follower.combination, lambda: list(follower), lambda: follower.trial().__enter__()):
-        with pytest.raises(DahpsError, match="rank 1 of 2 does not know yet"):
+        with pytest.raises(DahpsError, match="rank 1 of 2 has not received"):
             use()
 
 
@@ -336,9 +336,9 @@ def test_all_ranks_are_told_of_the_end(search, monkeypatch):
     set_rank(monkeypatch, 1)
     follower = search()
     shared = []
-    with pytest.raises(SearchExhausted, match="every combination is drawn"):
+    with pytest.raises(SearchExhausted, match="all combinations"):
         leader._hand.share(lambda state: shared.append(json.dumps(state)), 0, 2)
-    with pytest.raises(SearchExhausted, match="every combination is drawn"):
+    with pytest.raises(SearchExhausted, match="all combinations"):
         follower._hand.share(lambda _: json.loads(shared.pop()), 1, 2)
     assert follower.combination is None
 

@@ -60,7 +60,7 @@ def test_all_ranks_hold_the_same_combinations_of_which_rank_0_claimed_one_at_a_t
     assert all(types(one["held"]) == types(VALUES) for one in told), "exactly the same values"
     assert [one["numbers"] for one in told] == [list(range(len(VALUES)))] * size
     assert {one["why"] for one in told} == {told[0]["why"]}, "the search is exhausted on all of them"
-    assert "every combination is drawn" in told[0]["why"]
+    assert "all combinations (or the `k` requested) are drawn" in told[0]["why"]
     trials = group.trials()
     assert [(trial.state, trial.attempts) for trial in trials] == [(TrialState.FINISHED, 1)] * len(VALUES)
     assert len({trial.worker for trial in trials}) == 1, "one rank alone is a worker"
@@ -83,8 +83,8 @@ def test_a_rank_that_asks_before_it_knows_is_told_how_to_know(tmp_path):
 
 def test_a_rank_that_is_mistaken_for_another_is_told(tmp_path):
     errors = [one["error"] for one in Group(tmp_path).run("mistake_the_rank")]
-    assert "was told of rank 1, and this is rank 0" in errors[0]
-    assert "was told of rank 0, and this is rank 1" in errors[1]
+    assert "got rank=1, but this is rank 0" in errors[0]
+    assert "got rank=0, but this is rank 1" in errors[1]
 
 
 def test_ranks_without_a_process_group_are_told_that_they_need_one(tmp_path):
@@ -130,7 +130,7 @@ def test_one_process_needs_no_group(tmp_path):
     )
     environment = {**os.environ, **ENVIRONMENT}
     told = subprocess.check_output([sys.executable, "-c", code, tmp_path], env=environment, text=True)
-    assert "every combination is drawn" in told
+    assert "all combinations (or the `k` requested) are drawn" in told
 
 
 GROUP_OF_ONE = """

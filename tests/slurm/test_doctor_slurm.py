@@ -40,7 +40,7 @@ def folder(slurm, tmp_path):
 def test_four_tasks_meet_and_one_reports(folder):
     done = doctor_of_four(folder)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("\nA ledger may live here.") == 1
+    assert done.stdout.count("\nThis storage is safe for a ledger.") == 1
     assert "8 processes of 4 ranks" in done.stdout
     assert not list(folder.iterdir())
 
@@ -51,5 +51,7 @@ def test_locks_that_lie_are_found_out(folder, tmp_path):
     done = doctor_of_four(folder, **faulty.environment())
     assert done.returncode == 1
     assert "7 of 7 others got it too" in done.stdout
-    assert done.stdout.count("\nA ledger may live here only with hydra.sweeper.locking=folder") == 1
+    assert (
+        done.stdout.count("\nThis storage is safe for a ledger only with hydra.sweeper.locking=folder") == 1
+    )
     assert not list(folder.iterdir())

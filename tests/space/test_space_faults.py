@@ -107,12 +107,12 @@ def test_faults_of_the_envelope(config, fault):
     [
         ({"key": 3}, "root.key: 3 is not a key (a key is a string of at least one character)"),
         ({"key": ""}, 'root.key: "" is not a key (a key is a string of at least one character)'),
-        ({"values": "relu"}, 'root.values: "relu" is not a list (write a list, if only of one value)'),
-        ({"values": {1, 2}}, "root.values: {1, 2} is not a list (write a list, if only of one value)"),
+        ({"values": "relu"}, 'root.values: "relu" is not a list (write a list, even of one value)'),
+        ({"values": {1, 2}}, "root.values: {1, 2} is not a list (write a list, even of one value)"),
         ({"values": []}, "root.values: is empty (list at least one value)"),
         (
             {"values": [1, 2, 1]},
-            "root.values: 1 stands here 2 times (write it once, or set `check_unique: false`)",
+            "root.values: 1 appears here 2 times (write it once, or set `check_unique: false`)",
         ),
         ({"default": 5}, "root(a).default: 5 is not a subtree (write a node, or null for a leaf)"),
         ({"cases": 5}, "root.cases: 5 is not a mapping (write a mapping of value to subtree)"),

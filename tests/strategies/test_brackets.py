@@ -1,4 +1,4 @@
-"""The levels and brackets of Hyperband: golden tables, how trials are dealt, options that cannot be meant."""
+"""The levels and brackets of Hyperband: golden tables, how trials are dealt, invalid options."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -162,8 +162,8 @@ def test_one_in_eta_is_promoted_and_none_from_the_highest_level():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "max_resource: nothing says how far"),
-        ({"max_resource": 9, "eta": 1}, "eta: 1 cannot be meant"),
+        ({}, "max_resource: max_resource is not set"),
+        ({"max_resource": 9, "eta": 1}, "eta: 1 is invalid"),
         ({"max_resource": 9, "eta": 2.5}, "eta: 2.5"),
         ({"max_resource": 0}, "max_resource: 0"),
         ({"max_resource": float("inf")}, "max_resource: inf"),
@@ -171,18 +171,18 @@ def test_one_in_eta_is_promoted_and_none_from_the_highest_level():
         ({"max_resource": 9, "min_resource": 10}, "above max_resource"),
         ({"max_resource": 9, "min_resource": float("nan")}, "min_resource: nan"),
         ({"max_resource": 1e300, "min_resource": 1e-300, "eta": 2}, "more than 1000 levels"),
-        ({"max_resource": 9, "levels": [1, 9]}, "the levels tell it"),
-        ({"min_resource": 1, "levels": [1, 9]}, "the levels tell it"),
-        ({"levels": []}, "levels: [] cannot be meant. List numbers"),
-        ({"levels": 9}, "List numbers"),
-        ({"levels": [1, 1]}, "each above the one before"),
+        ({"max_resource": 9, "levels": [1, 9]}, "the levels determine it"),
+        ({"min_resource": 1, "levels": [1, 9]}, "the levels determine it"),
+        ({"levels": []}, "levels: [] is invalid. List increasing numbers"),
+        ({"levels": 9}, "List increasing numbers"),
+        ({"levels": [1, 1]}, "increasing numbers"),
         ({"levels": [1, "3"]}, "Give numbers above 0"),
         ({"max_resource": 9, "brackets": 4}, "Give 1 to 3, the number of levels"),
         ({"max_resource": 9, "brackets": 0}, "Give 1 to 3"),
         ({"max_resource": 9, "sizes": "table"}, "Give one of algorithm_1, table_1"),
         (
             {"max_resource": 9, "resource": "all"},
-            "resource: all cannot be meant. Give one of total, increment",
+            "resource: all is invalid. Give one of total, increment",
         ),
     ],
 )

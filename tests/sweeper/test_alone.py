@@ -163,7 +163,7 @@ def test_which_trials_were_made_of_which_configs_is_shown(project):
     rows = {trial["number"]: trial["configs"] for trial in project.trials()}
     assert rows == {0: 0, 1: 1}
     assert "configs" in dahps("trials", project.ledger).splitlines()[0]
-    assert "made of different configs (1 with configs 0, 1 with configs 1)" in dahps("status", project.ledger)
+    assert "used different configs (1 with configs 0, 1 with configs 1)" in dahps("status", project.ledger)
     shown = dahps("show", project.ledger, 0), dahps("show", project.ledger, 1)
     kept = [str(project.ledger / "configs" / f"{number}" / "configs.json") for number in (0, 1)]
     assert [kept[0] in shown[0], kept[1] in shown[0]] == [True, False]

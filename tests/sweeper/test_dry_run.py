@@ -49,7 +49,7 @@ def test_it_tells_what_would_be_run_and_runs_nothing(app):
         "x=1 y=b",
         "Workers: 9, in 1 job array of SLURM",
         "hydra.launcher.partition=gpu",
-        f"{app.ledger} will be made",
+        f"{app.ledger} will be created",
     ):
         assert words in outcome.output, outcome.output
     assert not app.runs()

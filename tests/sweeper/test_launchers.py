@@ -127,8 +127,8 @@ def test_a_killed_worker_takes_the_others_of_its_pool_along_and_the_same_command
     outcome = app.wait(sweep)
     assert outcome.code == 1
     assert "TerminatedWorkerError" in outcome.output
-    assert "workers are gone, and 6 trials are left" in outcome.output
-    assert "run the same command again to go on" in outcome.output
+    assert "workers are gone, but 6 trials are left" in outcome.output
+    assert "All recorded results are safe" in outcome.output
     assert "Traceback" not in outcome.output
     wait_until(lambda: not Path(f"/proc/{second}/exe").exists(), 60, "the end of the other worker")
     gate.touch()
@@ -150,7 +150,7 @@ def test_a_worker_that_is_told_to_end_leaves_the_others_of_its_pool_alone(app, n
     gate.touch()
     outcome = app.wait(sweep)
     assert outcome.code == 0, outcome.output
-    assert "1 told to end" in outcome.output
+    assert "1 stopped by a signal" in outcome.output
     assert app.runs() == {**{(number, 1): 1 for number in range(6)}, (released, 2): 1}
     assert {trial["state"] for trial in app.trials()} == {"finished"}
 

@@ -85,8 +85,8 @@ def test_a_search_ends_when_its_resource_is_used(app):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["hydra/sweeper/strategy=hyperband"], "strategy.max_resource: nothing says how far"),
-        ([*HYPERBAND, "hydra.sweeper.strategy.eta=1"], "strategy.eta: 1 cannot be meant"),
+        (["hydra/sweeper/strategy=hyperband"], "strategy.max_resource: max_resource is not set"),
+        ([*HYPERBAND, "hydra.sweeper.strategy.eta=1"], "strategy.eta: 1 is invalid"),
         (["hydra.sweeper.strategy.eta=3"], "strategy.eta: random has no levels"),
         (["hydra.sweeper.max_resource_total=9"], "max_resource_total: random has no levels"),
         ([*HYPERBAND, "hydra.sweeper.strategy.resource_key=x"], "x is set by the search space"),

@@ -117,7 +117,7 @@ def test_results_that_cannot_be_written_are_told_after_the_best_trial(app):
     results = app.folder / "sweep" / "optimization_results.yaml"
     results.mkdir(parents=True)
     outcome = app.sweep("x=1", "hydra.sweep.dir=sweep")
-    assert_told(outcome, "Best trial #0", "optimization_results.yaml", "run the same command again")
+    assert_told(outcome, "Best trial #0", "optimization_results.yaml", "rerun the same command")
     results.rmdir()
     app.sweep("x=1", "hydra.sweep.dir=sweep")
     assert results.is_file()

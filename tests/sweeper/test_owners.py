@@ -86,7 +86,7 @@ class TestLedgers:
     def test_the_same_one_may_come_again_but_not_under_a_new_name(self, owned):
         folder, owner = owned
         assert claim(folder, replace(owner, run="2")) is None
-        assert claim(folder, replace(owner, run="2"), anew=True) == owner
+        assert claim(folder, replace(owner, run="2"), must_be_new=True) == owner
         assert claim_sweep(folder, replace(owner, run="2"), is_chosen=False).name == "sweep-2"
         assert claim_sweep(folder, replace(owner, run="3"), is_chosen=False).name == "sweep-3"
 

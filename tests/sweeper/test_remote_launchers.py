@@ -134,8 +134,8 @@ def test_a_job_that_runs_out_of_its_time_gives_its_trial_back(app, gate, rq):
     assert outcome.code == 1
     if OPTIONS:  # else RQ cannot tell what the job has raised
         assert "JobTimeoutException" in outcome.output
-    assert "run the same command again to go on" in outcome.output
-    assert {trial["error"] for trial in app.trials()} == {"SIGALRM: its worker was told to end"}
+    assert "All recorded results are safe" in outcome.output
+    assert {trial["error"] for trial in app.trials()} == {"SIGALRM: its worker had to end"}
 
 
 @pytest.mark.parametrize("option", ["hydra.sweeper.detach=true", "hydra.launcher.stop_after_enqueue=true"])

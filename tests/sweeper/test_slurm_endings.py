@@ -43,7 +43,7 @@ def test_a_job_that_runs_out_of_time_is_requeued_as_often_as_the_launcher_was_to
     assert app.runs() == {(0, 1): 1, (0, 2): 1}
     (trial,) = app.trials()
     assert [*attempts(app, 0), (trial["state"], trial["error"])] == [
-        ("released", "SIGUSR2: its worker was told to end")
+        ("released", "SIGUSR2: its worker had to end")
     ] * 2
 
 
@@ -57,7 +57,7 @@ def test_a_job_that_runs_out_of_time_is_requeued_unless_the_launcher_was_told_ot
     outcome = app.wait(sweep, timeout_s=300)
     assert outcome.code == 0, outcome.output
     assert [trial["state"] for trial in app.trials()] == ["finished"]
-    assert attempts(app, 0) == [("released", "SIGUSR2: its worker was told to end")]
+    assert attempts(app, 0) == [("released", "SIGUSR2: its worker had to end")]
 
 
 def test_a_step_that_is_killed_is_told_of_with_the_logs_of_its_job(app, slurm, gate):

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import pytest
 
-from dahps_core.ledger.repair.check import breaches
+from dahps_core.ledger.repair.check import violations
 from tests.slurm.cluster import parent_of
 from tests.support import wait_until
 from tests.sweeper.conftest import APPS
@@ -51,7 +51,7 @@ def test_promotions_wait_for_nobody_and_survive_their_workers(app, slurm):
     assert any(event["step"] >= 5 and event["at"] > killed["at"] for event in resumed)
     assert {trial["state"] for trial in trials} == {"finished"}
     assert app.status()["best"]["resource"] == 27
-    assert list(breaches(app.ledger)) == []
+    assert list(violations(app.ledger)) == []
     wait_until(lambda: not slurm.squeue(), 60, "the end of all jobs")
 
 

@@ -135,7 +135,7 @@ def test_a_search_whose_first_trials_all_fail_stops_and_says_so(app):
     assert outcome.code == 1
     assert sum(app.runs().values()) == 4
     assert "all 4 attempts of this multirun failed" in outcome.output
-    assert "Run the same command again when it is fixed" in outcome.output
+    assert "Fix it and rerun the same command" in outcome.output
     assert "ValueError: x is" in outcome.output
 
 

@@ -79,13 +79,13 @@ def test_a_multirun_that_a_person_stops_is_over(ledger, watch):
 
 def test_nobody_lives_before_the_first_worker_comes_and_after_the_last_has_left(ledger, watch):
     watch.look()
-    assert not watch.somebody_lives()
+    assert not watch.any_alive()
     worker = register(ledger)
     watch.look()
-    assert watch.somebody_lives()
+    assert watch.any_alive()
     ledger.retire(worker)
     watch.look()
-    assert not watch.somebody_lives()
+    assert not watch.any_alive()
 
 
 def test_one_heart_that_beats_is_enough_whichever_it_is(ledger, watch):
@@ -96,6 +96,6 @@ def test_one_heart_that_beats_is_enough_whichever_it_is(ledger, watch):
         deadline = time.monotonic() + 3 * OPTIONS.lease_s
         while time.monotonic() < deadline:
             heart.beat()
-            assert watch.somebody_lives()
+            assert watch.any_alive()
             time.sleep(0.03)
-    wait_until(lambda: not watch.somebody_lives(), 30, "the death of the last one")
+    wait_until(lambda: not watch.any_alive(), 30, "the death of the last one")

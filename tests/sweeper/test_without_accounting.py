@@ -64,7 +64,7 @@ def test_a_queue_that_does_not_answer_is_not_believed(app, slurm, environment):
     sweep = app.start("x=range(12)", override("wait_for", gate), *ON_SLURM, env=variables)
     wait_until(lambda: len(app.runs()) == 4, 120, "four running trials")
     slurm.run("scontrol", "requeue", min(slurm.squeue(), key=int))
-    line = "the scheduler does not tell of the jobs: waiting for the launcher"
+    line = "SLURM reports no state for the jobs yet; waiting for the launcher"
     wait_until(lambda: line in sweep.output.read_text(), 90, "the line")
     gate.touch()
     outcome = app.wait(sweep)

@@ -1,4 +1,4 @@
-"""The space that a ledger object draws from: what stands where in it, and at which level that starts."""
+"""The space that a ledger object draws from: what is at which position, and at which rung it starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker says of itself when it asks for a trial."""
+"""What a worker states when it requests a trial."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Asking:
-    """A worker that asks for a trial, and what it knows of itself and of the others.
+class ClaimRequest:
+    """A request for a trial, with the facts about the worker and about others.
 
     Attributes:
-        worker: Who asks.
-        token: Of the claim that it may get; one for each time that it asks, however often that is repeated.
+        worker: The id of the worker.
+        token: Of the claim that it may get; one for each request, however often that is repeated.
         max_trials: How many trials the ledger may hold in all; None: no limit.
         max_attempts: How often a trial may run, releases not counted.
-        stop_after_failures: With so many failures in this multirun, and no success, the search stops.
+        stop_after_failures: The search stops after this many failures in this multirun without a success.
         dead: Workers whose hearts were seen not to beat.
         alive: Workers whose hearts were seen to beat.
         time_left_s: Seconds until the worker's job ends; None: unknown.
         trial_time_s: Seconds that a trial takes; None: as the last finished ones.
         failing_since: The first trial of the worker's unbroken row of failures; None without one.
         resume: The worker in whose place this one was started; None without one.
-        obituaries: Dead worker -> why its trial is held for lost.
+        causes_of_loss: Dead worker -> why its trial is considered lost.
         max_resource_total: How much all trials may use at all levels; None: no limit.
         is_time_up: Whether the worker's multirun has used its time.
     """
@@ -38,6 +38,6 @@ class Asking:
     trial_time_s: float | None = None
     failing_since: int | None = None
     resume: str | None = None
-    obituaries: Mapping[str, str] = field(default_factory=dict)
+    causes_of_loss: Mapping[str, str] = field(default_factory=dict)
     max_resource_total: float | None = None
     is_time_up: bool = False

@@ -44,7 +44,7 @@ def end_if_held(transaction: Transaction, ending: Ending, rungs: Rungs | None) -
 
 
 def report_if_held(transaction: Transaction, claim: Claim, reports: Iterable[Report]) -> None:
-    """Record what an attempt told of itself; raises as `end_if_held` does."""
+    """Record what an attempt reported; raises as `end_if_held` does."""
     if not transaction.value("is_held", number=claim.number, token=claim.token):
         raise _lost(claim)
     _put_reports(transaction, claim, reports)
@@ -96,8 +96,8 @@ def _expect_outcome(transaction: Transaction, ending: Ending) -> None:
 
 def _lost(attempt: Claim | Ending) -> ClaimLost:
     return ClaimLost(
-        f"attempt {attempt.attempt} is held no longer: "
-        "the trial was given up, claimed by another worker, or cancelled",
+        f"attempt {attempt.attempt} no longer holds the trial:  "
+        "it was released, claimed by another worker, or cancelled",
         where=f"trial {attempt.number}",
-        hint="Nothing is to be done: whoever holds the trial now records it",
+        hint="Nothing needs to be done: the trial's current worker records it",
     )

@@ -1,4 +1,6 @@
-"""Why the trial of a worker that fell silent is held for lost: who it was, and what its job's logs say."""
+"""Why the trial of a worker that fell silent is considered lost: its identity, and the messages in its
+job's logs.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from dahps_core.ledger.sqlite.database import Database
 
-NO_SIGN_OF_LIFE = "{} gave no sign of life for longer than the lease"
+NO_SIGN_OF_LIFE = "{} sent no heartbeat for longer than the lease"
 
 #: How SLURM begins a line about an out-of-memory kill, a lost node, a time limit, a cancelled job.
 _SLURM = ("slurmstepd:", "srun:")
@@ -21,7 +23,7 @@ _LINES = 3
 _BYTES = 8192
 
 
-def obituaries(database: Database, dead: Collection[str]) -> dict[str, str]:
+def causes_of_loss(database: Database, dead: Collection[str]) -> dict[str, str]:
     """Return for each dead worker that holds a trial why that trial is lost.
 
     In no transaction, since a job's log may lie on slow storage.
@@ -29,10 +31,10 @@ def obituaries(database: Database, dead: Collection[str]) -> dict[str, str]:
     if not dead:
         return {}
     rows = database.read(lambda reading: reading.rows("silent_holders", dead=json.dumps(list(dead))))
-    return {row["id"]: _obituary(row) for row in rows}
+    return {row["id"]: _cause_of_loss(row) for row in rows}
 
 
-def _obituary(worker: sqlite3.Row) -> str:
+def _cause_of_loss(worker: sqlite3.Row) -> str:
     job = f" (job {worker['job']})" if worker["job"] else ""
     text = NO_SIGN_OF_LIFE.format(f"its worker {worker['host']}:{worker['pid']}{job}")
     paths = [path for path in (worker["log"] or "").split("\n") if path]

@@ -12,7 +12,7 @@ from dahps_core.space.pruning import Allowed
 
 
 class OpenTrials:
-    """Those of the whole ledger; whatever is asked, its indexes answer."""
+    """The open trials of the whole ledger; indexes answer every query."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
@@ -72,7 +72,7 @@ class OpenTrials:
 class OpenTrialsOfBranch(OpenTrials):
     """Those of one branch, whichever space they were drawn from.
 
-    No index knows branches: those of other branches are read and passed over, which are few as long as few
+    No index covers branches: trials of other branches are read and skipped, which are few as long as few
     trials fail.
     """
 

@@ -1,4 +1,4 @@
-"""Whether a worker can be expected to do any good with a trial: in time, and where it runs."""
+"""Whether a worker can be expected to finish a trial: in time, and on its host."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dahps_core.ledger.views.trial_rows import RunRecord
 from dahps_core.model.records import Draw
 from dahps_core.text.plural import counted
 
-#: So many finished trials tell how long the next one takes.
+#: Number of finished trials by which the next one's duration is estimated.
 _DURATIONS = 101
 
-#: So many trials are looked through at most, so that a claim stays short.
+#: Number of trials that are searched at most, so that a claim stays short.
 _LOOKED_THROUGH = 5000
 
 

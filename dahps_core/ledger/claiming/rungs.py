@@ -1,8 +1,8 @@
-"""The rungs of a strategy with levels: who ended where, and who may be promoted.
+"""The rungs of a strategy with levels: which trials ended where, and which may be promoted.
 
 Asynchronous successive halving with promotion: L. Li et al., "A System for Massively Parallel Hyperparameter
 Tuning", MLSys 2020, Algorithm 2. A promotion is decided by what has ended when it is made, and by that alone.
-Which trials are the top of their rung is not sorted out at each claim: whoever ends changes two at most.
+The top of a rung is not sorted at each claim: an ending trial changes two at most.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Rungs:
         return self.brackets.used(n_trials, promoted)
 
     def expected(self, transaction: Transaction, n_trials: int) -> Resource:
-        """Return what so many trials use if one in `eta` is promoted wherever not more are already."""
+        """Return what this many trials use if one in `eta` is promoted wherever not more are already."""
         found = {(row["bracket"], row["level"]): row["n_promoted"] for row in transaction.rows("rungs")}
         for row in transaction.rows("promotable_by_rung"):
             found[row["bracket"], row["level"]] += row["n"]
@@ -102,7 +102,7 @@ class Rungs:
         if best and n_top < self.brackets.n_top(n_ended, rung["level"]):
             transaction.change("set_top", place=best["place"], is_top=1)
             transaction.change("count_top", **rung)
-            return  # whoever came can have displaced nobody besides
+            return  # a new trial displaces one at most
         worst = transaction.row("worst_of_top", **rung)
         if best and worst and tuple(best)[::-1] < tuple(worst)[::-1]:
             transaction.change("set_top", place=best["place"], is_top=1)

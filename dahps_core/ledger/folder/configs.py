@@ -30,7 +30,7 @@ def keep_configs(folder: Path, configs: Configs, *, extend: bool) -> tuple[int, 
     Args:
         folder: The ledger's.
         configs: JSON's values.
-        extend: Whether other ones may follow those that are there.
+        extend: Whether other configs may follow the existing ones.
 
     Returns:
         The number that they are kept under, and their differences to those before, a line for each.
@@ -47,10 +47,10 @@ def keep_configs(folder: Path, configs: Configs, *, extend: bool) -> tuple[int, 
             if changes and not extend:
                 lines = "\n  ".join(changes)
                 raise SearchChangedError(
-                    f"the ledger's trials are made of other configs:\n  {lines}\nNothing was run",
+                    f"the ledger's trials used other configs:\n  {lines}\nNothing was run",
                     where=str(folder),
-                    hint="Put them back, give another ledger folder (hydra.sweeper.ledger=FOLDER), or go on "
-                    "in this one with the configs as they are now (hydra.sweeper.on_change=extend)",
+                    hint="Put them back, give another ledger folder (hydra.sweeper.ledger=FOLDER), or "
+                    "continue in this one with the current configs (hydra.sweeper.on_change=extend)",
                 )
             if newest is not None and not changes:
                 return newest, []

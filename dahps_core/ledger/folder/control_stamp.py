@@ -1,4 +1,4 @@
-"""The file by which running workers learn that a person has said something: a look at it costs little."""
+"""The file that notifies running workers of a person's command: reading it costs little."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def notice(folder: Path) -> int | None:
 
 
 def give_notice(folder: Path) -> None:
-    """Let running workers ask the ledger what a person has said, which stands there already.
+    """Make running workers read the commands in the ledger, which are recorded already.
 
     Raises:
         LedgerUnavailableError: The storage refused.
     """
     path = folder / FILE_NAME
     before, end = None, time.monotonic() + _LONGEST_S
-    with suppress(OSError):  # something else may stand there, a socket for example: it is replaced
+    with suppress(OSError):  # something else may be there, a socket for example: it is replaced
         before = notice(folder)
     try:
         put_in_place(path)
@@ -40,5 +40,5 @@ def give_notice(folder: Path) -> None:
             time.sleep(_PAUSE_S)
             put_in_place(path)
     except OSError as error:
-        also = ". What was said is recorded, but running workers learn of it only after their trials"
+        also = ". The command is recorded, but running workers see it only after their trials"
         raise refused(path, error, also) from error

@@ -1,7 +1,7 @@
-"""Signs of life: each worker touches a file, and an observer judges it by the changes that it sees.
+"""Heartbeats: each worker touches a file, and an observer judges it by the changes that it sees.
 
-No two hosts' clocks are ever compared: the file server stamps a touch, and an observer only asks whether the
-stamp is another one than before, over its own monotonic clock.
+No two hosts' clocks are ever compared: the file server stamps a touch, and an observer only checks whether
+the stamp has changed, over its own monotonic clock.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _beat_file(folder: Path, worker: str) -> Path:
 def silent_for_s(folder: Path, worker: str, now_s: float) -> float | None:
     """Return the seconds since a worker's last heartbeat; None if it has no heartbeat file.
 
-    For people to see: what a single look tells, nothing may be decided by.
+    For people to see: a single look may not decide anything.
 
     Args:
         folder: The ledger's.
@@ -46,12 +46,12 @@ def silent_for_s(folder: Path, worker: str, now_s: float) -> float | None:
 
 
 class Heart:
-    """A worker's own heart; as a context manager it beats once on entering, and stops on leaving.
+    """A worker's own heartbeat; as a context manager it beats once on entering, and stops on leaving.
 
     Args:
         folder: The ledger's folder.
         worker: The worker's id.
-        lease_s: After so long without a beat, others may hold the worker for dead.
+        lease_s: After this time without a heartbeat, others may consider the worker dead.
 
     Attributes:
         path: The file that it touches.
@@ -64,7 +64,7 @@ class Heart:
         self._has_warned = False
 
     def beat(self) -> bool:
-        """Touch the file. If the storage refuses, the work goes on, and the next beat tries again.
+        """Touch the file. If the storage refuses, the work continues, and the next heartbeat tries again.
 
         Returns:
             Whether the worker's claim is in doubt: the heartbeat has failed for half a lease, or this is the
@@ -95,18 +95,18 @@ class Heart:
         return True
 
     def stop(self) -> None:
-        """Remove the sign of life; observers notice after their lease."""
+        """Remove the heartbeat; observers notice after their lease."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
     @contextmanager
     def beating(self, every_s: float, look: Callable[[bool], None] = lambda in_doubt: None) -> Iterator[None]:
-        """Beat now and every so many seconds, in a thread that has ended when the block has.
+        """Beat now and at each interval, in a thread that ends with the block.
 
         Args:
             every_s: Seconds between two beats.
             look: Called by that thread after each beat, with what `beat` has returned. What it raises is
-                logged, and the heart goes on.
+                logged, and the heartbeat continues.
         """
         # Not an Event: where the C library is old, its wait lasts as long as the wall clock says.
         ended, end = Pipe(duplex=False)
@@ -119,7 +119,7 @@ class Heart:
                 try:
                     look(in_doubt)
                 except Exception:
-                    log.exception("The claim could not be checked. The heartbeat goes on.")
+                    log.exception("The claim could not be checked. The heartbeat continues.")
                 if ended.poll(every_s):
                     if is_over.is_set():
                         return
@@ -139,7 +139,7 @@ class Heart:
         try:
             self._touch()
         except OSError as error:
-            # Whom others cannot see to live would have its trials run twice.
+            # Without a visible heartbeat, others would rerun its trials.
             raise refused(self.path.parent, error) from error
         return self
 
@@ -159,7 +159,7 @@ class Heart:
 
 @dataclass
 class _Watched:
-    """What an observer knows of one worker; times by the observer's clock, in seconds.
+    """An observer's facts about one worker; times by the observer's clock, in seconds.
 
     Attributes:
         stamp: The last modification time that was seen, in ns; None while there was no file.
@@ -175,11 +175,11 @@ class _Watched:
 
 
 class Observer:
-    """Judges workers by what it has itself seen of their hearts.
+    """Judges workers by its own observations of their heartbeats.
 
     Args:
         folder: The ledger's folder.
-        lease_s: So long without a change, and a worker is held for dead.
+        lease_s: After this time without a change a worker is considered dead.
         clock: A monotonic clock, in seconds.
         most: How many workers to look at in one look; None: all of them.
     """
@@ -198,7 +198,7 @@ class Observer:
         self._watched: dict[str, _Watched] = {}
 
     def look(self, workers: Collection[str]) -> None:
-        """Look at these workers, and forget all others. A file that cannot be read now tells nothing.
+        """Look at these workers, and forget all others. A file that cannot be read now shows nothing.
 
         Workers beyond `most` are looked at in turn. Those that were silent at their last look come first, in
         up to half of a look, so that a death is noticed after a lease and three rounds at the latest.
@@ -249,5 +249,5 @@ class Observer:
 
 
 def _now() -> float:
-    # Unlike the monotonic clock this one goes on while the machine sleeps, as the others' do.
+    # Unlike the monotonic clock this one runs while the machine sleeps, as the others' do.
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -1,4 +1,6 @@
-"""The ledger's folder on the storage: made, recognized, and told from one that is used in another way."""
+"""The ledger's folder on the storage: created, recognized, and distinguished from one that is used in
+another way.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ def possible(folder: Path | str) -> Path:
             hint="Give an absolute path, or change to a directory that exists",
         ) from error
     if os.path.isfile(absolute):  # False as well where one may not look
-        raise not_a_ledger(absolute, "it is a file, and a ledger is a folder")
+        raise not_a_ledger(absolute, "this is a file; a ledger is a folder")
     return absolute
 
 
@@ -44,7 +46,7 @@ def make_folder(folder: Path) -> None:
 def locking_of(folder: Path) -> Locking | None:
     """Return how the ledger in a folder locks; None where there is none, or its storage is gone.
 
-    The one way makes a file, the other a folder of the same name: nobody can mix them, whoever is first.
+    The one way makes a file, the other a folder of the same name: they cannot be mixed, whichever is first.
     """
     try:
         mode = (folder / FILE_NAME).stat().st_mode
@@ -60,7 +62,7 @@ def locking_of(folder: Path) -> Locking | None:
 
 
 def refuse_mixing(folder: Path, locking: Locking) -> None:
-    """Expect that nobody uses the ledger with another way of locking."""
+    """Expect that no process uses the ledger with another way of locking."""
     made_with = locking_of(folder)
     if made_with not in (None, locking):
         raise LockingChangedError(
@@ -81,7 +83,7 @@ def refuse_if_emptied(folder: Path) -> None:
         raise LedgerDamagedError(
             f"the ledger is empty or missing, though a search has been here (see {' and '.join(signs)})",
             where=str(folder),
-            hint="Put a copy of ledger.db back, or move the folder away to start anew",
+            hint="Put a copy of ledger.db back, or move the folder away to start a new search",
         )
 
 

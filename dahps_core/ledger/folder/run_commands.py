@@ -20,7 +20,7 @@ class RunCommand:
 
     Attributes:
         before: The words of the command line up to where the trial is named.
-        option: What names it, by its number: a word without its `=N`.
+        option: The option that names the trial, without its `=N`.
         after: The words behind that.
         cwd: Where the command was given.
         resource_key: The override that passes a trial its resource; None if none does.
@@ -42,7 +42,7 @@ class RunCommand:
 
 
 def keep_command(folder: Path, run: str, command: RunCommand) -> None:
-    """Keep the command of a multirun; where the storage refuses, the search goes on without.
+    """Keep the command of a multirun; where the storage refuses, the search continues without it.
 
     Args:
         folder: The ledger's.

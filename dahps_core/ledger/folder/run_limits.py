@@ -1,4 +1,4 @@
-"""What bounds a multirun, kept beside the ledger, so that who looks at a search can tell when it ends."""
+"""The limits of a multirun, kept beside the ledger, so that `status` can show when it ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SUFFIX = ".json"
 
 @dataclass(frozen=True)
 class RunLimits:
-    """What bounds a multirun, as `WorkerOptions` has it; the defaults are those of one that has not told.
+    """The limits of a multirun, as in `WorkerOptions`; the defaults are those of one that recorded none.
 
     Attributes:
         only: The branch that it draws from; None: all of the space.
@@ -39,7 +39,7 @@ _NAMES = [one.name for one in fields(RunLimits)]
 
 
 def keep_limits(folder: Path, run: str, limits: RunLimits) -> None:
-    """Keep what bounds a multirun, unless one of its workers has; where the storage refuses, nobody is told.
+    """Keep the limits of a multirun, unless one of its workers has; a refusing storage is ignored.
 
     Args:
         folder: The ledger's.
@@ -61,15 +61,15 @@ def limits_of(folder: Path, run: str) -> RunLimits:
 def newest_limits(folder: Path) -> tuple[str, RunLimits] | None:
     """Return the multirun that started last, with its limits; None if none is recorded."""
     with suppress(OSError), os.scandir(folder / FOLDER_NAME) as entries:
-        told = [entry for entry in entries if entry.name.endswith(_SUFFIX)]
-        newest = max(told, key=lambda entry: entry.stat().st_mtime_ns, default=None)
+        recorded = [entry for entry in entries if entry.name.endswith(_SUFFIX)]
+        newest = max(recorded, key=lambda entry: entry.stat().st_mtime_ns, default=None)
         if newest:
             return _read(Path(newest.path))
     return None
 
 
 def some_limits(folder: Path, most: int) -> Iterator[tuple[str, RunLimits]]:
-    """Return what bounds some multiruns, at random, but not that of the one that was started last."""
+    """Return the limits of some multiruns, at random, but not of the latest one."""
     with suppress(FileNotFoundError), os.scandir(folder / FOLDER_NAME) as entries:
         kept = [entry for entry in entries if entry.name.endswith(_SUFFIX)]
         some = random.sample(kept, min(most, len(kept)))

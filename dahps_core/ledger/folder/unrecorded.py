@@ -51,7 +51,7 @@ def read(path: Path) -> Ending:
     except (ValueError, TypeError, KeyError, AttributeError):
         ending = None
     if ending is None or not _is_possible(ending):
-        raise DahpsError("is not what a worker writes", where=str(path))
+        raise DahpsError("was not written by a worker", where=str(path))
     return ending
 
 

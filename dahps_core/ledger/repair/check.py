@@ -1,4 +1,4 @@
-"""`dahps check`: every invariant of a ledger, and each breach."""
+"""`dahps check`: every invariant of a ledger, and each violation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dahps_core.model.combination import Combination
 _PAGE = 1000
 
 
-def breaches(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
+def violations(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
     """Yield a line for each violated invariant. The ledger is only read, and may be in use.
 
     Raises:
@@ -36,15 +36,15 @@ def breaches(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
     """
     with closing(_database(folder, patience_s)) as database:
         is_sound = True
-        for breach in _of_database(database):
+        for violation in _of_database(database):
             is_sound = False
-            yield breach
+            yield violation
         if is_sound:
-            yield from _telling(faults_of_files(folder, database))
+            yield from _reporting(faults_of_files(folder, database))
 
 
 def is_damaged(folder: Path, patience_s: float = PATIENCE_S) -> bool:
-    """Return whether the database of a ledger violates any invariant; raises as `breaches` does."""
+    """Return whether the database of a ledger violates any invariant; raises as `violations` does."""
     with closing(_database(folder, patience_s)) as database:
         return any(_of_database(database))
 
@@ -54,16 +54,16 @@ def _database(folder: Path, patience_s: float) -> Database:
     return Database(folder / FILE_NAME, patience_s=patience_s, locking=locking, takes_any_text=True)
 
 
-def _telling(breaches: Iterator[str]) -> Iterator[str]:
-    """Damage that ends the search for breaches is one of them."""
+def _reporting(violations: Iterator[str]) -> Iterator[str]:
+    """Damage that ends the search for violations is one of them."""
     try:
-        yield from breaches
+        yield from violations
     except LedgerDamagedError as error:
         yield str(error)
 
 
 def _of_database(database: Database) -> Iterator[str]:
-    return _telling(_of_tables(database))
+    return _reporting(_of_tables(database))
 
 
 def _of_tables(database: Database) -> Iterator[str]:
@@ -97,23 +97,22 @@ def _damage(transaction: Transaction, path: Path) -> list[str]:
 
 def _of_the_whole(transaction: Transaction, locking: str) -> list[str]:
     found = [
-        f"table {row[0]}, row {row[1]}: refers to a row of {row[2]} that is not there"
+        f"table {row[0]}, row {row[1]}: refers to a missing row of {row[2]}"
         for row in rows(transaction, "references")
     ]
     meta = transaction.row("meta")
     if meta is None:
-        return [*found, "meta: nothing says what is searched"]
+        return [*found, "meta: the search is missing"]
     if meta["locking"] != locking:
         found.append(f"meta: locking is {meta['locking']}, and the file is one of {locking}")
     found += [
         f"token {row['token']}: fences several attempts" for row in rows(transaction, "repeated_tokens")
     ]
     found += [
-        f"run {row['id']}: its summary does not agree with its attempts"
-        for row in rows(transaction, "wrong_runs")
+        f"run {row['id']}: its summary differs from its attempts" for row in rows(transaction, "wrong_runs")
     ]
     found += [
-        f"trial {row['trial']}: holds the history of attempt {row['attempt']}, which was never made"
+        f"trial {row['trial']}: has the history of attempt {row['attempt']}, which does not exist"
         for row in rows(transaction, "unmade_attempts")
     ]
     found += [f"worker {row['worker']}: runs several trials" for row in rows(transaction, "held_twice")]
@@ -132,7 +131,7 @@ def _of_cursors(spaces: list[Any]) -> list[str]:
         if not n_drawn <= cursor <= space["n_trials"]:
             found.append(f"{name}: its cursor is {cursor}, and {n_drawn} trials were drawn")
         if space["n_asked_for"] != space["n_enqueued"]:
-            found.append(f"{name}: of {space['n_enqueued']} enqueued trials {space['n_asked_for']} are there")
+            found.append(f"{name}: {space['n_asked_for']} of {space['n_enqueued']} enqueued trials exist")
     return found
 
 
@@ -143,7 +142,7 @@ def _of_gaps(database: Database, spaces: dict[int, BoundSpace]) -> Iterator[str]
         while page := list(islice(gaps, _PAGE)):
             drawn = [(position, *drawn_from.trial_at(position)) for position in page]
             for position in database.read(partial(_without_trial, drawn=drawn)):
-                yield f"space {drawn_from.id}: position {position} was drawn, and its trial is not there"
+                yield f"space {drawn_from.id}: position {position} was drawn, but its trial is missing"
 
 
 def _gaps(transaction: Transaction, drawn_from: BoundSpace) -> list[int]:
@@ -169,14 +168,14 @@ def _of_rungs(transaction: Transaction, rungs: Rungs) -> list[str]:
     found = []
     for row in rows(transaction, "rungs"):
         if row["level"] > rungs.brackets.top:
-            found.append(f"{_named(row)}: there is no such level")
+            found.append(f"{_named(row)}: no such rung")
             continue
         kept = (row["n_ended"], row["n_top"], row["n_promoted"])
         n_top = min(rungs.brackets.n_top(row["n"], row["level"]), row["n_scores"])
         if kept != (row["n"], n_top, row["n_gone"]) or n_top != row["n_in_top"]:
-            found.append(f"{_named(row)}: what is counted there is not what is there")
+            found.append(f"{_named(row)}: its counts differ from the trials")
     found += [
-        f"{_named(row)}: a trial outside its top is better than one of it"
+        f"{_named(row)}: a trial outside its top is better than one in it"
         for row in rows(transaction, "misplaced")
     ]
     return found
@@ -198,10 +197,10 @@ def _of_trials(database: Database, spaces: dict[int, BoundSpace]) -> Iterator[st
     while page := database.read(partial(_page, first=number)):
         for trial, attempts, standings, reports in page:
             if trial["number"] != number:
-                yield f"trial {number}: is missing, though trial {trial['number']} is there"
+                yield f"trial {number}: is missing, though trial {trial['number']} exists"
             cells = [*cells_of_trial(trial, attempts, standings, reports)]
-            for breach in cells or _of_trial(trial, attempts, standings, spaces):
-                yield f"trial {trial['number']}: {breach}"
+            for violation in cells or _of_trial(trial, attempts, standings, spaces):
+                yield f"trial {trial['number']}: {violation}"
             number = trial["number"] + 1
 
 
@@ -219,7 +218,7 @@ def _page(transaction: Transaction, first: int) -> list[tuple[Any, list[Any], li
 def _of_trial(
     trial: Any, earlier: list[Any], standings: list[Any], spaces: dict[int, BoundSpace]
 ) -> Iterator[str]:
-    if trial["space"] in spaces:  # else that was told already
+    if trial["space"] in spaces:  # else that was reported already
         yield from faults_of_combination(trial, spaces[trial["space"]])
         yield from _of_levels(trial, earlier, standings, spaces[trial["space"]])
     # The row of a trial that is queued or cancelled holds no attempt of its own.
@@ -227,7 +226,7 @@ def _of_trial(
     attempts = [(row["attempt"], row["outcome"]) for row in earlier] + last
     n_attempts = len(attempts)
     if n_attempts != trial["attempts"] or [one for one, _ in attempts] != [*range(1, n_attempts + 1)]:
-        yield f"{trial['attempts']} attempts were made, and those before the last are not all there"
+        yield f"{trial['attempts']} attempts were made, but earlier ones are missing"
     outcomes = [outcome for _, outcome in attempts]
     if trial["charged"] + trial["pardoned"] != sum(outcome != "released" for outcome in outcomes):
         counted = f"{trial['charged']} attempts are charged and {trial['pardoned']} pardoned"
@@ -248,4 +247,4 @@ def _of_levels(trial: Any, earlier: list[Any], standings: list[Any], drawn_from:
         ]
         kept = [(row["bracket"], row["level"], row["score"], row["is_promoted"]) for row in standings]
         if kept != expected:
-            yield "it does not stand in its rungs as it ended there"
+            yield "its places in the rungs differ from its attempts"

@@ -12,7 +12,7 @@ from dahps_core.ledger.sqlite.database import Database
 
 def faults_of_files(folder: Path, database: Database) -> Iterator[str]:
     """Yield what is wrong with the files of a ledger's workers and trials, a line each."""
-    # First the files and then who they are of: what comes in between is no breach.
+    # First the files and then who they are of: what comes in between is no violation.
     checkpoints = _listed(folder / "checkpoints")
     n_drawn = int(database.read(lambda transaction: transaction.value("n_drawn")) or 0)
     for path in checkpoints:
@@ -25,13 +25,13 @@ def faults_of_files(folder: Path, database: Database) -> Iterator[str]:
     beating = {path.name for path in _listed(folder / "heartbeats")}
     known = database.read(lambda transaction: {row["id"] for row in rows(transaction, "workers")})
     for worker in sorted(beating - known):
-        yield f"{folder / 'heartbeats' / worker}: the heartbeat of a worker that never came"
+        yield f"{folder / 'heartbeats' / worker}: the heartbeat of a worker that never registered"
 
 
 def _listed(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except FileNotFoundError:
-        return []  # it has not been needed yet, or is being made anew
+        return []  # it has not been needed yet, or is being replaced
     except OSError as error:
         raise LedgerDamagedError(f"cannot be read ({error.strerror})", where=str(folder)) from error

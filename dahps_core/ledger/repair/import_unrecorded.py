@@ -1,4 +1,4 @@
-"""Taking in what workers could not record, from the files that they left beside their trials' output."""
+"""Importing results that workers could not record, from files beside their trials' output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def unrecorded_files(places: Iterable[Path]) -> Iterator[Path]:
 
 
 def take_in(ledger: Ledger, path: Path) -> str:
-    """Record what a file tells, and rename it; returns what came of it, for people.
+    """Record what a file contains, and rename it; return the outcome, for people.
 
     Only the holder's word counts: a trial that was claimed again meanwhile refuses it.
     """
@@ -30,9 +30,11 @@ def take_in(ledger: Ledger, path: Path) -> str:
         ending = unrecorded.read(path)
         ledger.end_if_held(ending)
     except ClaimLost:
-        return f"{path}: refused: trial #{ending.number} was claimed again since, or is another ledger's"
+        return (
+            f"{path}: refused: trial #{ending.number} was claimed again since, or belongs to another ledger"
+        )
     except DahpsError as error:
         return str(error)
-    with suppress(OSError):  # whoever takes it in once more changes nothing
+    with suppress(OSError):  # importing it again changes nothing
         path.rename(unrecorded.recorded(path))
     return f"{path}: trial #{ending.number} {ending.outcome}, recorded"

@@ -31,7 +31,7 @@ def rebuild(old: Path, new: Path) -> list[str]:
     """Make a new ledger of what can be read of a damaged one, which stays as it is.
 
     Trials that cannot be read are run again, without checkpoints: which of them had which number is not
-    certain. A trial that was running is held for lost, and its holder's word still counts.
+    certain. A trial that was running is considered lost, but its holder may still record its end.
 
     Returns:
         What was kept and what was not, a line each.
@@ -41,7 +41,7 @@ def rebuild(old: Path, new: Path) -> list[str]:
         ConfigurationError: There is something where the new ledger should be.
     """
     if new.exists():
-        raise ConfigurationError("is there already", where=str(new), hint="Give another folder with --into")
+        raise ConfigurationError("already exists", where=str(new), hint="Give another folder with --into")
     with tempfile.TemporaryDirectory(dir=old.parent, prefix=".dahps-recover-") as name:
         found = salvage(_copied(_database_of(old), Path(name)), _database_of(old))
         made = Path(name) / "new"
@@ -90,7 +90,7 @@ def _fill(found: Salvage, path: Path) -> list[str]:
     n_results = sum(trial["state"] == "finished" for trial in found.trials.values())
     return [
         f"{len(found.trials)} of {found.n_trials} trials could be read, {n_results} results are kept",
-        f"{found.n_trials - len(found.trials)} trials could not be read, and will be run again",
+        f"{found.n_trials - len(found.trials)} trials could not be read and will be rerun",
         f"{n_lost} earlier attempts could not be read",
     ]
 

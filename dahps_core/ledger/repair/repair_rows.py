@@ -1,4 +1,4 @@
-"""Rows of a damaged ledger whose wrong cells can be done without, or be told from the others."""
+"""Rows of a damaged ledger whose wrong cells can be omitted, or derived from the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row: TypeAlias = "dict[str, Any]"
 #: States of trials all of whose attempts were followed by a person's word.
 WITHOUT_ATTEMPT = ("queued", "cancelled")
 
-#: Table -> column -> what stands in for a value that cannot be read. A row with any other wrong cell is lost.
+#: Table -> column -> the replacement of a value that cannot be read. A row with any other wrong cell is lost.
 _SUBSTITUTES: dict[str, Row] = {
     "meta": {"created_at": 0, "locking": ""},
     "space": {"added_at": 0, "cursor": 0, "is_branch": None, "n_enqueued": 0},
@@ -102,9 +102,9 @@ def _settle_result(row: Row, is_finished: bool, name: str | None) -> bool:
     if is_finished and row["result"] is None and (row["metric"] is not None or row["metric_is_nan"]):
         row["result"] = json.dumps(math.nan if row["metric_is_nan"] else row["metric"])
     if row["metric"] is None and not row["metric_is_nan"]:
-        told = _objective(row["result"], name) if is_finished and row["result"] else None
-        is_nan = told is not None and math.isnan(told)
-        row |= {"metric": None if is_nan else told, "metric_is_nan": int(is_nan)}
+        derived = _objective(row["result"], name) if is_finished and row["result"] else None
+        is_nan = derived is not None and math.isnan(derived)
+        row |= {"metric": None if is_nan else derived, "metric_is_nan": int(is_nan)}
     row["metric_is_nan"] = row["metric_is_nan"] or 0
     if not is_finished:
         return row["result"] is None and row["metric"] is None and not row["metric_is_nan"]
@@ -122,13 +122,15 @@ def _objective(result: str, name: str | None) -> float | None:
 
 
 def _drawn(trial: Row, spaces: Mapping[int, BoundSpace]) -> Iterator[Row]:
-    """Yield what a trial can be: drawn from its own space, from another one, or asked for by a person."""
+    """Yield what a trial can be: drawn from its own space, from another one, or queued by a person."""
     own = [trial["space"]] if trial["space"] in spaces else []
     for position in dict.fromkeys((trial["position"], None)):
         for space in dict.fromkeys([*own, *spaces]):
             order = spaces[space]
             one = {**trial, "space": space, "position": position, "cursor": order.space.n_trials}
-            one |= _told_by_position(one, order) if position is not None else _told_by_combination(one)
+            one |= (
+                _derived_from_position(one, order) if position is not None else _derived_from_combination(one)
+            )
             if one["level"] is None and order.rungs is None:
                 one["level"] = 0
             if None in (one["combination"], one["digest"], one["repetition"], one["level"]):
@@ -137,17 +139,17 @@ def _drawn(trial: Row, spaces: Mapping[int, BoundSpace]) -> Iterator[Row]:
                 yield one
 
 
-def _told_by_position(trial: Row, order: BoundSpace) -> Row:
+def _derived_from_position(trial: Row, order: BoundSpace) -> Row:
     """Return what a position says of a trial, if the combination or the digest agrees."""
     if trial["position"] >= order.space.n_trials:
         return {}
     combination, repetition = order.trial_at(trial["position"])
-    told = {"combination": combination.to_json(), "digest": combination.digest()}
-    agrees = any(trial[name] == value for name, value in told.items())
-    return {**told, "repetition": repetition} if agrees else {}
+    derived = {"combination": combination.to_json(), "digest": combination.digest()}
+    agrees = any(trial[name] == value for name, value in derived.items())
+    return {**derived, "repetition": repetition} if agrees else {}
 
 
-def _told_by_combination(trial: Row) -> Row:
+def _derived_from_combination(trial: Row) -> Row:
     if trial["digest"] is None and trial["combination"] is not None:
         with suppress(UnreadableJSON):
             return {"digest": Combination.from_json(trial["combination"]).digest()}

@@ -123,7 +123,7 @@ def undrawn_from(
 ) -> Iterator[tuple[Row, tuple[str, int]]]:
     """Yield the rows of trials that the cursors have passed and that are not known.
 
-    With `and_beyond` also, after that, what the cursors have not passed, as if a person had asked for it.
+    With `and_beyond` also, after that, what the cursors have not passed, like enqueued trials.
     """
     seen = set(known)
     for is_beyond in (False, True) if and_beyond else (False,):
@@ -162,13 +162,13 @@ def _searches(
     except (sqlite3.Error, ValueError, LedgerDamagedError) as error:
         why = error.what if isinstance(error, LedgerDamagedError) else error
         raise LedgerDamagedError(
-            f"nothing can be rebuilt: what is searched cannot be read ({why})",
+            f"nothing can be rebuilt: the search cannot be read ({why})",
             where=str(path),
-            hint="Put a copy of ledger.db back, or start anew in another folder",
+            hint="Put a copy of ledger.db back, or start a new search in another folder",
         ) from error
     new_ids: dict[object, int] = {space["id"]: new for new, space in enumerate(known, start=1)}
     for space in known:
-        if space["is_branch"] is None:  # a branch is one of another space that is there
+        if space["is_branch"] is None:  # a branch is one of another existing space
             space["is_branch"] = int(any(other["is_branch"] == 0 for other in known))
         space["id"] = new_ids[space["id"]]
     orders = [bound(search, space["id"]) for search, space in zip(searches, known, strict=True)]
@@ -214,9 +214,9 @@ def _until_damage(connection: sqlite3.Connection, query: str) -> Iterator[Row]:
 def _is_report(row: Row, attempts: int) -> bool:
     """Return whether a report is one of an attempt that was made; what has no metric was NaN."""
     is_nan = row["metric"] is None
-    is_told = not is_nan or row["metric_is_nan"] in (1, None)
+    is_reported = not is_nan or row["metric_is_nan"] in (1, None)
     row["metric_is_nan"] = int(is_nan)
-    return is_told and bool(1 <= row["attempt"] <= attempts)
+    return is_reported and bool(1 <= row["attempt"] <= attempts)
 
 
 #: The id of no space.

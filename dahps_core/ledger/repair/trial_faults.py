@@ -37,11 +37,11 @@ def faults_of_combination(trial: Any, drawn_from: BoundSpace) -> Iterator[str]:
         return
     if position is None:
         if not _has(drawn_from.space, found, trial["repetition"]):
-            yield "its combination is none of its space"
+            yield "its combination is not in its space"
     elif (found, trial["repetition"]) != drawn_from.trial_at(position):
-        yield "its combination is not the one that its space has there"
+        yield "its combination differs from its space's at this position"
     if found.digest() != trial["digest"]:
-        yield "its digest is another combination's"
+        yield "its digest belongs to another combination"
 
 
 def _has(space: SearchSpace, combination: Combination, repetition: int) -> bool:

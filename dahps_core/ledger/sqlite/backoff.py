@@ -13,7 +13,7 @@ LONGEST_PAUSE_S = 0.05  # jitter with this cap: p99 of a claim among 64 idle-ish
 
 
 class Patience:
-    """Waits for `limit_s`, or until nobody has written for so long.
+    """Waits for `limit_s`, or until no one has written for that long.
 
     Among hundreds of writers on storage that takes seconds for each, a turn may come late and nothing be
     wrong.

@@ -59,7 +59,7 @@ class Transaction:
         self._patience = patience
 
     def rows(self, query: str, **parameters: Parameter) -> list[sqlite3.Row]:
-        """Return all rows of a query; raise Misfit if a cell holds what nobody writes there."""
+        """Return all rows of a query; raise Misfit if a cell has an invalid value."""
         found = self.execute(_QUERIES[query], parameters).fetchall()
         expect_fits(query, found)
         return found
@@ -94,11 +94,11 @@ class Database:
     """A SQLite file that many processes on many hosts write to, one short transaction at a time.
 
     A thread waits while another one of its process is inside a transaction. After a fork the child must
-    make a `Database` of its own. After an error of the storage the connection is opened anew.
+    make a `Database` of its own. After an error of the storage the connection is opened again.
 
     Args:
         name: The file; or the folder of a `LockFolder`, which has the file somewhere inside.
-        patience_s: How long to wait for locks, and for a storage that was there before, while nobody writes.
+        patience_s: How long to wait for locks, and for a storage that worked before, while no one writes.
         locking: "fcntl" or "folder": the same for all who use it.
         create: Whether a missing file is made.
         was_there: Whether the file is known to be there, so that it is waited for from the start.
@@ -180,14 +180,14 @@ class Database:
                 try:
                     done = self._transact(begin, work)
                 except LedgerError:
-                    hold.confirm()  # to whoever was fenced the storage seems to refuse
+                    hold.confirm()  # to a fenced process the storage seems to refuse
                     raise
                 finally:
                     self.close()  # so that what was written is the next one's to see, on any host
                 hold.confirm()
                 return done
         except OSError as error:
-            also = ", and to read takes the lock too" if begin == "begin_reading" else ""
+            also = ", and reading requires the lock too" if begin == "begin_reading" else ""
             raise refused(self._name, error, also) from error
 
     def _patiently(self, transact: Callable[[], T]) -> T:
@@ -204,7 +204,7 @@ class Database:
                     raise
                 if since is None:
                     since = time.monotonic()
-                    log.warning("%s It is waited for, for %g s.", error, self._patience_s)
+                    log.warning("%s Waiting up to %g s.", error, self._patience_s)
             patience.pause()
         self._was_there = True
         if since is not None:
@@ -259,7 +259,7 @@ class Database:
             raise LedgerUnavailableError(
                 "the ledger is in WAL mode, which cannot work across hosts",
                 where=str(self.path),
-                hint="While nobody uses it, run: sqlite3 ledger.db 'PRAGMA journal_mode = DELETE'",
+                hint="While no process uses it, run: sqlite3 ledger.db 'PRAGMA journal_mode = DELETE'",
             )
         if not self._lock_folder:  # it relies on a journal that is thrown away
             settings.change("keep_journal")
@@ -277,7 +277,7 @@ class Database:
         try:
             yield
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-            raise  # a defect of ours, not of the storage
+            raise  # a defect of DAHPS, not of the storage
         # The last one is Python's, of what SQLite quotes.
         except (Misfit, UnreadableJSON, UnicodeDecodeError) as error:
             self.close()
@@ -303,5 +303,5 @@ def _make(path: Path) -> None:
     SQLite itself makes files that only their owner may write, whatever the umask.
     """
     # Not by opening it: to close it would drop the locks that another thread of this process holds by then.
-    with suppress(OSError):  # SQLite makes it where the system does not, or tells why there can be none
+    with suppress(OSError):  # SQLite makes it where the system does not, or reports why there can be none
         os.mknod(path, stat.S_IFREG | 0o666)

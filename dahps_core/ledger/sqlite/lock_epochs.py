@@ -44,13 +44,13 @@ def fence(epoch: Path) -> None:
     """Make it impossible to begin a transaction in an epoch, or to end one."""
     journal = _journal(epoch)
     while True:
-        # Made before it is looked at: a network file system may remember that there was none.
+        # Created before it is read: a network file system may cache that there was none.
         with suppress(FileExistsError):
             journal.mkdir()
         if journal.is_dir():
             return
         with suppress(FileNotFoundError, IsADirectoryError):
-            # Moved, not copied: its writer may go on with it, and can no longer throw it away.
+            # Moved, not copied: its writer may keep using it, and can no longer delete it.
             os.rename(journal, epoch / _SEIZED)
 
 
@@ -60,7 +60,7 @@ def fill(new: Path, old: Path | None) -> None:
         (new / _DATABASE).touch()
         return
     shutil.copyfile(old / _DATABASE, new / _DATABASE)
-    # After the database: whatever its writer has changed there meanwhile stands in the journal by now.
+    # After the database: whatever its writer has changed there meanwhile is in the journal by now.
     with suppress(FileNotFoundError):
         shutil.copyfile(old / _SEIZED, _journal(new))
     uri = f"{(new / _DATABASE).absolute().as_uri()}?mode=rw&nolock=1"

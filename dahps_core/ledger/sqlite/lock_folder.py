@@ -1,13 +1,13 @@
 """Locks for storage that has none: all that is needed is that a folder can be renamed in one step.
 
-The lock is a folder with one file in it, which bears its holder's token. Whoever wants it prepares such a
+The lock is a folder with one file in it, with its holder's token. A process that wants it prepares such a
 folder and renames it to the lock's name: that fails while a folder with something in it bears the name.
 
 A lock that its holder left behind is taken over, and the holder is fenced: it may only be slow, and a wrong
-guess must do no harm. So the database lives in the folder of an epoch. Whoever takes the lock over makes the
-old epoch's journal impossible (a folder stands in its place), copies the database, rolls back what was half
-done in the copy, and begins the next epoch with it. The old holder can write to the old epoch's file at most,
-and is refused when it confirms that it held the lock to the end.
+guess must do no harm. So the database lives in the folder of an epoch. A process that takes the lock over
+makes the old epoch's journal impossible (a folder takes its place), copies the database, rolls back what was
+half done in the copy, and begins the next epoch with it. The old holder can write to the old epoch's file at
+most, and is refused when it confirms that it held the lock to the end.
 
 A takeover that meets an error, or a Ctrl-C, leaves its mark in the lock under the name `abandoned`: the next
 process takes the lock over in its turn, at once, and completes the epoch.
@@ -35,7 +35,7 @@ from dahps_core.ledger.sqlite.backoff import Patience
 from dahps_core.ledger.sqlite.storage_errors import fresh_stamp
 from dahps_core.text.small_files import open_at_once, read_json
 
-#: After so many seconds in which neither the lock nor the database changes, the holder is held for dead.
+#: Seconds without a change of the lock or the database after which the holder is considered dead.
 STALE_S = 120.0
 
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
@@ -49,7 +49,7 @@ _MOST_REMOVED = 100
 
 
 class LockTakenOver(LedgerUnavailableError):  # noqa: N818 - an event, as ClaimLost is
-    """The lock was held for too long: what was done meanwhile is to be done again."""
+    """The lock was held for too long: the work under it must be repeated."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class Hold:
     path: Path
 
     def confirm(self) -> None:
-        """Expect that nobody has taken the lock over.
+        """Expect that no process has taken the lock over.
 
         Raises:
-            LockTakenOver: Somebody has; whether what was written counts is not known.
+            LockTakenOver: One has; whether the write counts is unknown.
         """
         try:
-            # Opened, since a network file system asks its server then.
+            # Opened, since a network file system then contacts its server.
             os.close(open_at_once(self.mark))
         except FileNotFoundError:
             raise LockTakenOver(
@@ -115,7 +115,7 @@ class LockFolder:
             # In this order: a holder that is fenced between the two looks finds an epoch that is over.
             hold = Hold(mark, self._epoch_path(prepared))
             hold.confirm()
-            self._create = False  # what has been there is never made anew
+            self._create = False  # what existed once is never created again
             yield hold
         finally:
             shutil.rmtree(prepared, ignore_errors=True)
@@ -139,7 +139,7 @@ class LockFolder:
             if holder and watch.is_stale(holder, lock_epochs.newest_database(self._root)):
                 self._is_heir = True
                 if _renamed(holder, mark):
-                    # Never made anew: another process may have taken it over by now.
+                    # Never created again: another process may have taken it over by now.
                     with suppress(FileNotFoundError), mark.open("r+") as file:
                         file.truncate()
                         file.write(_identity(mark.name))
@@ -148,7 +148,7 @@ class LockFolder:
                 raise LedgerUnavailableError(
                     "the ledger's lock was held by others for too long",
                     where=str(self._lock),
-                    hint=f"See whether its holder lives: {_read(holder)}",
+                    hint=f"Check whether its holder is alive: {_read(holder)}",
                 )
             patience.pause()
         self._is_heir = False
@@ -171,7 +171,7 @@ class LockFolder:
         return lock_epochs.newest_database(self._root)
 
     def _begin_epoch(self, number: int, prepared: Path, old: Path | None = None) -> None:
-        """Begin an epoch, unless somebody else has."""
+        """Begin an epoch, unless another process has."""
         made = prepared.with_name(f"{prepared.name}-epoch")
         made.mkdir()
         try:
@@ -184,7 +184,7 @@ class LockFolder:
         assert self._mark
         old = lock_epochs.folder(self._root, number)
         hold = Hold(self._mark, old)
-        hold.confirm()  # whoever was taken over meanwhile would fence an epoch that is not its own
+        hold.confirm()  # a process that lost the lock meanwhile would fence an epoch that is not its own
         try:
             lock_epochs.fence(old)
             self._begin_epoch(number + 1, prepared, old)
@@ -205,7 +205,7 @@ class LockFolder:
 
 
 class _Watch:
-    """Tells by what it has itself seen whether a holder is gone."""
+    """Judges by its own observations whether a holder is gone."""
 
     def __init__(self) -> None:
         self._seen: object = None
@@ -263,14 +263,16 @@ def _is_gone(holder: Path) -> bool:
     """Return whether the holder gave up in a takeover, or is an ended process of this host."""
     if holder.name == _ABANDONED:
         return True
-    told, here = _read(holder), _kernel()
-    # Who has just taken the lock over has not told yet who it is. A host's name others may have as well.
-    is_of_here = told.get("mark") == holder.name and here["boot"] is not None and here.items() <= told.items()
-    return is_of_here and told.get("started") != _started(told.get("pid"))
+    claimed, here = _read(holder), _kernel()
+    # A new holder may not have identified itself yet. Other hosts may have the same name.
+    is_of_here = (
+        claimed.get("mark") == holder.name and here["boot"] is not None and here.items() <= claimed.items()
+    )
+    return is_of_here and claimed.get("started") != _started(claimed.get("pid"))
 
 
 def _read(holder: Path | None) -> dict[str, object]:
     with suppress(OSError, ValueError):
-        told = read_json(holder) if holder else {}
-        return told if isinstance(told, dict) else {}
+        claimed = read_json(holder) if holder else {}
+        return claimed if isinstance(claimed, dict) else {}
     return {}

@@ -21,7 +21,7 @@ class Probe:
 
     Args:
         path: The file.
-        patience_s: How long to wait for locks while nobody writes.
+        patience_s: How long to wait for locks without a write by others.
         create: Whether the file is made, with its table.
     """
 
@@ -47,7 +47,7 @@ class Probe:
         self._database.close()
 
     def _write(self, name: str, **parameters: int) -> None:
-        self._telling_damage(
+        self._reporting_damage(
             lambda: self._database.write(
                 lambda transaction: transaction.execute(_STATEMENTS[name], {**parameters})
             )
@@ -57,9 +57,9 @@ class Probe:
         def first_value(transaction: Transaction) -> object:
             return transaction.execute(_STATEMENTS[name]).fetchone()[0]
 
-        return self._telling_damage(lambda: self._database.read(first_value))
+        return self._reporting_damage(lambda: self._database.read(first_value))
 
-    def _telling_damage(self, work: Callable[[], T]) -> T:
+    def _reporting_damage(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except sqlite3.Error as error:  # these statements cannot be wrong: the file is

@@ -252,7 +252,9 @@ def any_text(data: bytes) -> str:
 
 def misfits(row: Mapping[str, Any] | Any, shape: Shape) -> list[str]:
     """Return what is wrong with the cells of a row, a text each."""
-    return [_told(column, row[column], kind) for column, kind in shape.items() if not kind.fits(row[column])]
+    return [
+        _described(column, row[column], kind) for column, kind in shape.items() if not kind.fits(row[column])
+    ]
 
 
 def expect_fits(statement: str, rows: Iterable[Any]) -> None:
@@ -266,7 +268,7 @@ def expect_fits(statement: str, rows: Iterable[Any]) -> None:
         kinds = kinds or _kinds(statement, tuple(row.keys()))
         for index, column, kind in kinds:
             if not kind.fits(row[index]):
-                raise Misfit(f"{_place(row, statement)}: {_told(column, row[index], kind)}")
+                raise Misfit(f"{_place(row, statement)}: {_described(column, row[index], kind)}")
 
 
 @cache
@@ -276,12 +278,12 @@ def _kinds(statement: str, columns: tuple[str, ...]) -> list[tuple[int, str, Kin
 
 
 def _place(row: Any, statement: str) -> str:
-    """Return where a row stands, as far as it says."""
+    """Return a row's place, as far as its cells say."""
     known = {"number": "trial", "trial": "trial", "id": "row"}
     return next((f"{what} {row[key]!r}" for key, what in known.items() if key in row.keys()), statement)  # noqa: SIM118 - of a row of SQLite
 
 
-def _told(column: str, value: Any, kind: Kind) -> str:
+def _described(column: str, value: Any, kind: Kind) -> str:
     shown = repr(value)
     if len(shown) > _LONGEST_SHOWN:
         shown = f"{shown[:_LONGEST_SHOWN]}..."

@@ -37,7 +37,7 @@ def make_tables(transaction: Transaction) -> None:
     """Create the tables of an empty ledger."""
     for statement in _SCHEMA.values():
         transaction.execute(statement)
-    # A PRAGMA takes no parameters; both numbers are constants of ours.
+    # A PRAGMA takes no parameters; both numbers are constants.
     transaction.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     transaction.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
@@ -46,12 +46,12 @@ def is_empty(transaction: Transaction, path: Path) -> bool:
     """Return whether nothing has been written to the file yet.
 
     Raises:
-        NotALedgerError: Somebody else has.
+        NotALedgerError: Another program has written to it.
         LedgerVersionError: A newer version of DAHPS has.
         LedgerDamagedError: The tables are not those that DAHPS makes.
     """
     application_id = transaction.value("application_id")
-    # To SQLite a file of a few bytes is an empty database; to whoever wrote it, it is not.
+    # To SQLite a file of a few bytes is an empty database; to the program that wrote it, it is not.
     if application_id == 0 and transaction.value("n_tables") == 0 and path.stat().st_size == 0:
         return True
     if application_id != APPLICATION_ID:
@@ -59,7 +59,7 @@ def is_empty(transaction: Transaction, path: Path) -> bool:
     schema = version(transaction)
     if schema > SCHEMA_VERSION:
         raise LedgerVersionError(
-            f"the ledger has schema {schema}, this DAHPS knows schemas up to {SCHEMA_VERSION}",
+            f"the ledger has schema {schema}, this DAHPS supports schemas up to {SCHEMA_VERSION}",
             where=str(path),
             hint="Use the version of DAHPS that wrote it last, or another ledger folder",
         )

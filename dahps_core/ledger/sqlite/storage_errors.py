@@ -28,15 +28,15 @@ _MENDS = {
     errno.EACCES: "Ask its owner for write permission (in a folder that a group shares: "
     "chmod -R g+rwX FOLDER, and umask 002 for all who use it), or use another ledger folder",
     errno.EROFS: f"The storage is mounted read-only: {_SAFE}; rerun the command once it is writable",
-    errno.ENOSPC: f"Free some space, and run the same command again: {_SAFE}",
-    errno.EDQUOT: f"Free some space or have the quota raised, and run the same command again: {_SAFE}",
+    errno.ENOSPC: f"Free some space, and rerun the same command: {_SAFE}",
+    errno.EDQUOT: f"Free some space or have the quota raised, and rerun the same command: {_SAFE}",
 }
-_MEND_STORAGE = f"See whether the storage is reachable, and run the same command again: {_SAFE}"
+_STORAGE_HINTS = f"Check whether the storage is reachable, and rerun the same command: {_SAFE}"
 
 
 def is_locked(error: sqlite3.DatabaseError) -> bool:
     """Return whether others use the database, which passes."""
-    # By its text: Python 3.10 does not tell SQLite's error code.
+    # By its text: Python 3.10 does not expose SQLite's error code.
     return "is locked" in str(error)
 
 
@@ -52,7 +52,7 @@ def meaning(
     """Return what an error of SQLite means for the storage of a ledger; None if nothing.
 
     Args:
-        error: Not one that a statement of ours brought about.
+        error: Not one caused by a wrong statement.
         path: The database.
         folder: The ledger's.
         patience_s: For how long it was waited.
@@ -65,15 +65,15 @@ def meaning(
         return LedgerUnavailableError(
             f"the ledger was locked for longer than {patience_s:g} s",
             where=str(path),
-            hint="See whether a process that uses it is stopped, or its host unreachable, "
+            hint="Check whether a process that uses it is stopped, or its host unreachable, "
             f"and whether the storage's locks work: dahps doctor {pasted([str(folder)])}",
         )
-    if is_reading and "readonly" in text:  # whoever reads writes only to undo what a dead process left
+    if is_reading and "readonly" in text:  # a reader writes only to roll back what a dead process left
         return LedgerUnavailableError(
-            "a process died in the middle of a write that was cut off, and to undo it takes write permission"
+            "a process died in the middle of a write, and rolling that back requires write permission"
             + _owner(path),
             where=str(path),
-            hint=f"Have somebody who may write run once: dahps status {pasted([str(folder)])}",
+            hint=f"A user with write permission has to run once: dahps status {pasted([str(folder)])}",
         )
     if "not a database" in text:
         return not_a_ledger(path, "the file is not a ledger")
@@ -92,7 +92,7 @@ def refusal(path: Path, text: str) -> LedgerUnavailableError:
     if found is None and "full" in text:  # for a moment, or for more than was tried
         found = path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if found is None:
-        return LedgerUnavailableError(f"the storage refused: {text}", where=str(path), hint=_MEND_STORAGE)
+        return LedgerUnavailableError(f"the storage refused: {text}", where=str(path), hint=_STORAGE_HINTS)
     return refused(*found)
 
 
@@ -104,7 +104,7 @@ def refused(path: Path, error: OSError, also: str = "") -> LedgerUnavailableErro
     return LedgerUnavailableError(
         f"the storage refused: {why}{_owner(path)}{also}",
         where=str(path),
-        hint=_MENDS.get(code, _MEND_STORAGE).replace("FOLDER", pasted([str(folder)])),
+        hint=_MENDS.get(code, _STORAGE_HINTS).replace("FOLDER", pasted([str(folder)])),
     )
 
 
@@ -119,13 +119,14 @@ def damaged(text: str, path: Path | None = None, folder: Path | None = None) -> 
 
 def not_a_ledger(path: Path, what: str) -> NotALedgerError:
     """Make the error of a path without a ledger."""
-    return NotALedgerError(what, where=str(path), hint="Give the folder of a ledger, or of one to be made")
+    return NotALedgerError(what, where=str(path), hint="Give the folder of a ledger, or of one to be created")
 
 
 def fresh_stamp(path: Path) -> int | None:
     """Return when a file was last modified, in ns by the storage's clock; None if there is none."""
     try:
-        # Opened, not only asked for its status: a network file system shows fresh attributes after an open.
+        # Opened, since `stat` alone may be cached: a network file system shows fresh attributes after an
+        # open.
         descriptor = open_at_once(path)
     except FileNotFoundError:
         return None
@@ -136,7 +137,7 @@ def fresh_stamp(path: Path) -> int | None:
 
 
 def put_in_place(path: Path, text: str = "") -> None:
-    """Make a small file anew as a whole, in place of one that may be another user's.
+    """Replace a small file atomically; the old one may be another user's.
 
     Raises:
         OSError: The storage refused.
@@ -184,7 +185,7 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
-        return True  # nobody can tell now
+        return True  # unknown for now
 
 
 def _owner(path: Path) -> str:

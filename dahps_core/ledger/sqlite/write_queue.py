@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: How long to queue in seconds while nobody is seen to be served.
+#: How long to queue in seconds while no one is seen to be served.
 PATIENCE_S = 30.0
 
 
@@ -41,7 +41,7 @@ class Gate:
 
         Args:
             work: Called once, perhaps by another thread.
-            is_hopeless: Asked every `PATIENCE_S`: whether nobody has been served meanwhile.
+            is_hopeless: Called every `PATIENCE_S`: whether no one has been served meanwhile.
         """
         with self._inside:
             try:
@@ -87,7 +87,7 @@ class _Turn(threading.Thread, Generic[T]):
         super().__init__(name="gate", daemon=True)
         self._call = call
         self._work = work
-        self._is_taken = threading.Lock()  # by whoever does the work: this thread, or the one that gave up
+        self._is_taken = threading.Lock()  # by the thread that does the work: this one, or its predecessor
         self._future: Future[T] = Future()
 
     def taken(self, is_hopeless: Callable[[], bool]) -> T:
@@ -126,7 +126,7 @@ def gate_at(path: str | os.PathLike[str]) -> Gate:
         return _gates.setdefault(real_path, Gate(real_path))
 
 
-def _start_anew_after_fork() -> None:
+def _reset_after_fork() -> None:
     # The child holds none of its parent's locks, but would inherit locked `threading.Lock`s.
     global _registry
     _registry = threading.Lock()
@@ -135,4 +135,4 @@ def _start_anew_after_fork() -> None:
     _gates.clear()
 
 
-os.register_at_fork(after_in_child=_start_anew_after_fork)
+os.register_at_fork(after_in_child=_reset_after_fork)

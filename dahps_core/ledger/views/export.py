@@ -28,7 +28,7 @@ class TrialTable:
         configs_of: Which of the kept configs the trials of a multirun are made of; None: unknown.
 
     Attributes:
-        keys: Column -> the key that it tells the value of.
+        keys: Column -> the key of its values.
         columns: All of them, in order.
     """
 

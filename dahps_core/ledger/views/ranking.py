@@ -25,7 +25,7 @@ from dahps_core.text.json_text import parse_json
 
 
 class Ranked(NamedTuple):
-    """Where a trial stands in the order; the next page begins after it.
+    """Where a trial is in the order; the next page begins after it.
 
     Attributes:
         level: The highest one where it has a score; 0 without levels.
@@ -68,7 +68,7 @@ def best(transaction: Transaction, search: Search, n_best: int) -> list[TrialRec
     rows, results = trial_rows.rows_among(transaction, [one.number for one in found], search.brackets)
     records = {record.number: record for record in trial_rows.records(rows, results, search.brackets)}
     if missing := {one.number for one in found} - records.keys():
-        raise Misfit(f"trial {min(missing)} is not there, and stands in a rung")
+        raise Misfit(f"trial {min(missing)} does not exist, but is in a rung")
     if not search.brackets:
         return [records[one.number] for one in found]
     return [_at_level(records[one.number], results, one.level, search.brackets) for one in found]
@@ -96,7 +96,7 @@ def _at_level(
 def finished_beyond_best(
     transaction: Transaction, search: Search, numbers: Iterable[int], n_best: int
 ) -> list[int]:
-    """Return all of some trials that are finished for good, except those among the best ones.
+    """Return all of some trials that are finished finally, except those among the best ones.
 
     With levels, a trial that has finished below the highest one may still be promoted.
     """

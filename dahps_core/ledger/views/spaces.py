@@ -22,10 +22,10 @@ def space_of(row: Row | Mapping[str, Any]) -> SearchSpace:
     """Return the space that a row of a ledger describes.
 
     Raises:
-        UnreadableJSON: It holds what nobody wrote there.
+        UnreadableJSON: It has invalid contents.
     """
     definition = parse_json(row["definition"])
     # Before anything is made of it: what has this digest was written by us.
     if sha256(canonical(definition).encode()).hexdigest() != row["digest"]:
-        raise UnreadableJSON("the space is not the one that its digest says")
+        raise UnreadableJSON("the space does not match its digest")
     return SearchSpace.from_definition(definition)

@@ -1,4 +1,4 @@
-"""What a ledger tells a person who watches the search: who works, how it goes, how a trial came to be."""
+"""What people who watch a search read of its ledger: workers, progress, the attempts of a trial."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from dahps_core.ledger.sqlite.database import Transaction
 from dahps_core.ledger.views.trial_rows import WorkerRecord
 
-#: So many of the newest trials are looked through for the last ends, and so many of these are told.
+#: Number of the newest trials searched for the last ends, and number of ends returned.
 _LOOKED_THROUGH = 5000
 _ENDS = 300
 
 
 @dataclass(frozen=True)
 class PresentWorker:
-    """A worker that has not left, as far as it says.
+    """A worker that has not left, as far as recorded.
 
     Attributes:
-        trial: The number of the one that it runs.
+        trial: The number of its current trial.
         is_stopped: Whether its multirun's workers are to end.
     """
 

@@ -1,4 +1,4 @@
-"""What the ledger tells to those who watch or report a whole search: much of it, by pages, in short reads."""
+"""What reports of a whole search read of its ledger: much of it, by pages, in short reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ledger tells about itself: counts, trials, workers. Each read is one consistent view."""
+"""Queries of the ledger: counts, trials, workers. Each read is one consistent view."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dahps_core.text.json_text import UnreadableJSON, parse_json
 #: So that no reader keeps writers waiting for long.
 TRIALS_PER_PAGE = 1000
 
-#: So many trials are looked through for those that have finished last.
+#: Number of trials searched for those that have finished last.
 _LOOKED_THROUGH = 5000
 
 
@@ -33,7 +33,7 @@ class WorkerRecord:
         run: The multirun that started it.
         job: The id of its batch job, if it has one.
         log: The files that its job logs to, one a line, if they are known.
-        state: "working", "waiting" or "left"; a worker that died without a word does not tell.
+        state: "working", "waiting" or "left"; of a worker that died unnoticed, its last state.
     """
 
     id: str
@@ -176,7 +176,7 @@ def history(transaction: Transaction, number: int) -> list[tuple[int, int, float
 
 
 def last_histories(transaction: Transaction, n_trials: int) -> list[dict[int, float]]:
-    """Step -> metric, of so many finished trials: the last ones that have told any."""
+    """Step -> metric, of the last finished trials that reported any."""
     rows = transaction.rows("last_histories", limit=n_trials, looked_through=_LOOKED_THROUGH)
     found: dict[int, dict[int, float]] = defaultdict(dict)
     for row in rows:
@@ -219,7 +219,7 @@ def record(row: sqlite3.Row) -> TrialRecord:
     """Return the record of a trial with its last attempt.
 
     Raises:
-        LedgerDamagedError: The row holds what nobody wrote there.
+        LedgerDamagedError: The row has invalid contents.
     """
     try:
         return _record(row)
