@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from dahps_core.errors import ConfigurationError, OverrideError
 from dahps_core.model.combination import Combination, Value, canonical
 from dahps_core.space import SearchSpace
+from dahps_core.space.listed import representatives
 from dahps_core.space.overrides import shown_overrides, to_overrides
 from dahps_core.space.place import Place
 from dahps_core.space.pruning import named
@@ -75,8 +78,30 @@ def _walked(start: _Walk, root: Place | None) -> Iterator[Combination]:
             continue
         if place.key not in walk.typed:
             raise _missing(walk, place)
-        choices = _chosen(place.key, walk.typed[place.key], place.values)
+        text = walk.typed[place.key]
+        if place.interval is not None:
+            numbers = _numbers(place, text)
+            waiting += [(walk.on(place.key, number), place.below(one)) for number, one in reversed(numbers)]
+            continue
+        choices = _chosen(place.key, text, place.values)
         waiting += [(walk.on(place.key, place.values[one]), place.below(one)) for one in reversed(choices)]
+
+
+def _numbers(place: Place, text: str) -> list[tuple[Value, int]]:
+    """Return the numbers of an interval that a text names, listed or not, each with where it leads."""
+    found = []
+    for piece in text.split(","):
+        number: Any = None
+        with suppress(ValueError):
+            number = json.loads(piece)
+        choice = place.near(number)
+        if choice is None:
+            first, last = place.values[0], place.values[-1]
+            hint = f"Write a number from {typed(first)} to {typed(last)}. {_NOTHING}"
+            raise ConfigurationError(f"there is no {place.key}={piece}", where="enqueue", hint=hint)
+        assert place.interval
+        found.append((number if place.interval.is_integer else float(number), choice))
+    return found
 
 
 def _refuse_surplus(walk: _Walk) -> None:
@@ -91,7 +116,9 @@ def _refuse_surplus(walk: _Walk) -> None:
 def _missing(walk: _Walk, place: Place) -> ConfigurationError:
     near = nearest(place.key, [key for key in walk.typed if key not in walk.used])
     meant = f" (did you mean {near}?)" if near else ""
-    return ConfigurationError(f"{place.key} is missing{meant}", where="enqueue", hint=_choices(place.values))
+    return ConfigurationError(
+        f"{place.key} is missing{meant}", where="enqueue", hint=_choices(representatives(place.values))
+    )
 
 
 def _choices(values: Sequence[Value]) -> str:

@@ -66,7 +66,7 @@ def read_space(config: str) -> SearchSpace:
     if "defaults" in tree:
         hint = "Draw what it writes: python APP --cfg hydra --resolve -p hydra.sweeper.search > FILE"
         raise ConfigurationError("Hydra composes it, by a defaults list", where=config, hint=hint)
-    is_whole = "root" in tree or not {"key", "values"} & set(tree)
+    is_whole = "root" in tree or not {"key", "values", "interval"} & set(tree)
     return SearchSpace.from_config(tree if is_whole else {"root": tree})
 
 
@@ -95,14 +95,14 @@ def _drawn(root: Place | None, width: int, depth: int) -> Iterator[str]:
             continue
         groups = _groups(place)
         if len(groups) == 1:
-            [(texts, below)] = groups
-            yield f"{indent}{printable(place.key)}: {_listed(texts, width)}"
+            [(texts, below, n)] = groups
+            yield f"{indent}{printable(place.key)}: {_listed(texts, width)}{_count_of(place, n)}"
             waiting.append((below, indent, branched))
             continue
         yield f"{indent}{printable(place.key)}"
         following: list[tuple[Place | str | None, str, int]] = []
-        for texts, below in groups[:width]:
-            count = _count(below) * len(texts)
+        for texts, below, n in groups[:width]:
+            count = _count(below) * n
             head = f"{indent}  {_listed(texts, width)} ({count:,})"
             if below is None:
                 following.append((head, "", 0))
@@ -118,13 +118,25 @@ def _drawn(root: Place | None, width: int, depth: int) -> Iterator[str]:
         waiting += reversed(following)
 
 
-def _groups(place: Place) -> list[tuple[list[str], Place | None]]:
+def _groups(place: Place) -> list[tuple[list[str], Place | None, int]]:
     """Group the values of a level that share a subtree."""
+    if place.interval is not None:
+        values = place.values
+        return [
+            ([f"{typed(values[first])}..{typed(values[last])}"], place.below(first), last - first + 1)
+            for first, last in place.runs()
+        ]
     groups: dict[Place | None, list[str]] = {}
     for choice, value in enumerate(place.values):
         below = place.below(choice)
         groups.setdefault(below, []).append(typed(value))
-    return [(texts, below) for below, texts in groups.items()]
+    return [(texts, below, len(texts)) for below, texts in groups.items()]
+
+
+def _count_of(place: Place, n: int) -> str:
+    if place.interval is None:
+        return ""
+    return f" ({'log, ' * place.interval.log}{n:,} values)"
 
 
 def _count(place: Place | None) -> int:

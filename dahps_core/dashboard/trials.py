@@ -14,10 +14,18 @@ from dahps_core.ledger import Ledger
 from dahps_core.ledger.sqlite.storage_errors import damaged
 from dahps_core.model.combination import Value, canonical
 from dahps_core.model.records import TrialRecord, TrialState
+from dahps_core.space.interval import Interval
+from dahps_core.space.interval_words import is_number
+from dahps_core.space.listed import Listed
 from dahps_core.space.overrides import shown_value, to_overrides
 
 with from_extra("dashboard"):
-    from optuna.distributions import CategoricalDistribution
+    from optuna.distributions import (
+        BaseDistribution,
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
     from optuna.trial import FrozenTrial
     from optuna.trial import TrialState as OptunaState
 
@@ -107,7 +115,15 @@ class Choices:
     Optuna has no lists and mappings, and takes 1, 1.0 and true for one.
     """
 
-    def __init__(self, values: Iterable[Value]) -> None:
+    distribution: BaseDistribution
+
+    def __init__(self, values: Iterable[Value], intervals: Sequence[Interval] = ()) -> None:
+        values = list(values)
+        self._is_plain = bool(intervals) and all(map(is_number, values))
+        if self._is_plain:
+            self.distribution = _numeric(values, intervals)
+            return
+        values += [value for interval in intervals for value in interval]
         distinct = {canonical(value): value for value in values}
         plain = [value for value in distinct.values() if not isinstance(value, list | dict)]
         self._is_plain = len(set(plain)) == len(distinct)
@@ -121,10 +137,24 @@ class Choices:
 def choices_of(ledger: Ledger) -> dict[str, Choices]:
     """Return the possible values of each key, in all spaces of the ledger."""
     values: dict[str, list[Value]] = {}
+    intervals: dict[str, list[Interval]] = {}
     for space in ledger.spaces():
         for _, key, found in space.levels():
-            values.setdefault(key, []).extend(found)
-    return {key: Choices(found) for key, found in values.items()}
+            if isinstance(found, Listed):
+                values.setdefault(key, [])
+                intervals.setdefault(key, []).append(found.interval)
+            else:
+                values.setdefault(key, []).extend(found)
+    return {key: Choices(found, intervals.get(key, ())) for key, found in values.items()}
+
+
+def _numeric(values: Sequence[Any], intervals: Sequence[Interval]) -> BaseDistribution:
+    low = min([*values, *(one.low for one in intervals)])
+    high = max([*values, *(one.high for one in intervals)])
+    is_log = low > 0 and any(one.log for one in intervals)
+    is_integer = all(type(value) is int for value in values) and all(one.is_integer for one in intervals)
+    kind = IntDistribution if is_integer else FloatDistribution
+    return kind(low, high, log=is_log)
 
 
 def _attributes(record: TrialRecord) -> dict[str, Any]:

@@ -148,7 +148,10 @@ class LedgerSteering(LedgerReader):
                     level=self._bound.first_level(n_drawn),
                 )
                 found.append(_trial_of(transaction, combination, repetition))
-        transaction.change("count_enqueued", space=self._bound.id, n=n_drawn - before)
+        n_between = sum(
+            not self.space.lists(one.combination) for one in found if before <= one.number < n_drawn
+        )
+        transaction.change("count_enqueued", space=self._bound.id, n=n_drawn - before, n_between=n_between)
         return found
 
     def _write(self, work: Callable[[Transaction], T]) -> T:
@@ -200,6 +203,6 @@ def _in_space(space: SearchSpace, enqueued: Mapping[str, Value]) -> Combination:
     """Return the space's own combination: its keys are in path order."""
     combination = enqueued if isinstance(enqueued, Combination) else Combination(enqueued.items())
     try:
-        return space[space.index(combination)]
+        return space.matching(combination)
     except (ValueError, TypeError) as error:
         raise ConfigurationError(str(error), where="enqueue", hint="Nothing was queued") from error

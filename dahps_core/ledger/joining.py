@@ -22,7 +22,7 @@ from dahps_core.ledger.sqlite.storage_errors import damaged, not_a_ledger, refus
 from dahps_core.ledger.views.spaces import space_of
 from dahps_core.model.combination import Value
 from dahps_core.space import SearchSpace
-from dahps_core.space.pruning import allowed_by
+from dahps_core.space.conditions import read_conditions
 from dahps_core.strategies import IN_ORDER, STRATEGIES
 from dahps_core.strategies.brackets import Brackets
 from dahps_core.strategies.search import Search
@@ -121,6 +121,7 @@ def _make(transaction: Transaction, search: Search, locking: str) -> None:
         seed=str(seed),
         locking=locking,
         brackets=search.brackets.to_json() if search.brackets else None,
+        is_uniform=int(not search.draws_by_level),
     )
     _add_space(transaction, search.space)
 
@@ -134,7 +135,15 @@ def search_of(meta: Row | Mapping[str, Any], space: Row | Mapping[str, Any]) -> 
     try:
         kept = space_of(space)
         brackets = meta["brackets"] and Brackets.from_json(meta["brackets"])
-        return Search(kept, meta["strategy"], meta["direction"], meta["metric"], int(meta["seed"]), brackets)
+        return Search(
+            kept,
+            meta["strategy"],
+            meta["direction"],
+            meta["metric"],
+            int(meta["seed"]),
+            brackets,
+            bool(meta["is_uniform"]),
+        )
     except (ValueError, TypeError, KeyError, ConfigurationError) as error:
         raise damaged(f"its search cannot be read: {str(error)[:_LONGEST_REASON]}") from error
 
@@ -144,7 +153,9 @@ def bound(search: Search, space_id: int, only: Mapping[str, Value] | None = None
     assert search.seed is not None
     order = STRATEGIES[search.strategy](search.space.size, search.seed)
     rungs = Rungs(search.brackets, search.direction) if search.brackets else None
-    return BoundSpace(space_id, search.space, order, None if only is None else allowed_by(only), rungs)
+    seed = search.seed if search.draws_by_level else None
+    allowed = None if only is None else read_conditions(only)
+    return BoundSpace(space_id, search.space, order, allowed, rungs, seed)
 
 
 def _kept(transaction: Transaction) -> tuple[Search, int]:

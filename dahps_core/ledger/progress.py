@@ -28,7 +28,7 @@ from dahps_core.ledger.views.status import End
 from dahps_core.model.combination import Combination, canonical
 from dahps_core.model.pace import per_hour
 from dahps_core.model.records import TrialState
-from dahps_core.space.pruning import Allowed, allowed_by
+from dahps_core.space.conditions import Condition, fulfils, read_conditions
 from dahps_core.strategies.brackets import Brackets, Resource
 
 if TYPE_CHECKING:
@@ -151,8 +151,8 @@ class ProgressReader:
         n_over = sum(counts.values()) - n_open
         return Progress(n_over, n_left, counts[TrialState.RUNNING], "trials", counts, n_left, limit, numbers)
 
-    def _allowed(self, limits: RunLimits) -> Allowed | None:
-        return self._ledger._bound.allowed if limits.only is None else allowed_by(limits.only)
+    def _allowed(self, limits: RunLimits) -> Mapping[str, Condition] | None:
+        return self._ledger._bound.allowed if limits.only is None else read_conditions(limits.only)
 
     def _left(self, limits: Collection[RunLimits]) -> tuple[int, RunLimits]:
         """Return how many trials are left by all of these limits, and which of them leave the most.
@@ -205,22 +205,21 @@ class _Ahead:
     """How many trials of a space exist ahead of its cursor."""
 
     def __init__(self) -> None:
-        self._first = self._n_own = self._n_others = 0
+        self._first = self._n_in = 0
 
     def n_ahead(self, transaction: Transaction, bound: BoundSpace) -> int | None:
         """Return the number; None: there is more to look at than one read may."""
+        cursor = int(transaction.value("cursor", space=bound.id) or 0)
+        n_between = int(transaction.value("n_between", space=bound.id) or 0)
         if not transaction.value("has_trials_of_others", space=bound.id):
-            return 0
+            return int(transaction.value("n_drawn") or 0) - n_between - cursor
         rows = transaction.rows("trials_from", first=self._first, limit=_PAGE)
         for row in rows:
-            is_own = row["space"] == bound.id and row["position"] is not None
-            self._n_own += is_own
-            self._n_others += not is_own and _has(bound, row)
+            self._n_in += row["space"] == bound.id or _has(bound, row)
             self._first = row["number"] + 1
         if len(rows) == _PAGE:
             return None
-        cursor = int(transaction.value("cursor", space=bound.id) or 0)
-        return self._n_others - (cursor - self._n_own)
+        return self._n_in - n_between - cursor
 
 
 def _has(bound: BoundSpace, row: Row) -> bool:
@@ -244,7 +243,7 @@ class _Inside:
         numbers: The branch's numbers, among the trials that were read.
     """
 
-    def __init__(self, branches: Collection[Allowed | None]) -> None:
+    def __init__(self, branches: Collection[Mapping[str, Condition] | None]) -> None:
         self._branches = [one for one in branches if one is not None]
         self.numbers: set[int] = set()
         self._first = 0
@@ -259,7 +258,7 @@ class _Inside:
         rows = transaction.rows("trials_from", first=self._first, limit=_PAGE)
         for row in rows:
             combination = Combination.from_json(row["combination"])
-            if any(_is_in(combination, allowed) for allowed in self._branches):
+            if any(fulfils(combination, allowed) for allowed in self._branches):
                 self.numbers.add(row["number"])
             self._first = row["number"] + 1
         if len(rows) == _PAGE:
@@ -271,7 +270,3 @@ class _Inside:
             counts[TrialState.LOST if state == "died" else TrialState(state)] += n
         counts[TrialState.FINISHED] = len(self.numbers) - sum(counts.values())
         return counts, charges
-
-
-def _is_in(combination: Combination, allowed: Allowed) -> bool:
-    return all(key in combination and canonical(combination[key]) in texts for key, texts in allowed.items())

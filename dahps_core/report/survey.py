@@ -19,6 +19,7 @@ from dahps_core.model.combination import Value, canonical
 from dahps_core.model.records import TrialRecord, TrialState
 from dahps_core.report.sample import MOST_TRIALS, Sample
 from dahps_core.space import SearchSpace
+from dahps_core.space.listed import Listed
 from dahps_core.text.printing import printable
 
 #: Number of different errors that are listed.
@@ -141,7 +142,8 @@ class Survey:
     def _all_values(self) -> Iterator[tuple[str, Value]]:
         for space in self.spaces:
             for _, key, values in space.levels():
-                yield from ((key, value) for value in values)
+                if not isinstance(values, Listed):
+                    yield from ((key, value) for value in values)
         for trial in self.trials:
             yield from trial.combination.items()
 

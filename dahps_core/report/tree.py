@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale, unlabel_rgb
@@ -17,6 +18,10 @@ from dahps_core.space.place import Place
 _UNKNOWN = "rgb(224, 224, 224)"
 #: Of the tree as it is drawn: it is cut off above the level that would need more.
 _MOST_LEAVES = 64
+
+
+#: From a branch, by a key: the canonical text of a value, or the bounds of a part of an interval.
+_Way: TypeAlias = "tuple[int, str, str | tuple[Any, Any]]"
 
 
 @dataclass
@@ -89,12 +94,12 @@ def _drawn(survey: Survey) -> tuple[list[_Branch], int]:
     """
     space = survey.spaces[-1]
     found = [_Branch("all", None, space.n_trials)]
-    numbers: dict[tuple[int, str], int] = {}
+    numbers: dict[_Way, int] = {}
     row = [(0, space.root)]
     while 0 < len(below := list(_below(row, space.repetitions))) <= _MOST_LEAVES:
         row = []
-        for parent, key, text, place, branch in below:
-            numbers[parent, f"{key}={text}"] = len(found)
+        for way, place, branch in below:
+            numbers[way] = len(found)
             row.append((len(found), place))
             found.append(branch)
     _enter(survey, found, numbers)
@@ -103,19 +108,26 @@ def _drawn(survey: Survey) -> tuple[list[_Branch], int]:
 
 def _below(
     row: Sequence[tuple[int, Place | None]], repetitions: int
-) -> Iterator[tuple[int, str, str, Place | None, _Branch]]:
+) -> Iterator[tuple[_Way, Place | None, _Branch]]:
     for parent, place in row:
         if place is None:
             continue
-        for choice, value in enumerate(place.values):
-            below = place.below(choice)
-            name = f"{label(place.key, 24)}={value_label(value, 24)}"
-            size = repetitions * (below.size if below else 1)
-            yield parent, place.key, canonical(value), below, _Branch(name, parent, size)
+        for first, last in place.runs():
+            below = place.below(first)
+            values = place.values[first], place.values[last]
+            name = f"{label(place.key, 24)}={value_label(values[0], 24)}"
+            name += f"..{value_label(values[1], 24)}" if last > first else ""
+            way = parent, place.key, values if place.interval else canonical(values[0])
+            size = repetitions * (last - first + 1) * (below.size if below else 1)
+            yield way, below, _Branch(name, parent, size)
 
 
-def _enter(survey: Survey, found: Sequence[_Branch], numbers: Mapping[tuple[int, str], int]) -> None:
+def _enter(survey: Survey, found: Sequence[_Branch], numbers: Mapping[_Way, int]) -> None:
     metrics = {trial.number: metric for trial, metric in survey.measured}
+    parts: dict[tuple[int, str], list[tuple[Any, Any]]] = {}
+    for parent, key, which in numbers:
+        if isinstance(which, tuple):
+            parts.setdefault((parent, key), []).append(which)
     for trial in filter(lambda one: survey.is_counted(one.number), survey.trials):
         number: int | None = 0
         steps = iter(trial.combination.items())
@@ -125,7 +137,11 @@ def _enter(survey: Survey, found: Sequence[_Branch], numbers: Mapping[tuple[int,
             if trial.number in metrics:
                 found[number].metrics.append(metrics[trial.number])
             step = next((step for step in steps if step[0] not in common), None)
-            number = numbers.get((number, f"{step[0]}={canonical(step[1])}")) if step else None
+            if step is None:
+                break
+            key, value = step
+            part = next((one for one in parts.get((number, key), ()) if one[0] <= value <= one[1]), None)
+            number = numbers.get((number, key, canonical(value) if part is None else part))
     parents = {branch.parent for branch in found}
     for number in reversed(range(len(found))):
         branch = found[number]

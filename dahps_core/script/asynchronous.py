@@ -151,7 +151,7 @@ class DistributedAsynchronousSearch(ScriptSearch):
 
 
 class DistributedAsynchronousRandomSearch(DistributedAsynchronousSearch):
-    """Each combination once, in a random order; see `ScriptSearch`."""
+    """Each combination once, drawn level by level; see `ScriptSearch`."""
 
     strategy = "random"
 

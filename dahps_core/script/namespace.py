@@ -32,8 +32,15 @@ def space_config(names: Sequence[str], args: Namespace) -> dict[str, Any]:
         )
     node: dict[str, Any] | None = None
     for name in reversed(names):
-        node = {"key": name, "values": _values(name, args), "cases": {}, "default": node}
+        node = {"key": name, **_choices(name, args), "default": node}
     return {"root": node}
+
+
+def _choices(name: str, args: Namespace) -> dict[str, Any]:
+    found = vars(args).get(name)
+    if isinstance(found, Mapping) and "interval" in found:
+        return dict(found)
+    return {"values": _values(name, args), "cases": {}}
 
 
 def _values(name: str, args: Namespace) -> list[Any]:

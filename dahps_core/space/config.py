@@ -9,7 +9,10 @@ from typing import Any
 from dahps_core.errors import Fault, SearchSpaceError
 from dahps_core.model.combination import Value
 from dahps_core.space.entries import entries
+from dahps_core.space.exclusions import excluded, read_exclusions
+from dahps_core.space.grafting import grafted
 from dahps_core.space.keys import bare, clashes_with_common, repeats_on_a_path
+from dahps_core.space.listed import Part
 from dahps_core.space.node import RawNode
 from dahps_core.space.path import Path, shown, step
 from dahps_core.space.tree import Tree
@@ -17,7 +20,7 @@ from dahps_core.space.values import MAX_INTEGER_BITS, plain, target_fault, value
 from dahps_core.space.walk import NodeReader, in_post_order
 from dahps_core.space.words import key_faults, nearest, unwrapped
 
-_WORDS = ("root", "common", "check_unique", "repetitions")
+_WORDS = ("root", "common", "exclude", "check_unique", "repetitions")
 
 #: A ledger numbers the evaluations of a combination, by SQLite's integers.
 _MAX_REPETITIONS = 2**63
@@ -35,13 +38,14 @@ def read_config(config: Any) -> tuple[Tree, int | None, dict[str, Value], int]:
     check_unique = _check_unique(envelope.get("check_unique", True), faults)
     repetitions = _repetitions(envelope.get("repetitions", 1), faults)
     root = NodeReader(faults, check_unique=check_unique).read(envelope.get("root"), Path("root"))
-    nodes = in_post_order(root)
-    faults += [*clashes_with_common(nodes, common), *repeats_on_a_path(nodes)]
+    exclusions = read_exclusions(envelope.get("exclude"), faults)
+    nodes = in_post_order(grafted(root))
+    faults += dict.fromkeys([*clashes_with_common(nodes, common), *repeats_on_a_path(nodes)])
     faults += _too_many(nodes, repetitions) if not faults else ()
     if faults:
         raise SearchSpaceError(faults)
     tree = Tree()
-    return tree, _grow(tree, nodes), common, repetitions
+    return *excluded(tree, _grow(tree, nodes), common, exclusions), common, repetitions
 
 
 def _too_many(nodes: Sequence[RawNode], repetitions: int) -> Iterator[Fault]:
@@ -54,6 +58,10 @@ def _too_many(nodes: Sequence[RawNode], repetitions: int) -> Iterator[Fault]:
     sizes = {id(None): 1}
     equals = {id(None): 1}  # how often the most repeated combination is below a node
     for node in nodes:
+        if node.interval is not None:
+            (child,) = node.children
+            sizes[id(node)], equals[id(node)] = len(node.interval) * sizes[id(child)], equals[id(child)]
+            continue
         children = list(zip(node.texts, node.children, strict=True))
         times = Counter(node.texts)
         sizes[id(node)] = sum(sizes[id(child)] for _, child in children)
@@ -71,7 +79,12 @@ def _grow(tree: Tree, nodes: list[RawNode]) -> int | None:
     number = None
     for node in nodes:
         children = [None if child is None else numbers[id(child)] for child in node.children]
-        number = numbers[id(node)] = tree.add(node.key, [node.values[text] for text in node.texts], children)
+        if node.interval is not None:
+            number = tree.add_interval(node.key, node.interval, [Part(0, len(node.interval), children[0])])
+        else:
+            values = [node.values[text] for text in node.texts]
+            number = tree.add(node.key, values, children, node.weights)
+        numbers[id(node)] = number
     return number
 
 

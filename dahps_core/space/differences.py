@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from dahps_core.model.combination import Value, canonical
+from dahps_core.space.listed import Listed
 from dahps_core.space.path import Path, shown, value_step
 from dahps_core.space.tree import Node, Tree
 
@@ -53,6 +54,13 @@ def _in_trees(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _in_values(path: Path, before: Node, after: Node) -> Iterator[str]:
+    if isinstance(before.values, Listed) or isinstance(after.values, Listed):
+        old_and_new = [_interval_or_list(node) for node in (before, after)]
+        if old_and_new[0] != old_and_new[1]:
+            yield f"{path} ({before.key}): {old_and_new[0]} became {old_and_new[1]}"
+        return
+    if before.weights != after.weights:
+        yield f"{path} ({before.key}): other weights"
     old, new = [[canonical(value) for value in node.values] for node in (before, after)]
     level = f"{path} ({before.key})"
     if added := Counter(new) - Counter(old):
@@ -61,6 +69,15 @@ def _in_values(path: Path, before: Node, after: Node) -> Iterator[str]:
         yield f"{level}: values removed: {_listed(before.values, removed)}"
     if not added and not removed and old != new:
         yield f"{level}: values in another order"
+
+
+def _interval_or_list(node: Node) -> str:
+    if not isinstance(node.values, Listed):
+        return f"[{', '.join(map(shown, node.values))}]"
+    interval = node.values.interval
+    words = [f"{shown(interval.low)}..{shown(interval.high)}", *(["log"] if interval.log else [])]
+    words += [f"step {shown(interval.step)}"] if interval.step is not None else []
+    return ", ".join(words) + ("" if len(node.values) == len(interval) else f", {len(node.values):,} values")
 
 
 def _listed(values: Iterable[Value], texts: Iterable[str]) -> str:

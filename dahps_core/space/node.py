@@ -10,11 +10,16 @@ from typing import Any
 from dahps_core.errors import Fault
 from dahps_core.model.combination import Value, canonical
 from dahps_core.space.entries import entries
+from dahps_core.space.interval import Interval
+from dahps_core.space.interval_words import IntervalReader, read_weights
 from dahps_core.space.path import Path, shown, step, value_step
 from dahps_core.space.values import named_value, plain, target_fault, value_faults
 from dahps_core.space.words import key_faults, nearest
 
-_WORDS = ("key", "values", "default", "cases")
+_WORDS = ("key", "values", "interval", "log", "step", "points", "weights", "default", "cases", "then")
+
+#: Under which a node keeps what follows, whatever was chosen.
+THEN = "then"
 
 #: Among more values none is looked for that a misspelt case may mean: it would be compared with each of them.
 _MAX_COMPARED = 100
@@ -30,8 +35,11 @@ class RawNode:
         key: Empty if it could not be read.
         values: Canonical text -> value, of those that could be read.
         texts: The canonical texts in grid order, repeats and all.
+        interval: Instead of listed values.
+        weights: Of each value, in grid order; None: they weigh the same.
         subtrees: What is written for a value, under its canonical text; for the other values, under None;
-            and for no value at all, under its path. Each with its path.
+            for no value at all, under its path; and what follows all of them, under `THEN`. Each with its
+            path.
         read: The node that was read for each of `subtrees`; None for a leaf.
         is_open: Whether the reading is still inside of it: meeting it again is a cycle.
     """
@@ -41,6 +49,8 @@ class RawNode:
     key: str = ""
     values: dict[str, Value] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
+    interval: Interval | None = None
+    weights: list[float] | None = None
     subtrees: dict[object, tuple[Any, Path]] = field(default_factory=dict)
     read: dict[object, RawNode | None] = field(default_factory=dict)
     is_open: bool = True
@@ -49,6 +59,8 @@ class RawNode:
     def children(self) -> list[RawNode | None]:
         """The node that each value leads to; None for a leaf."""
         default = self.read.get(None)
+        if self.interval is not None:
+            return [default]
         return [self.read.get(text, default) for text in self.texts]
 
     @property
@@ -68,6 +80,7 @@ def read_node(config: Mapping[Any, Any], path: Path, faults: list[Fault], *, che
     reading = _Reading(node, names, faults)
     reading.read_values()
     reading.read_key()
+    reading.read_weights()
     reading.read_subtrees()
     if check_unique:
         reading.refuse_repeats()
@@ -96,9 +109,17 @@ class _Reading:
             faults.append(target_fault(node.path))
 
     def read_values(self) -> None:
+        if "interval" in self.words:
+            self._read_interval()
+            return
         self._adopt_misspelt("values", lambda found: found is not None and not isinstance(found, Mapping))
+        for word in ("log", "step", "points"):
+            if word in self.words:
+                self._fault(
+                    self.words[word][1], f"`{word}` without an interval", "write `interval: [low, high]`"
+                )
         if "values" not in self.words:
-            self._fault(self.node.path, "no `values`", "list what the key can be")
+            self._fault(self.node.path, "no `values`", "list what the key can be, or give an `interval`")
             return
         found, path = self.words["values"]
         if not isinstance(found, (list, tuple)):
@@ -111,6 +132,25 @@ class _Reading:
             ]
             self.faults += faults
             self.knows_values = not faults
+
+    def _read_interval(self) -> None:
+        words = {word: self.words[word] for word in IntervalReader.WORDS if word in self.words}
+        for word in ("values", "weights", "cases"):
+            if word in self.words:
+                self._fault(self.words[word][1], f"`{word}` beside an interval", "keep one of them")
+        reader = IntervalReader(words, self.faults)
+        if (points := reader.points()) is not None:
+            self.node.texts = [canonical(value) for value in points]
+            self.node.values = dict(zip(self.node.texts, points, strict=True))
+            self.knows_values = True
+        else:
+            self.node.interval = reader.interval()
+
+    def read_weights(self) -> None:
+        if "weights" not in self.words or not self.knows_values or "interval" in self.words:
+            return
+        found, path = self.words["weights"]
+        self.node.weights = read_weights(found, path, self.node.texts, self.faults)
 
     def _read_value(self, found: Any, path: Path, index: int) -> list[Fault]:
         faults = value_faults(found, path.element(index))
@@ -143,6 +183,9 @@ class _Reading:
         self._adopt_misspelt("default", lambda found: found is None or isinstance(found, Mapping))
         self._adopt_misspelt("cases", lambda found: isinstance(found, Mapping) and not self._has_key(found))
         passed = self.node.path.passed(self.node.key)
+        if THEN in self.words:
+            found, path = self.words[THEN]
+            self.node.subtrees[THEN] = found, path.below(passed)
         if "default" in self.words:
             found, path = self.words["default"]
             self.node.subtrees[None] = found, path.below(passed)
@@ -151,6 +194,8 @@ class _Reading:
         for name, found in self._listed_cases():
             path = self.words["cases"][1]
             self._add_case(name, found, path, path.below(passed))
+        if self.node.interval is not None and "default" not in self.words:
+            self._fault(self.node.path, "no `default`", "add one; `default: null` ends the path")
         if self.knows_values:
             self._refuse_orphans()
 
@@ -180,7 +225,9 @@ class _Reading:
         place, below = path / step(name), passed / step(name)
         text = self._text(name)
         if text is None:
-            if self.knows_values:
+            if self.node.interval is not None:
+                self._fault(place, "a subtree of one value of an interval", "write it under `default`")
+            elif self.knows_values:
                 self._fault(place, f"{shown(name)} is not in `values`", self._meant(name))
         elif text in self.node.subtrees:
             self._fault(place, f"a second subtree for {shown(name)}", "write one")

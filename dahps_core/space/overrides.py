@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dahps_core.errors import Fault, OverrideError
 from dahps_core.model.combination import Value
 from dahps_core.space import SearchSpace
+from dahps_core.space.listed import representatives
 from dahps_core.space.path import shown
 from dahps_core.text.printing import printable
 
@@ -70,7 +71,9 @@ def override_faults(space: SearchSpace) -> list[Fault]:
     """Return the faults of every key and value that `to_overrides` would refuse, at the first place
     of each.
     """
-    found = [_fault(path, key, value) for path, key, values in space.levels() for value in values]
+    found = [
+        _fault(path, key, value) for path, key, values in space.levels() for value in representatives(values)
+    ]
     return list(dict.fromkeys(fault for fault in found if fault))
 
 

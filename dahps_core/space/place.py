@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from dahps_core.model.combination import Value
+from dahps_core.space.interval import Interval
+from dahps_core.space.listed import Listed
 from dahps_core.space.tree import Tree
 
 
@@ -21,9 +25,47 @@ class Place:
         return self._tree.nodes[self._number].key
 
     @property
-    def values(self) -> tuple[Value, ...]:
+    def values(self) -> Sequence[Value]:
         """What it can take, in grid order."""
         return self._tree.nodes[self._number].values
+
+    @property
+    def weights(self) -> tuple[float, ...] | None:
+        """How often each value is drawn, relative to the others; None: all alike."""
+        return self._tree.nodes[self._number].weights
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval whose listed values these are, or a part of them; None if a person listed them."""
+        values = self.values
+        return values.interval if isinstance(values, Listed) else None
+
+    def nearest(self, share: Fraction) -> int | None:
+        """Return the choice nearest to a point, a share of the way through the interval; None if excluded."""
+        values = self.values
+        assert isinstance(values, Listed)
+        return values.drawn(values.interval.nearest(share))
+
+    def near(self, value: Value) -> int | None:
+        """Return the choice at or just below a number of the interval; None outside."""
+        values = self.values
+        assert isinstance(values, Listed)
+        return values.near(value)
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """Yield the first and the last choice of each part of an interval; of a list, each choice twice."""
+        values = self.values
+        if not isinstance(values, Listed):
+            yield from ((choice, choice) for choice in range(len(values)))
+            return
+        first = 0
+        for part in values.parts:
+            yield first, first + part.stop - part.start - 1
+            first += part.stop - part.start
+
+    def n_before(self, choice: int) -> int:
+        """Return how many combinations come before those of a choice."""
+        return self._tree.nodes[self._number].ends[choice - 1] if choice else 0
 
     @property
     def size(self) -> int:

@@ -1,54 +1,69 @@
-"""One branch of a search space: the combinations that have certain values for certain keys."""
+"""One branch of a search space: the combinations that fulfil conditions on some keys."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Collection, Mapping, Sequence
 
 from dahps_core.errors import ConfigurationError
 from dahps_core.model.combination import Value, canonical
+from dahps_core.space.conditions import Condition
+from dahps_core.space.exclusions import Having
+from dahps_core.space.interval import Interval
+from dahps_core.space.listed import Listed
 from dahps_core.space.path import shown
-from dahps_core.space.tree import Node, Tree
+from dahps_core.space.selection import Selection
+from dahps_core.space.tree import Tree
 from dahps_core.space.words import nearest
-
-#: Key -> the canonical texts of the values that a combination of the branch may have there.
-Allowed: TypeAlias = "dict[str, frozenset[str]]"
-
-#: A node, and the keys that a path must still pass from there on.
-_Place: TypeAlias = "tuple[int | None, frozenset[str]]"
 
 #: Number of choices named in an error.
 _CHOICES_NAMED = 20
 
 
-def allowed_by(only: Mapping[str, Value]) -> Allowed:
-    """Read the allowed values of each key; a list allows any of its elements."""
-    return {
-        key: frozenset(map(canonical, values if isinstance(values, list) else [values]))
-        for key, values in only.items()
-    }
-
-
-def refuse_unknown(allowed: Allowed, choices: Mapping[str, Mapping[str, Value]]) -> None:
-    """Expect that the space has every key and every value.
+class Choices:
+    """What the keys of a space can be, anywhere in it.
 
     Args:
-        allowed: What a branch is made of.
-        choices: Key -> the values that it can take anywhere, by their canonical texts.
-
-    Raises:
-        ConfigurationError: With the possible choices.
+        levels: Pairs of a key and its values at one place.
     """
-    for key, texts in allowed.items():
-        if key not in choices:
-            near = nearest(key, choices)
-            hint = f"Did you mean {near}?" if near else f"Its keys are {named(choices)}"
-            raise ConfigurationError(f"the space has no key {shown(key)}", where="only", hint=hint)
-        unknown = [text for text in texts if text not in choices[key]]
-        if unknown or not texts:
-            what = f"the space has no {key}={', '.join(sorted(unknown))}" if unknown else f"no value of {key}"
-            hint = f"Its values are {named(choices[key])}"
-            raise ConfigurationError(what, where="only", hint=hint)
+
+    def __init__(self, levels: Collection[tuple[str, Sequence[Value]]]) -> None:
+        self.values: dict[str, dict[str, Value]] = {}
+        self.intervals: dict[str, list[Interval]] = {}
+        for key, values in levels:
+            known = self.values.setdefault(key, {})
+            if isinstance(values, Listed):
+                self.intervals.setdefault(key, []).append(values.interval)
+            else:
+                known.update((canonical(value), value) for value in values)
+
+    def refuse_unknown(self, allowed: Mapping[str, Condition]) -> None:
+        """Expect that the space has every key and every value.
+
+        Raises:
+            ConfigurationError: With the possible choices.
+        """
+        for key, condition in allowed.items():
+            if key not in self.values:
+                near = nearest(key, self.values)
+                hint = f"Did you mean {near}?" if near else f"Its keys are {named(self.values)}"
+                raise ConfigurationError(f"the space has no key {shown(key)}", where="only", hint=hint)
+            unknown = [text for text in condition.texts if not self._has(key, text)]
+            if unknown or not (condition.texts or condition.ranges):
+                what = (
+                    f"the space has no {key}={', '.join(sorted(unknown))}"
+                    if unknown
+                    else f"no value of {key}"
+                )
+                raise ConfigurationError(what, where="only", hint=f"Its values are {self._shown(key)}")
+
+    def _has(self, key: str, text: str) -> bool:
+        if text in self.values[key]:
+            return True
+        return any(one.position_of_text(text) is not None for one in self.intervals.get(key, ()))
+
+    def _shown(self, key: str) -> str:
+        intervals = [f"{shown(one.low)}..{shown(one.high)}" for one in self.intervals.get(key, ())]
+        return ", ".join([*intervals, *([named(self.values[key])] if self.values[key] else [])])
 
 
 def named(choices: Collection[str]) -> str:
@@ -62,59 +77,15 @@ def shown_text(text: str) -> str:
     return text if len(text) <= 70 and text.isprintable() else shown(text)
 
 
-def prune(tree: Tree, root: int | None, allowed: Allowed) -> tuple[Tree, int | None]:
-    """Return the tree of the paths that pass all the keys of `allowed` with an allowed value each; in their
+def prune(tree: Tree, root: int | None, allowed: Mapping[str, Condition]) -> tuple[Tree, int | None]:
+    """Return the tree of the paths that pass all the keys of `allowed` and fulfil their conditions; in their
     order.
-
-    Each node is looked at once for each set of keys that paths must still pass from there, however many
-    these are.
 
     Raises:
         ConfigurationError: There is no such path.
     """
-    pruned = Tree()
-    start: _Place = (root, frozenset(allowed))
-    numbers: dict[_Place, int] = {}
-    for place in _in_post_order(tree, start, allowed):
-        kept = [
-            (value, None if child[0] is None else numbers[child])
-            for value, child in _branches(tree, place, allowed)
-            if child in numbers or child == (None, frozenset())
-        ]
-        if kept:
-            values, children = zip(*kept, strict=True)
-            numbers[place] = pruned.add(_node(tree, place).key, values, children)
-    if start not in numbers and start != (None, frozenset()):
+    found = Selection(tree, Having(dict(allowed))).select(root)
+    if found is None:
         what = f"no combination of the space has {', '.join(allowed)} with these values together"
         raise ConfigurationError(what, where="only", hint="Leave one of them out")
-    return pruned, numbers.get(start)
-
-
-def _branches(tree: Tree, place: _Place, allowed: Allowed) -> Iterator[tuple[Value, _Place]]:
-    """Return the values that a path may take at a node, and where they lead."""
-    node = _node(tree, place)
-    texts = allowed.get(node.key)
-    for value, child in node.branches():
-        if texts is None or canonical(value) in texts:
-            yield value, (child, place[1] - {node.key})
-
-
-def _node(tree: Tree, place: _Place) -> Node:
-    assert place[0] is not None
-    return tree.nodes[place[0]]
-
-
-def _in_post_order(tree: Tree, start: _Place, allowed: Allowed) -> list[_Place]:
-    """Return the places that paths pass, children before parents; by a loop: a tree may be of any depth."""
-    order: list[_Place] = []
-    seen: set[_Place] = set()
-    waiting = [(start, False)]
-    while waiting:
-        place, is_done = waiting.pop()
-        if is_done:
-            order.append(place)
-        elif place not in seen and place[0] is not None:
-            seen.add(place)
-            waiting.append((place, True))
-            waiting += [(child, False) for _, child in reversed(list(_branches(tree, place, allowed)))]
-    return order
+    return found

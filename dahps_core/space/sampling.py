@@ -17,7 +17,7 @@ def covering(tree: Tree, root: int | None) -> Iterator[int]:
         yield 0
         return
     above = _ways_to(tree, root)
-    left = {number: deque(range(len(tree.nodes[number].values))) for number in above}
+    left = {number: deque(tree.nodes[number].extremes()) for number in above}
     for number in above:
         while left[number]:
             yield _position_above(tree, above, number) + _position_below(tree, left, number)
@@ -29,7 +29,8 @@ def _ways_to(tree: Tree, root: int) -> dict[int, tuple[int, int] | None]:
     waiting = deque([root])
     while waiting:
         number = waiting.popleft()
-        for choice, child in enumerate(tree.nodes[number].children):
+        for choice in tree.nodes[number].extremes():
+            child = tree.nodes[number].children[choice]
             if child is not None and child not in above:
                 above[child] = (number, choice)
                 waiting.append(child)

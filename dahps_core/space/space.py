@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import operator
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from dahps_core.model.combination import Combination, Value, canonical
+from dahps_core.space.conditions import read_conditions
 from dahps_core.space.config import read_config
 from dahps_core.space.differences import differences
+from dahps_core.space.listed import Listed
 from dahps_core.space.path import Path, shown
 from dahps_core.space.permutation import Permutation
 from dahps_core.space.place import Place
-from dahps_core.space.pruning import allowed_by, prune, refuse_unknown
+from dahps_core.space.pruning import Choices, prune
 from dahps_core.space.sampling import covering
 from dahps_core.space.tree import Node, Tree
 
@@ -34,7 +38,6 @@ class SearchSpace:
     def __init__(self, tree: Tree, root: int | None, common: Mapping[str, Value], repetitions: int) -> None:
         self._tree = tree
         self._root = root
-        self._choices_of: dict[int, dict[str, list[int]]] = {}
         self.common = dict(common)
         self.repetitions = repetitions
         self.size = tree.count(root)
@@ -63,10 +66,7 @@ class SearchSpace:
 
     def definition(self) -> dict[str, Any]:
         """Return the space as JSON types, the same for equal trees however their subtrees are shared."""
-        nodes = [
-            {"key": node.key, "values": list(node.values), "children": list(node.children)}
-            for node in self._tree.nodes
-        ]
+        nodes = [node.definition() for node in self._tree.nodes]
         return {
             "nodes": nodes,
             "root": self._root,
@@ -100,13 +100,17 @@ class SearchSpace:
         Raises:
             ConfigurationError: The space lacks a key or a value, or has no path with all of them.
         """
-        allowed = allowed_by(only)
-        choices: dict[str, dict[str, Value]] = {}
-        for _, key, values in self.levels():
-            choices.setdefault(key, {}).update((canonical(value), value) for value in values)
-        refuse_unknown(allowed, choices)
-        decided = {key: texts for key, texts in allowed.items() if key not in self.common}
+        allowed = read_conditions(only)
+        Choices([(key, values) for _, key, values in self.levels()]).refuse_unknown(allowed)
+        decided = {key: one for key, one in allowed.items() if key not in self.common}
         return SearchSpace(*prune(self._tree, self._root, decided), self.common, self.repetitions)
+
+    @cached_property
+    def has_intervals(self) -> bool:
+        """Whether a key has an interval whose values no person has listed, by points or a step."""
+        return any(
+            isinstance(node.values, Listed) and node.values.interval.step is None for node in self._tree.nodes
+        )
 
     @property
     def root(self) -> Place | None:
@@ -163,8 +167,8 @@ class SearchSpace:
             choice = bisect_right(node.ends, index)
             index -= node.ends[choice - 1] if choice else 0
             items.append((node.key, node.values[choice]))
-            if len(choices := self._choices(number)) < len(node.values):
-                twins = choices[canonical(node.values[choice])]
+            twins = node.positions_of(node.values[choice])
+            if len(twins) > 1:
                 occurrence = occurrence * len(twins) + twins.index(choice)
             number = node.children[choice]
         return Combination(items, occurrence)
@@ -186,7 +190,30 @@ class SearchSpace:
             raise ValueError(f"the space has no occurrence {combination.occurrence} of {combination!r}")
         return index
 
-    def _path(self, combination: Combination) -> list[tuple[Node, list[int]]]:
+    def lists(self, combination: Combination) -> bool:
+        """Return whether the space has a combination among its positions."""
+        try:
+            self.index(combination)
+        except ValueError:
+            return False
+        return True
+
+    def matching(self, combination: Combination) -> Combination:
+        """Return a combination of the space, or one between its listed values, with its keys in path order.
+
+        Raises:
+            ValueError: If the space does not have it.
+        """
+        path = self._path(combination, may_be_between=True)
+        keys = [*self.common, *(node.key for node, _ in path)]
+        occurrences = math.prod(len(twins) for _, twins in path)
+        if combination.occurrence >= occurrences:
+            raise ValueError(f"the space has no occurrence {combination.occurrence} of {combination!r}")
+        return Combination([(key, combination[key]) for key in keys], combination.occurrence)
+
+    def _path(
+        self, combination: Combination, *, may_be_between: bool = False
+    ) -> list[tuple[Node, list[int]]]:
         """Return the nodes that a combination passes, with the choices at each that equal its own."""
         for key, value in self.common.items():
             if key not in combination or canonical(combination[key]) != canonical(value):
@@ -198,20 +225,11 @@ class SearchSpace:
             if node.key not in combination:
                 raise ValueError(f"the combination lacks {node.key!r}")
             value = combination[node.key]
-            twins = self._choices(number).get(canonical(value))
-            if twins is None:
+            twins = node.positions_of(value, may_be_between=may_be_between)
+            if not twins:
                 raise ValueError(f"the space has no {node.key}={shown(value)} there")
             path.append((node, twins))
             number = node.children[twins[0]]
         if surplus := set(combination) - set(self.common) - {node.key for node, _ in path}:
             raise ValueError(f"the space does not decide {', '.join(sorted(surplus))} there")
         return path
-
-    def _choices(self, number: int) -> dict[str, list[int]]:
-        """Map each value to its positions among the node's values, several if it is repeated."""
-        choices = self._choices_of.get(number)
-        if choices is None:
-            choices = self._choices_of[number] = {}
-            for choice, value in enumerate(self._tree.nodes[number].values):
-                choices.setdefault(canonical(value), []).append(choice)
-        return choices

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from itertools import accumulate
 from typing import Any
 
 from dahps_core.model.combination import Value, canonical
-from dahps_core.space.path import Path, value_step
+from dahps_core.space.interval import Interval
+from dahps_core.space.listed import Children, Ends, Listed, Part
+from dahps_core.space.path import Path, shown, value_step
 
 
 @dataclass(frozen=True)
@@ -18,19 +21,65 @@ class Node:
 
     Attributes:
         key: What the level decides.
-        values: What it can take, in grid order.
+        values: What it can take, in grid order: listed by a person, or those of an interval.
         children: The number of each value's subtree; None where the value ends the path.
         ends: How many combinations begin with this value or an earlier one.
+        weights: How often a draw by levels takes each value, relative to the others; None: all alike, and
+            values of an interval as that says.
     """
 
     key: str
-    values: tuple[Value, ...]
-    children: tuple[int | None, ...]
-    ends: tuple[int, ...]
+    values: Sequence[Value]
+    children: Sequence[int | None]
+    ends: Sequence[int]
+    weights: tuple[float, ...] | None = None
+
+    @cached_property
+    def positions(self) -> dict[str, list[int]]:
+        """Canonical text -> the positions of the equal values: several if it is repeated."""
+        found: dict[str, list[int]] = {}
+        for position, value in enumerate(self.values):
+            found.setdefault(canonical(value), []).append(position)
+        return found
+
+    def positions_of(self, value: Value, *, may_be_between: bool = False) -> list[int]:
+        """Return the positions of a value; of one between listed ones, if that may be, where it leads."""
+        if not isinstance(self.values, Listed):
+            return self.positions.get(canonical(value), [])
+        found = self.values.near(value) if may_be_between else self.values.position(value)
+        return [] if found is None else [found]
+
+    def extremes(self) -> Iterator[int]:
+        """Yield positions that represent all: those of each value, or of the first and last of each part."""
+        if not isinstance(self.values, Listed):
+            yield from range(len(self.values))
+            return
+        for part in self.values.parts:
+            for position in sorted({part.start, part.stop - 1}):
+                found = self.values.drawn(position)
+                assert found is not None
+                yield found
 
     def branches(self) -> Iterator[tuple[Value, int | None]]:
-        """Yield each value with the number of its subtree."""
-        return zip(self.values, self.children, strict=True)
+        """Yield values that represent all, each with the number of its subtree."""
+        return ((self.values[position], self.children[position]) for position in self.extremes())
+
+    def steps(self) -> Iterator[tuple[str, int | None]]:
+        """Yield each way down with its name, and the number of the subtree that it leads to."""
+        if isinstance(self.values, Listed):
+            interval = self.values.interval
+            for part in self.values.parts:
+                yield f"{shown(interval[part.start])}..{shown(interval[part.stop - 1])}", part.child
+        else:
+            yield from ((value_step(value), child) for value, child in self.branches())
+
+    def definition(self) -> dict[str, Any]:
+        """Return the node as JSON types."""
+        if isinstance(self.values, Listed):
+            parts = [[part.start, part.stop, part.child] for part in self.values.parts]
+            return {"key": self.key, "interval": self.values.interval.definition(), "parts": parts}
+        found = {"key": self.key, "values": list(self.values), "children": list(self.children)}
+        return found | ({} if self.weights is None else {"weights": list(self.weights)})
 
 
 class Tree:
@@ -42,23 +91,53 @@ class Tree:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
-        self._numbers: dict[tuple[str, str, tuple[int | None, ...]], int] = {}
+        self._numbers: dict[tuple[object, ...], int] = {}
 
-    def add(self, key: str, values: Sequence[Value], children: Sequence[int | None]) -> int:
+    def add(
+        self,
+        key: str,
+        values: Sequence[Value],
+        children: Sequence[int | None],
+        weights: Sequence[float] | None = None,
+    ) -> int:
         """Return the number of the node, a new one only if no equal node was added before."""
-        identity = (key, canonical(list(values)), tuple(children))
+        identity = (key, canonical(list(values)), tuple(children), tuple(weights or ()))
         number = self._numbers.setdefault(identity, len(self.nodes))
         if number == len(self.nodes):
-            ends = accumulate(self.count(child) for child in children)
-            self.nodes.append(Node(key, tuple(values), tuple(children), tuple(ends)))
+            ends = tuple(accumulate(self.count(child) for child in children))
+            drawn = None if weights is None else tuple(weights)
+            self.nodes.append(Node(key, tuple(values), tuple(children), ends, drawn))
+        return number
+
+    def add_interval(self, key: str, interval: Interval, parts: Sequence[Part]) -> int:
+        """Return the number of the node of parts of an interval; adjoining parts are joined if alike."""
+        joined: list[Part] = []
+        for part in parts:
+            if joined and joined[-1].stop == part.start and joined[-1].child == part.child:
+                joined[-1] = replace(joined[-1], stop=part.stop)
+            else:
+                joined.append(part)
+        listed = Listed(interval, tuple(joined))
+        number = self._numbers.setdefault((key, listed), len(self.nodes))
+        if number == len(self.nodes):
+            ends = Ends(listed, [self.count(part.child) for part in listed.parts])
+            self.nodes.append(Node(key, listed, Children(listed), ends))
         return number
 
     def graft(self, definition: Mapping[str, Any]) -> int | None:
         """Add the nodes of a space's definition; the number that its root has here."""
         numbers: list[int] = []
         for node in definition["nodes"]:
-            children = [None if child is None else numbers[child] for child in node["children"]]
-            numbers.append(self.add(node["key"], node["values"], children))
+            if "interval" in node:
+                interval = Interval.from_definition(node["interval"])
+                parts = [
+                    Part(start, stop, None if child is None else numbers[child])
+                    for start, stop, child in node["parts"]
+                ]
+                numbers.append(self.add_interval(node["key"], interval, parts))
+            else:
+                children = [None if child is None else numbers[child] for child in node["children"]]
+                numbers.append(self.add(node["key"], node["values"], children, node.get("weights")))
         root: int | None = definition["root"]
         return None if root is None else numbers[root]
 
@@ -91,7 +170,9 @@ class Tree:
             branches = sorted(
                 [canonical(value), "" if child is None else found[child]] for value, child in node.branches()
             )
-            found.append(sha256(canonical([node.key, branches]).encode()).hexdigest())
+            same = node.values.interval.definition() if isinstance(node.values, Listed) else None
+            what = [node.key, branches] if same is None else [node.key, branches, same]
+            found.append(sha256(canonical(what).encode()).hexdigest())
         return "" if root is None else found[root]
 
     def walk(self, root: int | None) -> Iterator[tuple[Path, Node]]:
@@ -106,5 +187,5 @@ class Tree:
             node = self.nodes[number]
             yield path, node
             passed = path.passed(node.key)
-            below = [(passed / value_step(value), child) for value, child in node.branches()]
+            below = [(passed / step, child) for step, child in node.steps()]
             waiting += reversed(below)

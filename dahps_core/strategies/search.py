@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from dahps_core.errors import ConfigurationError
 from dahps_core.space import SearchSpace
-from dahps_core.strategies import STRATEGIES, WITH_LEVELS
+from dahps_core.strategies import BY_LEVEL, IN_ORDER, STRATEGIES, WITH_LEVELS
 from dahps_core.strategies.brackets import Brackets
 
 DIRECTIONS = ("minimize", "maximize")
@@ -27,6 +27,8 @@ class Search:
         metric: The objective's name, when trials return mappings.
         seed: Determines the order; None: drawn when the ledger is created, and kept in it.
         brackets: The levels of a strategy that has any: of one in `WITH_LEVELS`.
+        is_uniform: Whether every combination is drawn alike though the strategy is in `BY_LEVEL`, as older
+            versions did: their ledgers keep to it.
 
     Raises:
         ConfigurationError: The strategy or the direction is unknown, or brackets are missing or too much.
@@ -38,6 +40,12 @@ class Search:
     metric: str | None = None
     seed: int | None = None
     brackets: Brackets | None = None
+    is_uniform: bool = False
+
+    @property
+    def draws_by_level(self) -> bool:
+        """Whether new trials are drawn level by level."""
+        return self.strategy in BY_LEVEL and not self.is_uniform
 
     def __post_init__(self) -> None:
         expect_one_of("strategy.name", self.strategy, tuple(STRATEGIES))
@@ -46,6 +54,12 @@ class Search:
             has = "needs levels" if self.brackets is None else "has no levels"
             hint = "Only hyperband and asha have levels: of max_resource, or a list of them"
             raise ConfigurationError(f"{self.strategy} {has}", where="strategy.name", hint=hint)
+        if self.strategy in IN_ORDER and self.space.has_intervals:
+            raise ConfigurationError(
+                f"{self.strategy} has no order for an interval without `points` or `step`",
+                where="strategy.name",
+                hint="Add points: 5 to each interval, or use strategy.name=random",
+            )
         if self.seed is not None and self.seed.bit_length() > LARGEST_SEED_BITS:
             raise ConfigurationError("has too many digits", where="seed", hint="A few are as good")
         if not (self.metric or "").isprintable():

@@ -40,12 +40,13 @@ def refuse_misplaced_options(
         ConfigurationError: With what to type instead.
     """
     for key, argument in arguments.items():
-        option = _option_of(key, argument.values[0])
+        value = argument.values[0] if argument.values else None
+        option = _option_of(key, value)
         if option is None or loader.repository.group_exists(bare(key).partition("@")[0]):
             continue
         name = bare(key).partition(".")[0]
         if name not in _without_arguments(config, loader) and not _is_of_app(name, configs):
-            text = f"={shown_value(argument.values[0])}"
+            text = f"={shown_value(value)}"
             raise ConfigurationError(
                 f"{key}{text} would add {bare(key)} to the app's config and to the search",
                 where="command line",

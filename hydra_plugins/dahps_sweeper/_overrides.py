@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString, Transformer
+from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString, Transformer
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
@@ -15,7 +15,7 @@ from dahps_core.errors import ConfigurationError
 from dahps_core.model.combination import Value, canonical
 from dahps_core.space.overrides import to_overrides
 from dahps_core.strategies.brackets import Resource
-from hydra_plugins.dahps_sweeper._options import plain_option
+from hydra_plugins.dahps_sweeper._options import is_plain_sweep, plain_option
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,13 @@ class Argument:
         is_sweep: Whether it lists several values, each for other trials.
         values: One, or those of the sweep.
         texts: How Hydra's basic sweeper would write each of them: with the quotes that they had.
+        interval: Instead of values: the words of a node of the tree.
     """
 
     is_sweep: bool
     values: list[Any]
     texts: list[str]
+    interval: Mapping[str, Any] | None = None
 
 
 def read_arguments(
@@ -49,21 +51,35 @@ def read_arguments(
     params = [f"{key}={text}" for key, text in (plain_option(options, "params") or {}).items()]
     parser = OverridesParser.create(config_loader=context.config_loader)
     overrides = parser.parse_overrides([*params, *arguments])
-    return {override.get_key_element(): _argument(override) for override in overrides}
+    is_plain = is_plain_sweep(options)
+    return {override.get_key_element(): _argument(override, is_plain=is_plain) for override in overrides}
 
 
-def _argument(override: Override) -> Argument:
+def _argument(override: Override, *, is_plain: bool) -> Argument:
     if not override.is_sweep_override():
         return Argument(False, [_plain(override.value())], [override.get_value_element_as_str()])
-    if not override.is_discrete_sweep():
-        raise ConfigurationError(
-            f"{override.input_line!r} sweeps over an interval, which has infinitely many values",
-            hint="List the values, or use range(start, stop, step)",
-        )
+    if override.is_interval_sweep():
+        if is_plain:
+            raise ConfigurationError(
+                f"{override.input_line!r} sweeps over an interval, which has infinitely many values",
+                hint="List the values, use range(start, stop, step), or make it a search: "
+                "hydra.sweeper.strategy.name=random",
+            )
+        return Argument(True, [], [], _interval(override))
     elements = list(override.sweep_iterator())  # once: each time is another shuffle
     if not elements:
         raise ConfigurationError(f"{override.input_line!r} sweeps over nothing", hint="List a value at least")
     return Argument(True, [_plain(one) for one in elements], [Transformer.str(one) for one in elements])
+
+
+def _interval(override: Override) -> dict[str, Any]:
+    found = override.value()
+    assert isinstance(found, IntervalSweep)
+    if unknown := found.tags - {"log"}:
+        raise ConfigurationError(
+            f"{override.input_line!r} has the tag {min(unknown)}", hint="The only tag of an interval is log"
+        )
+    return {"interval": [found.start, found.end], "log": "log" in found.tags}
 
 
 def _plain(value: Any) -> Any:

@@ -114,5 +114,6 @@ def _with_arguments(tree: Mapping[str, Any], arguments: Mapping[str, Argument]) 
 
 def _with_levels(root: Any, arguments: Mapping[str, Argument]) -> Any:
     for key, argument in reversed(arguments.items()):
-        root = {"key": key, "values": argument.values, "default": root}
+        choices = {"values": argument.values} if argument.interval is None else argument.interval
+        root = {"key": key, **choices, "default": root}
     return root

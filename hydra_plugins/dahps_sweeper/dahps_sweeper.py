@@ -48,8 +48,9 @@ class Isolation(Enum):
 class StrategyConf:
     """How the next combination is chosen."""
 
-    # random: every combination once, in a random order | grid: in the order of the tree
-    # hyperband, asha: in a random order, and the best continue with more resource
+    # random: at each node one of its values, by weight; every combination once
+    # uniform: every combination with the same probability | grid: in the order of the tree
+    # hyperband, asha: as random, and the best continue with more resource
     # null: random
     name: str | None = None
 
@@ -242,7 +243,7 @@ def _store(group: str, name: str, conf: Any) -> None:
 
 
 _store("hydra/sweeper", "dahps", DahpsSweeperConf)
-for _name in ("random", "grid"):
+for _name in ("random", "uniform", "grid"):
     _store("hydra/sweeper/strategy", _name, StrategyConf(_name))
 for _name in ("hyperband", "asha"):
     _store("hydra/sweeper/strategy", _name, StrategyConf(_name, eta=3, resource="total"))

@@ -145,7 +145,7 @@ class TestCheck:
             ("UPDATE attempt SET outcome = 'lost'", ["charged"]),
             ("UPDATE trial SET pardoned = 0 WHERE pardoned > 0", ["charged", "pardoned"]),
             ("UPDATE trial SET combination = '{\"x\": 999}' WHERE position IS NULL", ["not in its space"]),
-            ("UPDATE space SET n_enqueued = 0", ["space 2", "4 of 0 enqueued trials exist"]),
+            ("UPDATE space SET n_enqueued = 0", ["space 2", "4 of 0 trials without a position exist"]),
             (
                 "UPDATE trial SET repetition = 1 WHERE position IS NULL AND state = 'failed'",
                 ["not in its space"],

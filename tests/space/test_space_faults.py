@@ -65,7 +65,7 @@ def test_what_is_in_a_node_with_faults_is_read_all_the_same():
         ({"roots": None}, "roots: unknown word (write `root`)"),
         (
             {"root": None, "seed": 3},
-            "seed: unknown word (the words are root, common, check_unique, repetitions)",
+            "seed: unknown word (the words are root, common, exclude, check_unique, repetitions)",
         ),
         (
             {"root": None, "_target_": "os.system"},

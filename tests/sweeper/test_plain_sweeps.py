@@ -299,7 +299,7 @@ def test_a_sweep_that_was_stopped_goes_on_by_the_command_that_it_tells(app):
     gate.touch()
     outcome = app.wait(sweep)
     assert outcome.code == 0, outcome.output
-    (told,) = re.findall(r"2 trials are left.* the same command with (.*) to go on", outcome.output)
+    (told,) = re.findall(r"2 trials are left.* the same command with (.*) to continue", outcome.output)
     outcome = app.sweep(*common, *shlex.split(told))
     assert outcome.code == 0, outcome.output
     assert app.runs() == {(number, 1): 1 for number in range(4)}
@@ -309,7 +309,7 @@ def test_a_sweep_that_was_stopped_goes_on_by_the_command_that_it_tells(app):
     ("overrides", "words"),
     [
         (["x=1,2", UNNAMED, "hydra.sweeper.max_batch_size=0"], "max_batch_size is 0. It must be at least 1"),
-        (["x=1,2", "hydra.sweeper.max_batch_size=2"], "max_batch_size: only a sweep of the command line"),
+        (["x=1,2", "hydra.sweeper.max_batch_size=2"], "max_batch_size: only a plain sweep without detach"),
     ],
 )
 def test_batches_that_cannot_be_are_refused(app, overrides, words):

@@ -124,7 +124,7 @@ def test_keys_that_a_person_lists_may_differ_between_multiruns(clusters):
     ("words", "told"),
     [
         (["hydra.sweeper.not_searched=[data_dri]"], ["data_dri", "not_searched"]),
-        (["hydra.sweeper.not_searched=data_dir"], ["no list of keys"]),
+        (["hydra.sweeper.not_searched=data_dir"], ["not a list of keys"]),
         (["hydra.sweeper.not_searched=[data_dir]", "data_dir=/a,/b"], ["data_dir=/a,/b sweeps over"]),
         (
             [

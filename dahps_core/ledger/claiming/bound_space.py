@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dahps_core.ledger.claiming.open_trials import OpenTrials, OpenTrialsOfBranch
@@ -10,8 +11,9 @@ from dahps_core.ledger.sqlite.database import Transaction
 from dahps_core.model.combination import Combination
 from dahps_core.model.records import Claim
 from dahps_core.space import SearchSpace
-from dahps_core.space.pruning import Allowed
+from dahps_core.space.conditions import Condition
 from dahps_core.strategies import Order
+from dahps_core.strategies.by_level import MOST_DRAWS, draw_by_level
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,15 @@ class BoundSpace:
         allowed: What a combination must have for the worker to take its trial, if the space is one branch;
             None: all trials of the ledger are served.
         rungs: Those of the search, if its strategy has levels.
+        seed: Of draws level by level; None: new trials are drawn in the order alone.
     """
 
     id: int
     space: SearchSpace
     order: Order
-    allowed: Allowed | None = None
+    allowed: Mapping[str, Condition] | None = None
     rungs: Rungs | None = None
+    seed: int | None = None
 
     @property
     def branch(self) -> int | None:
@@ -61,6 +65,19 @@ class BoundSpace:
         """Make the claim of a trial at a rung."""
         resource = self.rungs.brackets.resource(number, level) if self.rungs else None
         return Claim(number, attempt, token, *drawn, level, resource)
+
+    def drawn(self, number: int) -> Iterator[tuple[Combination, int]]:
+        """Yield what a new trial with this number may be, a (combination, repetition), the best choice first.
+
+        Nothing if trials are drawn by the cursor alone. Successive numbers draw all repetitions of one
+        combination.
+        """
+        n = self.space.repetitions
+        for attempt in range(MOST_DRAWS if self.seed is not None else 0):
+            assert self.seed is not None
+            combination = self.space[draw_by_level(self.space, self.seed, number // n, attempt)]
+            first = combination.occurrence * n
+            yield from ((combination, repetition) for repetition in range(first, first + n))
 
     def trial_at(self, position: int) -> tuple[Combination, int]:
         """Return the (combination, repetition) at a position of the cursor."""

@@ -219,28 +219,45 @@ def _presume_lost(transaction: Transaction, request: ClaimRequest) -> None:
 def _claim_new(
     transaction: Transaction, bound: BoundSpace, request: ClaimRequest, outlook: _Outlook
 ) -> Claim | None:
-    level = bound.first_level(outlook.n_drawn)
+    for drawn in bound.drawn(outlook.n_drawn):
+        if claimed := _insert(transaction, bound, request, outlook.n_drawn, drawn, None):
+            transaction.change("count_enqueued", space=bound.id, n=1, n_between=0)
+            return claimed
     end = min(outlook.cursor + PASSED_OVER_PER_TRANSACTION, bound.space.n_trials)
     for position in range(outlook.cursor, end):
-        combination, repetition = bound.trial_at(position)
-        is_new = transaction.change(
-            "insert_trial",
-            number=outlook.n_drawn,
-            space=bound.id,
-            position=position,
-            combination=combination.to_json(),
-            digest=combination.digest(),
-            repetition=repetition,
-            level=level,
-            token=request.token,
-            worker=request.worker,
-            now=time.time(),
-        )
-        if is_new:
+        drawn = bound.trial_at(position)
+        if claimed := _insert(transaction, bound, request, outlook.n_drawn, drawn, position):
             transaction.change("move_cursor", space=bound.id, cursor=position + 1)
-            return bound.claim_of(outlook.n_drawn, 1, request.token, (combination, repetition), level)
+            return claimed
     transaction.change("move_cursor", space=bound.id, cursor=end)
     return None
+
+
+def _insert(
+    transaction: Transaction,
+    bound: BoundSpace,
+    request: ClaimRequest,
+    number: int,
+    drawn: tuple[Combination, int],
+    position: int | None,
+) -> Claim | None:
+    """Return the claim of a new trial; None if it exists already."""
+    combination, repetition = drawn
+    level = bound.first_level(number)
+    is_new = transaction.change(
+        "insert_trial",
+        number=number,
+        space=bound.id,
+        position=position,
+        combination=combination.to_json(),
+        digest=combination.digest(),
+        repetition=repetition,
+        level=level,
+        token=request.token,
+        worker=request.worker,
+        now=time.time(),
+    )
+    return bound.claim_of(number, 1, request.token, drawn, level) if is_new else None
 
 
 def _promote(transaction: Transaction, bound: BoundSpace, request: ClaimRequest, number: int) -> Claim | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from dahps_core.ledger.sqlite.database import Parameter, Transaction
-from dahps_core.model.combination import Combination, canonical
-from dahps_core.space.pruning import Allowed
+from dahps_core.model.combination import Combination
+from dahps_core.space.conditions import Condition, fulfils
 
 
 class OpenTrials:
@@ -76,7 +76,7 @@ class OpenTrialsOfBranch(OpenTrials):
     trials fail.
     """
 
-    def __init__(self, transaction: Transaction, allowed: Allowed) -> None:
+    def __init__(self, transaction: Transaction, allowed: Mapping[str, Condition]) -> None:
         super().__init__(transaction)
         self._allowed = allowed
 
@@ -117,9 +117,5 @@ class OpenTrialsOfBranch(OpenTrials):
 
     def _those(self, query: str, **parameters: Parameter) -> Iterator[sqlite3.Row]:
         for row in self._transaction.rows(query, **parameters):
-            combination = Combination.from_json(row["combination"])
-            if all(
-                key in combination and canonical(combination[key]) in texts
-                for key, texts in self._allowed.items()
-            ):
+            if fulfils(Combination.from_json(row["combination"]), self._allowed):
                 yield row

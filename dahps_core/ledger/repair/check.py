@@ -131,7 +131,9 @@ def _of_cursors(spaces: list[Any]) -> list[str]:
         if not n_drawn <= cursor <= space["n_trials"]:
             found.append(f"{name}: its cursor is {cursor}, and {n_drawn} trials were drawn")
         if space["n_asked_for"] != space["n_enqueued"]:
-            found.append(f"{name}: {space['n_asked_for']} of {space['n_enqueued']} enqueued trials exist")
+            found.append(
+                f"{name}: {space['n_asked_for']} of {space['n_enqueued']} trials without a position exist"
+            )
     return found
 
 

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from dahps_core.errors import ConfigurationError
+from dahps_core.ledger.claiming.bound_space import BoundSpace
 from dahps_core.ledger.claiming.rungs import ends_at_levels
 from dahps_core.ledger.folder.ledger_folder import FILE_NAME, locking_of
 from dahps_core.ledger.ledger import Ledger
@@ -22,6 +23,7 @@ from dahps_core.ledger.sqlite.backoff import Patience
 from dahps_core.ledger.sqlite.database import Transaction
 from dahps_core.ledger.sqlite.lock_epochs import journal_of, newest_database
 from dahps_core.ledger.sqlite.statements import statements
+from dahps_core.model.combination import Combination
 
 _CARE = statements("care.sql")
 _GONE = "its ledger was damaged"
@@ -85,6 +87,9 @@ def _fill(found: Salvage, path: Path) -> list[str]:
         _put_standings(connection, found)
         connection.executemany(_CARE["put_report"], found.reports)
         connection.execute(_CARE["put_numbers_enqueued"])
+        for space, order in found.spaces:
+            n_between = sum(_is_between(trial, space["id"], order) for trial in found.trials.values())
+            connection.execute(_CARE["put_number_between"], {"id": space["id"], "n_between": n_between})
         connection.execute(_CARE["put_summaries"])
         connection.execute("COMMIT")
     n_results = sum(trial["state"] == "finished" for trial in found.trials.values())
@@ -93,6 +98,14 @@ def _fill(found: Salvage, path: Path) -> list[str]:
         f"{found.n_trials - len(found.trials)} trials could not be read and will be rerun",
         f"{n_lost} earlier attempts could not be read",
     ]
+
+
+def _is_between(trial: Row, space: int, order: BoundSpace) -> bool:
+    """Return whether a trial of a space lies between the listed values of its intervals."""
+    if trial["space"] != space or trial["position"] is not None or not order.space.has_intervals:
+        return False
+    occurrence = trial["repetition"] // order.space.repetitions
+    return not order.space.lists(Combination(Combination.from_json(trial["combination"]).items(), occurrence))
 
 
 def _put_trials(connection: sqlite3.Connection, found: Salvage, known: set[str], unknown: str) -> int:

@@ -23,8 +23,8 @@ WITHOUT_ATTEMPT = ("queued", "cancelled")
 
 #: Table -> column -> the replacement of a value that cannot be read. A row with any other wrong cell is lost.
 _SUBSTITUTES: dict[str, Row] = {
-    "meta": {"created_at": 0, "locking": ""},
-    "space": {"added_at": 0, "cursor": 0, "is_branch": None, "n_enqueued": 0},
+    "meta": {"created_at": 0, "locking": "", "is_uniform": 1},
+    "space": {"added_at": 0, "cursor": 0, "is_branch": None, "n_enqueued": 0, "n_between": 0},
     "run": {"folder": None, "has_finished": 0, "n_failed": 0, "is_stopped": 0, "is_to_release": 0},
     "worker": {
         **dict.fromkeys(("job", "batch", "log", "branch", "ended_at")),

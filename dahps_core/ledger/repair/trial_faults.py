@@ -46,7 +46,7 @@ def faults_of_combination(trial: Any, drawn_from: BoundSpace) -> Iterator[str]:
 
 def _has(space: SearchSpace, combination: Combination, repetition: int) -> bool:
     try:
-        space.index(Combination(combination.items(), occurrence=repetition // space.repetitions))
+        space.matching(Combination(combination.items(), occurrence=repetition // space.repetitions))
     except ValueError:
         return False
     return True

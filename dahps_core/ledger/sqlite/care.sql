@@ -174,8 +174,11 @@ UPDATE rung SET n_promoted = (SELECT count(*) FROM standing
 INSERT INTO report (trial, attempt, step, metric, metric_is_nan)
 VALUES (:trial, :attempt, :step, :metric, :metric_is_nan) ON CONFLICT (trial, attempt, step) DO NOTHING;
 
+-- name: put_number_between
+UPDATE space SET n_between = :n_between WHERE id = :id;
+
 -- name: put_numbers_enqueued
--- How many trials of each space a person asked for, counted anew.
+-- How many trials of each space have no position, counted again.
 UPDATE space SET n_enqueued = (SELECT count(*) FROM trial WHERE trial.space = space.id AND position IS NULL);
 
 -- name: put_summaries

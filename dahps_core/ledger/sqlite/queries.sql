@@ -49,12 +49,12 @@ SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIK
 
 -- name: insert_meta
 -- What the ledger is a ledger of.
-INSERT INTO meta (id, created_at, strategy, direction, metric, seed, locking, brackets)
-VALUES (1, :now, :strategy, :direction, :metric, :seed, :locking, :brackets);
+INSERT INTO meta (id, created_at, strategy, direction, metric, seed, locking, brackets, is_uniform)
+VALUES (1, :now, :strategy, :direction, :metric, :seed, :locking, :brackets, :is_uniform);
 
 -- name: meta
 -- What the ledger is a ledger of.
-SELECT strategy, direction, metric, seed, locking, brackets FROM meta;
+SELECT strategy, direction, metric, seed, locking, brackets, is_uniform FROM meta;
 
 -- name: identity
 -- What no two ledgers have in common, and a moved, upgraded or rebuilt one keeps.
@@ -371,7 +371,7 @@ ON CONFLICT (digest, repetition) DO NOTHING;
 
 -- name: count_enqueued
 -- Trials that the cursor has to pass over.
-UPDATE space SET n_enqueued = n_enqueued + :n WHERE id = :space;
+UPDATE space SET n_enqueued = n_enqueued + :n, n_between = n_between + :n_between WHERE id = :space;
 
 -- name: trial_of_combination
 -- The trial of a combination and repetition.
@@ -538,8 +538,12 @@ SELECT number FROM trial WHERE number IN (SELECT value FROM json_each(:numbers))
   );
 
 -- name: has_trials_of_others
--- Whether trials may be there that were not drawn from a space: from another one, or asked for by a person.
-SELECT EXISTS (SELECT 1 FROM space WHERE id <> :space OR n_enqueued > 0);
+-- Whether trials may be there that are of another space.
+SELECT EXISTS (SELECT 1 FROM space WHERE id <> :space);
+
+-- name: n_between
+-- How many trials of a space lie between the listed values of its intervals.
+SELECT n_between FROM space WHERE id = :space;
 
 -- name: trials_from
 -- Trials from a number on, with what tells which spaces and branches have them.

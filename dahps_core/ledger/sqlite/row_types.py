@@ -102,6 +102,7 @@ META: Shape = {
     "seed": _TEXT,
     "locking": _word("fcntl", "folder"),
     "brackets": _TEXT | _NULL,
+    "is_uniform": _FLAG,
 }
 SPACE: Shape = {
     "id": _INTEGER,
@@ -111,6 +112,7 @@ SPACE: Shape = {
     "cursor": _INTEGER,
     "is_branch": _FLAG,
     "n_enqueued": _INTEGER,
+    "n_between": _INTEGER,
 }
 RUN: Shape = {
     "id": _NAME,

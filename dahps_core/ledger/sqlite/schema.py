@@ -17,7 +17,7 @@ from dahps_core.ledger.sqlite.storage_errors import damaged, not_a_ledger
 log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x44414850  # "DAHP", in the file's header
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _SCHEMA = statements("schema.sql")
 _TABLES = [name for name, statement in _SCHEMA.items() if statement.startswith("CREATE TABLE")]
@@ -28,6 +28,7 @@ _SINCE = {
     **dict.fromkeys(["space.is_branch", "space.n_enqueued", "worker.log", "worker.branch"], 3),
     **dict.fromkeys(["report", "rung", "standing", "meta.brackets", "worker.batch", "trial.level"], 4),
     **dict.fromkeys(["attempt.level", "attempt.metric", "attempt.metric_is_nan", "attempt.result"], 4),
+    **dict.fromkeys(["meta.is_uniform", "space.n_between"], 5),
 }
 #: By the schema that is upgraded: what fills the tables whose columns of that time are not enough.
 _FILLINGS = {1: statements("upgrade_1.sql")}

@@ -14,7 +14,9 @@ CREATE TABLE meta (
     -- How its users keep each other out; two ways at once would be none.
     locking TEXT NOT NULL CHECK (locking IN ('fcntl', 'folder')),
     -- The levels that trials are promoted by; NULL: the strategy has none.
-    brackets TEXT
+    brackets TEXT,
+    -- Whether every combination is drawn alike, as before schema 5, and not level by level.
+    is_uniform INTEGER NOT NULL DEFAULT 1 CHECK (is_uniform IN (0, 1))
 );
 
 -- name: space
@@ -28,8 +30,10 @@ CREATE TABLE space (
     cursor INTEGER NOT NULL DEFAULT 0 CHECK (cursor >= 0),
     -- One branch of a space, for workers that draw from it alone: it is not what the ledger is a ledger of.
     is_branch INTEGER NOT NULL DEFAULT 0 CHECK (is_branch IN (0, 1)),
-    -- How many trials a person asked for: they have no position, and the cursor passes over them.
-    n_enqueued INTEGER NOT NULL DEFAULT 0 CHECK (n_enqueued >= 0)
+    -- How many trials have no position, and the cursor passes over them: enqueued, or drawn level by level.
+    n_enqueued INTEGER NOT NULL DEFAULT 0 CHECK (n_enqueued >= 0),
+    -- How many of these lie between the listed values of an interval, where the cursor never comes.
+    n_between INTEGER NOT NULL DEFAULT 0 CHECK (n_between BETWEEN 0 AND n_enqueued)
 );
 
 -- name: run
@@ -90,7 +94,7 @@ CREATE INDEX worker_waiting ON worker (id) WHERE state = 'waiting';
 CREATE TABLE trial (
     number INTEGER PRIMARY KEY CHECK (number >= 0),
     space INTEGER NOT NULL REFERENCES space,
-    -- NULL: not drawn, but asked for by a person.
+    -- NULL: not drawn by the cursor, but level by level, or enqueued by a person.
     position INTEGER,
     combination TEXT NOT NULL,
     digest TEXT NOT NULL,
