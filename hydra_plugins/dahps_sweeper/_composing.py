@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain, islice
 
 from hydra._internal.config_repository import IConfigRepository
@@ -75,9 +76,7 @@ def composing_faults(
         return
     reported = set()
     for error, combination in errors.items():
-        place, items = _culprit(
-            combination, space, lambda items, error=error: _error(compose, items) == error
-        )
+        place, items = _culprit(combination, space, partial(_comes_with, error, compose))
         key = next(reversed(items))
         if (place, key) not in reported:
             reported.add((place, key))
@@ -107,6 +106,10 @@ def _error(compose: Compose, items: Mapping[str, Value]) -> str | None:
     except Exception as error:  # whatever Hydra, OmegaConf or a resolver of the user's raises
         return " ".join(str(error).split()) or type(error).__name__
     return None
+
+
+def _comes_with(error: str, compose: Compose, items: Mapping[str, Value]) -> bool:
+    return _error(compose, items) == error
 
 
 def _culprit(

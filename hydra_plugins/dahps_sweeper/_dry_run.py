@@ -107,7 +107,7 @@ def _workers(launchers: Launchers, config: DictConfig) -> str:
 
 
 def _launcher_options(launcher: DictConfig) -> Iterator[str]:
-    for name in launcher:
+    for name in map(str, launcher):
         if name == "_target_" or OmegaConf.is_missing(launcher, name) or launcher[name] is None:
             continue
         yield f"hydra.launcher.{name}={launcher[name]}"

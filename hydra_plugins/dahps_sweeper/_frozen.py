@@ -34,6 +34,8 @@ class FrozenConfigLoader(ConfigLoaderImpl):
         sweep_dir: What `hydra.sweep.dir` is replaced with; absolute, as far as that is known before a trial.
     """
 
+    repository: _FrozenRepository
+
     def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
         super().__init__(loader.get_search_path())
         overrides: Any = OmegaConf.to_container(config.hydra.overrides.hydra)
@@ -125,11 +127,11 @@ class _FrozenSource(ConfigSource):
         # Its name: the answers are sent to other processes as JSON.
         return [*self._first_answer("list", config_path, results_filter and results_filter.name)]
 
-    def answers(self) -> list[Any]:
+    def answers(self) -> builtins.list[Any]:
         """Return what was answered so far, as JSON's values."""
         return [[*key, _as_json(answer)] for key, answer in self._answers.items()]
 
-    def take(self, answers: list[Any]) -> None:
+    def take(self, answers: builtins.list[Any]) -> None:
         """Answer so from now on."""
         for *key, answer in answers:
             self._answers[tuple(key)] = _from_json(answer)

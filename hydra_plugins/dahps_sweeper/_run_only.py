@@ -66,7 +66,7 @@ def put_aside(
                 where="command line",
                 hint=f"Give it one value, or take its key out of {_OPTION}",
             )
-        aside.append(one.input_line)
+        aside.append(str(one.input_line))
         unnamed.append(one.key_or_group)
     if aside:
         with read_write(config.hydra.overrides):

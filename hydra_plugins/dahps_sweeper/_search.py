@@ -113,7 +113,7 @@ def _with_arguments(tree: Mapping[str, Any], arguments: Mapping[str, Argument]) 
 
 
 def _with_levels(root: Any, arguments: Mapping[str, Argument]) -> Any:
-    for key, argument in reversed(arguments.items()):
+    for key, argument in reversed(list(arguments.items())):
         choices = {"values": argument.values} if argument.interval is None else argument.interval
         root = {"key": key, **choices, "default": root}
     return root

@@ -142,7 +142,7 @@ class Sweep:
             folder = Path(self._ledger_folder())
             dry_run(search, only, arguments, composed.of, self.place, self.config, folder, levels)
             composed.check(only, is_plain=self.is_plain)
-            return []
+            return Returns(list)
         if self.is_plain:  # its ledger is in the folder
             composed.check(only, is_plain=True)
             self._claim_folder(plain_ledger(self.run_id), None)

@@ -42,7 +42,8 @@ ENDED_BY_SIGNAL = "stopped by a signal"
 
 def worker_context(context: HydraContext, run: str) -> HydraContext:
     """Return the context for the workers' jobs: without the user's callbacks, which are for the trials."""
-    return replace(context, config_loader=WorkerConfigLoader(run), callbacks=Callbacks())
+    loader: Any = WorkerConfigLoader(run)  # of Hydra's loader, launchers use what this one has
+    return replace(context, config_loader=loader, callbacks=Callbacks())
 
 
 class WorkerConfigLoader:

@@ -222,12 +222,13 @@ class _LazyNode(ConfigNode):
         self.name, self.group, self.package, self.provider = f"{name}.yaml", group, None, "dahps"
         self._held = [conf]  # in common with the copies that the ConfigStore makes
 
-    @property  # type: ignore[override]
+    @property
     def node(self) -> DictConfig:
         """The config; converted once."""
         if not isinstance(self._held[0], DictConfig):
             self._held[0] = OmegaConf.structured(self._held[0])
-        return self._held[0]
+        converted: DictConfig = self._held[0]
+        return converted
 
     @node.setter
     def node(self, node: DictConfig) -> None:
