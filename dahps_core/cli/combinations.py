@@ -11,11 +11,12 @@ from typing import Any
 from dahps_core.errors import ConfigurationError, OverrideError
 from dahps_core.model.combination import Combination, Value, canonical
 from dahps_core.space import SearchSpace
-from dahps_core.space.listed import representatives
+from dahps_core.space.listed import Listed, representatives
 from dahps_core.space.overrides import shown_overrides, to_overrides
 from dahps_core.space.place import Place
 from dahps_core.space.pruning import named
 from dahps_core.space.words import nearest
+from dahps_core.strategies.by_level import MOST_DRAWS, draw_by_level
 
 _NOTHING = "Nothing was queued"
 
@@ -33,6 +34,53 @@ def typed_combinations(space: SearchSpace, words: Sequence[str]) -> Iterator[Com
     for key in used:
         _chosen(key, typed[key], [space.common[key]])
     yield from _walked(_Walk(typed, tuple(space.common.items()), frozenset(used)), space.root)
+
+
+class KeyMissingError(ConfigurationError):
+    """A key of a combination was not given."""
+
+
+def completed_combinations(space: SearchSpace, words: Sequence[str], seed: int) -> Iterator[Combination]:
+    """Yield combinations with the given values, whose other keys are drawn level by level: one draw after the
+    other, as what one draws may exist already.
+
+    Raises:
+        ConfigurationError: A key or a value is unknown, or no combination has all of them.
+    """
+    given = {key: _anywhere(space, key, text) for key, text in _typed(words).items()}
+    try:
+        branch = space.only({key: [listed for listed, _ in found] for key, found in given.items()})
+    except ConfigurationError as error:
+        raise ConfigurationError(error.what, where="enqueue", hint=error.hint) from error
+    for attempt in range(MOST_DRAWS):
+        drawn = branch[draw_by_level(branch, seed, 0, attempt)]
+        exact = {
+            key: number
+            for key, found in given.items()
+            for listed, number in found
+            if canonical(drawn[key]) == canonical(listed)
+        }
+        yield Combination({**drawn, **exact}.items(), drawn.occurrence)
+
+
+def _anywhere(space: SearchSpace, key: str, text: str) -> list[tuple[Value, Value]]:
+    """Return the values that a text names anywhere in a space: the listed one, and itself."""
+    levels = [values for _, one, values in space.levels() if one == key]
+    found: list[tuple[Value, Value]] = []
+    for values in levels:
+        if isinstance(values, Listed):
+            with suppress(ValueError):
+                number = json.loads(text)
+                if (position := values.near(number)) is not None:
+                    found.append((values[position], number))
+        else:
+            with suppress(ConfigurationError):
+                found += [(values[one], values[one]) for one in _chosen(key, text, values)]
+    if not found:
+        values = [value for values in levels for value in representatives(values)]
+        hint = _choices(values) if levels else f"Its keys are {named([one for _, one, _ in space.levels()])}"
+        raise ConfigurationError(f"there is no {key}={text}", where="enqueue", hint=hint)
+    return found
 
 
 @dataclass(frozen=True)
@@ -113,10 +161,10 @@ def _refuse_surplus(walk: _Walk) -> None:
         )
 
 
-def _missing(walk: _Walk, place: Place) -> ConfigurationError:
+def _missing(walk: _Walk, place: Place) -> KeyMissingError:
     near = nearest(place.key, [key for key in walk.typed if key not in walk.used])
     meant = f" (did you mean {near}?)" if near else ""
-    return ConfigurationError(
+    return KeyMissingError(
         f"{place.key} is missing{meant}", where="enqueue", hint=_choices(representatives(place.values))
     )
 

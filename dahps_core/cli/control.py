@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
+
 import click
 
-from dahps_core.cli.combinations import typed_combinations
+from dahps_core.cli.combinations import KeyMissingError, completed_combinations, typed_combinations
 from dahps_core.cli.ledger_argument import on_ledger
 from dahps_core.cli.text import say
 from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import Ledger
+from dahps_core.ledger.control import Enqueued
 from dahps_core.model.records import MAY_BE_RETRIED, TrialState
 from dahps_core.space.overrides import shown_overrides
 from dahps_core.text.printing import pasted
@@ -84,9 +88,15 @@ def retry(ledger: Ledger, numbers: tuple[int, ...], *, failed: bool) -> None:
 def enqueue(ledger: Ledger, words: tuple[str, ...]) -> None:
     """Queue combinations of the space, before all other new ones.
 
-    All keys are given; key=a,b means both.
+    With all keys given, key=a,b means both. With some of them, the others are drawn at random.
     """
-    trials = ledger.enqueue(typed_combinations(ledger.space, words))
+    try:
+        trials = ledger.enqueue(typed_combinations(ledger.space, words))
+    except KeyMissingError:
+        keys = {key for _, key, _ in ledger.space.levels()}
+        if not words or not all(word.partition("=")[0] in keys for word in words):
+            raise
+        trials = _enqueue_completed(ledger, words)
     for trial in trials:
         is_queued = trial.state is TrialState.QUEUED
         state = "queued" if is_queued else f"{trial.state.value} already, and not run twice"
@@ -95,6 +105,15 @@ def enqueue(ledger: Ledger, words: tuple[str, ...]) -> None:
     if came_to_nothing := [trial.number for trial in trials if trial.state in MAY_BE_RETRIED]:
         say(f"run again with: {_command('retry', ledger, *came_to_nothing)}")
     _report_without_workers(ledger)
+
+
+def _enqueue_completed(ledger: Ledger, words: Sequence[str]) -> list[Enqueued]:
+    for combination in completed_combinations(ledger.space, words, secrets.randbits(63)):
+        before = ledger.n_drawn
+        trials = ledger.enqueue([combination])
+        if any(trial.number >= before for trial in trials):
+            break
+    return trials
 
 
 def _report_without_workers(ledger: Ledger) -> None:

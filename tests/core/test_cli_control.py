@@ -110,6 +110,29 @@ def test_enqueue(ledger, dahps):
     assert "the search is paused" in told
 
 
+def test_enqueue_draws_the_keys_that_are_not_given(ledger, dahps):
+    before = ledger.n_drawn
+    for _ in range(3):
+        assert "is queued: lr=0.1 model=deit size=" in dahps("enqueue", "model=deit").out
+    queued = list(ledger.trials(before))
+    assert len({trial.combination.digest() for trial in queued}) == 3
+    assert {trial.combination["model"] for trial in queued} == {"deit"}
+    assert "there is no size=99" in dahps("enqueue", "size=99").err
+    assert "with these values together" in dahps("enqueue", "depth=1", "size=16").err
+    assert ledger.n_drawn == before + 3
+
+
+def test_enqueue_completes_a_number_of_an_interval(tmp_path):
+    then = {"key": "n", "values": [1, 2], "default": None}
+    root = {"key": "rate", "interval": [1e-4, 0.1], "log": True, "default": then}
+    folder = tmp_path / "intervals"
+    with Ledger.join(folder, Search(SearchSpace.from_config({"root": root}))) as ledger:
+        assert main(["enqueue", str(folder), "rate=0.0123456"]) == 0
+        (trial,) = ledger.trials()
+        assert trial.combination["rate"] == 0.0123456
+        assert trial.combination["n"] in (1, 2)
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
@@ -123,7 +146,6 @@ def test_enqueue(ledger, dahps):
         (["retry"], "give the numbers of trials, or --failed"),
         (["retry", "1", "--failed"], "give the numbers of trials, or --failed"),
         (["enqueue"], "model is missing. Its values there are resnet, deit"),
-        (["enqueue", "model=deit"], "size is missing. Its values there are 16, '16', 32, 'a, b', [1,2]"),
         (["enqueue", "modl=deit", "size=16"], "model is missing (did you mean modl?)"),
         (["enqueue", "model=vit", "size=16"], "there is no model=vit. Its values there are resnet, deit"),
         (["enqueue", "model=deit", "size=16.0"], "there is no size=16.0"),
