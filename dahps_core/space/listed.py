@@ -40,7 +40,7 @@ class Listed(Sequence["Number"]):
     parts: tuple[Part, ...]
 
     def __len__(self) -> int:
-        return self._stops[-1]
+        return self.stops[-1]
 
     def __getitem__(self, position: Any) -> Any:
         """Return the value at a position among those of the parts."""
@@ -59,8 +59,8 @@ class Listed(Sequence["Number"]):
 
     def in_interval(self, position: int) -> int:
         """Return where the value at a position is in the whole interval."""
-        number = bisect_right(self._stops, position)
-        return self.parts[number].stop - self._stops[number] + position
+        number = bisect_right(self.stops, position)
+        return self.parts[number].stop - self.stops[number] + position
 
     def drawn(self, position: int) -> int | None:
         """Return where the value at a position of the interval is; None if it is in no part."""
@@ -72,10 +72,11 @@ class Listed(Sequence["Number"]):
         number = bisect_right(self.parts, position, key=lambda part: part.start) - 1
         if number < 0 or position >= self.parts[number].stop:
             return None
-        return position - self.parts[number].stop + self._stops[number]
+        return position - self.parts[number].stop + self.stops[number]
 
     @cached_property
-    def _stops(self) -> list[int]:
+    def stops(self) -> list[int]:
+        """How many values there are up to the end of each part."""
         return list(accumulate(part.stop - part.start for part in self.parts))
 
 
@@ -95,7 +96,7 @@ class Children(Sequence["int | None"]):
 
     def __getitem__(self, position: Any) -> Any:
         """Return the number of a subtree."""
-        return self.listed.parts[bisect_right(self.listed._stops, range(len(self))[position])].child
+        return self.listed.parts[bisect_right(self.listed.stops, range(len(self))[position])].child
 
 
 class Ends(Sequence[int]):
@@ -118,5 +119,5 @@ class Ends(Sequence[int]):
     def __getitem__(self, position: Any) -> Any:
         """Return a number of combinations."""
         index = range(len(self))[position]
-        number = bisect_right(self._listed._stops, index)
-        return self._ends[number] - (self._listed._stops[number] - index - 1) * self._counts[number]
+        number = bisect_right(self._listed.stops, index)
+        return self._ends[number] - (self._listed.stops[number] - index - 1) * self._counts[number]
