@@ -81,8 +81,11 @@ class Host:
             self._folder = Path(tempfile.mkdtemp(prefix=_prefix(), dir=_temporary()))
             self._trial._flags.keep_in(self._folder / FLAGS)
             self._listener = socket.socket(socket.AF_UNIX)
-            self._listener.bind(os.fspath(self._folder / SOCKET))
+            # Named when it listens: others remove the folder of a socket that refuses them.
+            unnamed = self._folder / "bound"
+            self._listener.bind(os.fspath(unnamed))
             self._listener.listen(128)
+            unnamed.rename(self._folder / SOCKET)
             self._listener.setblocking(False)
             self._address = replace(self._address, folder=self._folder)
         except OSError as error:

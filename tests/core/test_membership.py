@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from dahps_core import Ledger, Search, SearchSpace, current_trial
 from dahps_core.environment.launchers import rank_in_trial, rank_variables
 from dahps_core.errors import AttemptOver, ConfigurationError
+from dahps_core.trial import host
 from dahps_core.trial.membership import SOCKET, VARIABLE, Attempt
 from dahps_core.worker.worker import Job, Worker, WorkerOptions
 from tests.core import spawned
@@ -248,3 +249,20 @@ test_membership.work(Path(sys.argv[1]), evaluate, {isolate})
             subprocess.run([sys.executable, "-c", code, name], cwd=tmp_path, env=environ, timeout=120)
             assert len(os.listdir(temporary)) == left
     assert [trial.metric for trial in Ledger.open(tmp_path / "again" / "ledger").trials()] == [1.0]
+
+
+def test_a_socket_that_does_not_listen_yet_is_no_leftover(tmp_path, monkeypatch):
+    """Another worker of this user starts, and tidies up, between the making of the socket and its use."""
+    listen = socket.socket.listen
+
+    def tidied_up_before(self, backlog):
+        host._remove_leftovers.__wrapped__()
+        listen(self, backlog)
+
+    monkeypatch.setattr(socket.socket, "listen", tidied_up_before)
+
+    def evaluate():
+        return float(by_process("spawn", spawned.facts)[0])
+
+    ledger = work(tmp_path, evaluate, False, n=2)
+    assert [trial.metric for trial in ledger.trials()] == [0, 1]
