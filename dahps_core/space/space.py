@@ -167,8 +167,8 @@ class SearchSpace:
             choice = bisect_right(node.ends, index)
             index -= node.ends[choice - 1] if choice else 0
             items.append((node.key, node.values[choice]))
-            twins = node.positions_of(node.values[choice])
-            if len(twins) > 1:
+            if node.repeats:
+                twins = node.positions_of(node.values[choice])
                 occurrence = occurrence * len(twins) + twins.index(choice)
             number = node.children[choice]
         return Combination(items, occurrence)

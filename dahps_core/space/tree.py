@@ -42,6 +42,11 @@ class Node:
             found.setdefault(canonical(value), []).append(position)
         return found
 
+    @cached_property
+    def repeats(self) -> bool:
+        """Whether a value is listed several times."""
+        return not isinstance(self.values, Listed) and len(self.positions) < len(self.values)
+
     def positions_of(self, value: Value, *, may_be_between: bool = False) -> list[int]:
         """Return the positions of a value; of one between listed ones, if that may be, where it leads."""
         if not isinstance(self.values, Listed):
@@ -118,7 +123,9 @@ class Tree:
             else:
                 joined.append(part)
         listed = Listed(interval, tuple(joined))
-        number = self._numbers.setdefault((key, listed), len(self.nodes))
+        # By its text: to Python 1 and 1.0 are equal.
+        identity = (key, canonical(interval.definition()), listed.parts)
+        number = self._numbers.setdefault(identity, len(self.nodes))
         if number == len(self.nodes):
             ends = Ends(listed, [self.count(part.child) for part in listed.parts])
             self.nodes.append(Node(key, listed, Children(listed), ends))
@@ -167,8 +174,10 @@ class Tree:
         """Return what two subtrees have in common that differ at most in the order of their values."""
         found: list[str] = []
         for node in self.nodes:
+            weights = node.weights or [1.0] * len(node.values)
             branches = sorted(
-                [canonical(value), "" if child is None else found[child]] for value, child in node.branches()
+                [canonical(value), "" if child is None else found[child], str(weight)]
+                for (value, child), weight in zip(node.branches(), weights, strict=False)
             )
             same = node.values.interval.definition() if isinstance(node.values, Listed) else None
             what = [node.key, branches] if same is None else [node.key, branches, same]

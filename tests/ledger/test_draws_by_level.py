@@ -8,6 +8,7 @@ import pytest
 from ledger_support import ask, assert_sound, claimed, finish, register, sql
 
 from dahps_core import Ledger, Search, SearchSpace
+from dahps_core.errors import SearchChangedError
 from dahps_core.ledger import FILE_NAME
 from dahps_core.ledger.folder.run_limits import RunLimits
 from dahps_core.ledger.progress import ProgressReader
@@ -116,6 +117,16 @@ def test_any_value_inside_an_interval_can_be_enqueued(folder):
     rebuild(folder, folder.with_name("new"))
     assert sql(folder.with_name("new"), "SELECT n_enqueued, n_between FROM space") == [(2, 1)]
     assert_sound(folder.with_name("new"))
+
+
+def test_other_weights_are_another_search(folder):
+    def weighted(*weights):
+        return {"root": {"key": "x", "values": [1, 2, 3], "weights": list(weights), "default": None}}
+
+    joined(folder, weighted(1, 2, 3)).close()
+    joined(folder, weighted(1, 2, 3)).close()
+    with pytest.raises(SearchChangedError, match="other weights"):
+        joined(folder, weighted(3, 2, 1))
 
 
 def test_an_interval_has_no_order_for_a_grid():

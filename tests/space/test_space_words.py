@@ -151,6 +151,18 @@ def test_a_sub_interval_is_excluded():
     assert all(space.index(space[position]) == position for position in range(space.size))
 
 
+def test_integers_and_real_numbers_are_not_confused():
+    real = {"key": "x", "interval": [0.0, 4.0], "step": 1.0, "default": None}
+    root = {
+        "key": "a",
+        "values": [1, 2],
+        "cases": {1: {**real, "interval": [0, 4], "step": 1}},
+        "default": real,
+    }
+    space = SearchSpace.from_config({"root": root})
+    assert [type(one["x"]) for one in space] == [int] * 5 + [float] * 5
+
+
 def test_twenty_intervals_are_opened_without_listing_them():
     root = None
     for number in range(20):
