@@ -29,6 +29,7 @@ from dahps_core.errors import (
 from dahps_core.ledger.folder.run_limits import limits_of
 from dahps_core.script.process_end import this_process
 from dahps_core.space import SearchSpace
+from dahps_core.strategies.by_level import draw_by_level
 
 TREE = {
     "root": {
@@ -70,15 +71,26 @@ def test_grid_search_goes_in_the_order_of_the_tree(search):
     assert drawn(search()) == [dict(one) for one in SearchSpace.from_config(TREE)]
 
 
+def drawn_by_level(space, seed):
+    """All combinations, each where it is first drawn: what was drawn before is drawn again."""
+    found = []
+    for number in range(space.size):
+        tries = (dict(space[draw_by_level(space, seed, number, attempt)]) for attempt in range(100))
+        found.append(next(one for one in tries if one not in found))
+    return found
+
+
 def test_random_search_draws_each_combination_once_in_the_order_of_its_seed(search):
     agent = search(kind=DistributedAsynchronousRandomSearch, seed=3)
-    assert drawn(agent) == [dict(one) for one in SearchSpace.from_config(TREE).shuffled(3)]
+    found = drawn(agent)
+    assert found == drawn_by_level(SearchSpace.from_config(TREE), 3)
+    assert sorted(map(str, found)) == sorted(str(dict(one)) for one in SearchSpace.from_config(TREE))
 
 
 def test_k_is_a_random_subset_in_all_repetitions(search, caplog):
     tree = {**TREE, "repetitions": 2}
     found = drawn(search(tree, kind=DistributedAsynchronousRandomSearch, seed=3, k=2))
-    first = [dict(one) for one in SearchSpace.from_config(TREE).shuffled(3)][:2]
+    first = drawn_by_level(SearchSpace.from_config(TREE), 3)[:2]
     assert found == [first[0], first[0], first[1], first[1]]
     assert "or the `k` requested" in caplog.text
 
