@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,22 +19,29 @@ from dahps_core.errors import ConfigurationError
 from dahps_core.ledger import FILE_NAME, Ledger
 from dahps_core.space import SearchSpace
 from dahps_core.space.place import Place
+from dahps_core.space.schema import json_schema
 from dahps_core.text.plural import counted_combinations
 from dahps_core.text.printing import printable
 
 
 @click.command()
-@click.argument("config", metavar="CONFIG", type=click.Path())
+@click.argument("config", metavar="CONFIG", type=click.Path(), required=False)
+@click.option("--schema", "is_schema", is_flag=True, help="print a JSON Schema of trees, for editors")
 @click.option("--depth", type=click.IntRange(min=1), default=6, help="levels that branch (default: 6)")
 @click.option(
     "--width", type=click.IntRange(min=1), default=8, help="values and branches of a level (default: 8)"
 )
-def space(config: str, depth: int, width: int) -> None:
+def space(config: str | None, depth: int, width: int, *, is_schema: bool) -> None:
     """Draw the tree of CONFIG: a YAML file, module:attribute, or a ledger's folder.
 
     Values with the same subtree share one line; a level whose values all do needs no branch. A
     subtree that was drawn before is not drawn again.
     """
+    if is_schema:
+        print(json.dumps(json_schema(), indent=2))
+        return
+    if config is None:
+        raise click.UsageError("Missing argument 'CONFIG'.")
     found = read_space(config)
     say(counted_combinations(found.size, found.repetitions))
     for key, value in found.common.items():

@@ -12,7 +12,7 @@ from dahps_core.space.interval import Interval, Number, bounds_fault, equally_sp
 from dahps_core.space.path import Path, shown, value_step
 from dahps_core.space.values import named_value
 
-_MOST_POINTS = 1000
+MOST_POINTS = 1000
 
 
 class IntervalReader:
@@ -47,8 +47,8 @@ class IntervalReader:
         if "points" not in self._words:
             return None
         found, _ = self._words["points"]
-        if type(found) is not int or not 2 <= found <= _MOST_POINTS:
-            self._fault("points", f"{shown(found)} is not a number from 2 to {_MOST_POINTS:,}", "write 5")
+        if type(found) is not int or not 2 <= found <= MOST_POINTS:
+            self._fault("points", f"{shown(found)} is not a number from 2 to {MOST_POINTS:,}", "write 5")
         elif self._bounds is not None and len(self._faults) == self._n_faults:
             values = list(equally_spaced(*self._bounds, found, log=self._log))
             if len(set(values)) == found:
