@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -9,6 +10,8 @@ from dahps_core.cli.combinations import pieces, texts_of
 from dahps_core.errors import ConfigurationError
 from dahps_core.model.combination import Value, canonical
 from dahps_core.space import SearchSpace
+from dahps_core.space.interval import Interval
+from dahps_core.space.listed import Listed, representatives
 from dahps_core.space.pruning import named
 from dahps_core.space.words import nearest
 
@@ -20,9 +23,12 @@ def chosen_values(spaces: Iterable[SearchSpace], words: Sequence[str]) -> dict[s
         ConfigurationError: No space has this key or this value.
     """
     values: dict[str, dict[str, Value]] = defaultdict(dict)
+    intervals: dict[str, list[Interval]] = defaultdict(list)
     for space in spaces:
         for _, key, choices in space.levels():
-            values[key].update((canonical(value), value) for value in choices)
+            if isinstance(choices, Listed):
+                intervals[key].append(choices.interval)
+            values[key].update((canonical(value), value) for value in representatives(choices))
     wanted: dict[str, set[str]] = defaultdict(set)
     for word in words:
         key, equals, text = word.partition("=")
@@ -32,8 +38,24 @@ def chosen_values(spaces: Iterable[SearchSpace], words: Sequence[str]) -> dict[s
             near = nearest(key, values)
             hint = f"Did you mean {near}?" if near else f"Its keys are {named(values)}"
             raise ConfigurationError(f"the space has no key {key!r}", where="trials", hint=hint)
-        wanted[key] |= _meant(key, text, list(values[key].values()))
+        numbers = _numbers(text, intervals[key])
+        wanted[key] |= _meant(key, text, list(values[key].values())) if numbers is None else numbers
     return {key: frozenset(texts) for key, texts in wanted.items()}
+
+
+def _numbers(text: str, intervals: Sequence[Interval]) -> set[str] | None:
+    """Return the canonical texts of numbers inside of intervals; None if the text is anything else."""
+    found: set[str] = set()
+    for piece in text.split(","):
+        try:
+            number = json.loads(piece)
+        except ValueError:
+            return None
+        inside = [one for one in intervals if one.contains(number)]
+        if not inside:
+            return None
+        found |= {canonical(number if one.is_integer else float(number)) for one in inside}
+    return found
 
 
 def _meant(key: str, text: str, values: Sequence[Value]) -> set[str]:

@@ -18,6 +18,7 @@ from yaml import YAMLError
 from dahps_core.errors import ConfigurationError, Fault, SearchSpaceError
 from dahps_core.space import SearchSpace
 from dahps_core.space.keys import bare
+from dahps_core.space.listed import representatives
 from dahps_core.space.path import shown
 
 
@@ -155,7 +156,7 @@ def _options_in(space: SearchSpace, repository: IConfigRepository) -> list[Input
             continue
         there = repository.get_group_options(group)
         # Hydra merges a mapping into the config, whatever groups there are.
-        for name in _flat(value for value in values if not isinstance(value, dict)):
+        for name in _flat(value for value in representatives(values) if not isinstance(value, dict)):
             if not isinstance(name, str):
                 faults.append(Fault(path, *_no_name(name, group, there)))
             elif "${" not in name and not repository.config_exists(f"{group}/{name}"):

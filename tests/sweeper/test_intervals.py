@@ -1,5 +1,6 @@
 """Intervals, `then` and exclusions with the real sweeper; Hydra's own words for intervals."""
 
+import json
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ TREE = {
 
 def dahps(app, command, *arguments):
     line = [sys.executable, "-m", "dahps_core", command, str(app.ledger), *arguments]
-    subprocess.run(line, cwd=app.folder, check=True, capture_output=True)
+    return subprocess.run(line, cwd=app.folder, check=True, capture_output=True, text=True).stdout
 
 
 def combinations(app):
@@ -47,6 +48,8 @@ def test_a_tree_with_all_words(app):
     assert not [one for one in found if one["x"] == 2 and one["y"] >= 1]
     for command in ("status", "best", "trials", "check", "space"):
         dahps(app, command)
+    chosen = f"y={found[0]['y']!r}"
+    assert found[0]["y"] == json.loads(dahps(app, "trials", "--format=json", chosen))[0]["combination"]["y"]
 
 
 def test_an_enqueued_value_between_the_listed_ones_runs_first(app):

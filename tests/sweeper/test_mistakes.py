@@ -22,7 +22,6 @@ def test_every_fault_of_a_tree_is_told_at_once(app):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["x=interval(0,1)"], ["interval", "x=interval(0,1)"]),
         (["hydra.sweeper.search=nowhere:config"], ["nowhere", "hydra.sweeper.search"]),
         (["hydra.sweeper.search=nowhere"], ["module:attribute"]),
         (["hydra.sweeper.search=math:tau"], ["6.28", "mapping"]),
