@@ -218,7 +218,7 @@ def test_a_worker_tells_that_its_ledger_is_another_one_now(tmp_path):
 
         return Job(evaluate, str(output))
 
-    with pytest.raises(NotALedgerError, match="another one than when this worker was entered"):
+    with pytest.raises(NotALedgerError, match="the ledger was replaced"):
         work(folder, remove_and_make_anew)
     assert Ledger.open(folder).n_drawn == 0
 

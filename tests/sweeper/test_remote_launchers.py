@@ -165,4 +165,4 @@ def test_workers_that_were_all_killed_are_an_error(app, gate, rq):
         os.kill(worker, signal.SIGKILL)
     outcome = app.wait(sweep)
     assert outcome.code == 1
-    assert f"workers are gone, and {N_TRIALS} trials are left" in outcome.output
+    assert f"workers are gone, but {N_TRIALS} trials are left" in outcome.output

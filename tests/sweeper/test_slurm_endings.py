@@ -71,5 +71,5 @@ def test_a_step_that_is_killed_is_told_of_with_the_logs_of_its_job(app, slurm, g
     assert outcome.code == 0, outcome.output
     ((outcome_of_first, error),) = attempts(app, 0)
     assert outcome_of_first == "lost"
-    assert f"(job {job}) gave no sign of life" in error
+    assert f"(job {job}) sent no heartbeat" in error
     assert f"{job}_0_log.err" in error
