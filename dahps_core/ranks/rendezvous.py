@@ -262,7 +262,7 @@ def _incomplete(batch: BatchJob, where: str, members: dict[int, Member], limit_s
     return RanksError(
         f"{len(missing)} of {batch.size} ranks did not connect within {limit_s:g} s: rank {shown}",
         where=where,
-        hint="Their logs say why: they did not start, or did not find this folder, or a firewall is  "
+        hint="Their logs say why: they did not start, or did not find this folder, or a firewall is "
         f"between their hosts and {batch.host}",
     )
 

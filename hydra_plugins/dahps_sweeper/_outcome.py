@@ -71,7 +71,7 @@ def refuse_if_none_has_metric(ledger: Ledger, run: str, limit: int | None) -> No
         raise DahpsError(
             f"the search stopped: {summarized_nan(record)}",
             where=str(ledger.folder),
-            hint="Find out why it is NaN, and rerun the same command;  "
+            hint="Find out why it is NaN, and rerun the same command; "
             "hydra.sweeper.stop_after_failures=null continues whatever the metric is",
         )
     if record.first_failure and not record.has_finished and not record.n_nan:

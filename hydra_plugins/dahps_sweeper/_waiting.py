@@ -99,7 +99,7 @@ class Doubt:
         self._queried_at = now
         jobs = self._jobs_in_queue() if self._jobs_in_queue else None
         if jobs is None:
-            silence = "SLURM reports no state for the jobs yet;  " if self._jobs_in_queue else ""
+            silence = "SLURM reports no state for the jobs yet; " if self._jobs_in_queue else ""
             self._report(left, f"{silence}waiting for the launcher")
             return returned
         if jobs:

@@ -147,7 +147,7 @@ def test_sixteen_workers_on_slow_storage_all_make_progress(storage, ledger, lock
     told = [worker.communicate() for worker in workers]
     storage.heal()
     assert [worker.returncode for worker in workers] == [0] * 16, told
-    assert all("waited for" not in complaints for _, complaints in told), "nobody is told of an error"
+    assert all("Waiting up to" not in complaints for _, complaints in told), "nobody is told of an error"
     numbers = [int(number) for said, _ in told for number in said.split()]
     assert sorted(numbers) == list(range(1, 16 * TRIALS_EACH + 1))
     slow = storage.counts() - before
@@ -175,7 +175,7 @@ def take_away(storage, how):
 def test_a_worker_waits_for_storage_that_is_gone_and_then_records(storage, ledger, tmp_path, locking, how):
     with work_in_an_outage(storage, ledger, tmp_path, locking, how, 60) as (worker, log):
         if how != "locked":  # for locks it waits without a word, as it does every day
-            wait_until(lambda: "waited for" in log.read_text(), WAIT_S, "a word that it waits")
+            wait_until(lambda: "Waiting up to" in log.read_text(), WAIT_S, "a word that it waits")
         assert worker.poll() is None
         storage.heal()
         assert worker.wait(WAIT_S) == 0, log.read_text()

@@ -253,7 +253,7 @@ class TestWhatIsNoLedger:
             ledger.close()
             asking = threading.Thread(target=lambda: answers.append(ledger.counts()))
             asking.start()
-            wait_until(lambda: "waited for" in caplog.text, 30, "a word that it waits")
+            wait_until(lambda: "Waiting up to" in caplog.text, 30, "a word that it waits")
             assert asking.is_alive()
             folder.with_name("away").rename(folder)
             asking.join(30)

@@ -96,7 +96,7 @@ def _expect_outcome(transaction: Transaction, ending: Ending) -> None:
 
 def _lost(attempt: Claim | Ending) -> ClaimLost:
     return ClaimLost(
-        f"attempt {attempt.attempt} no longer holds the trial:  "
+        f"attempt {attempt.attempt} no longer holds the trial: "
         "it was released, claimed by another worker, or cancelled",
         where=f"trial {attempt.number}",
         hint="Nothing needs to be done: the trial's current worker records it",
