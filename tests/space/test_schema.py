@@ -12,7 +12,7 @@ from dahps_core.cli import main
 from dahps_core.errors import SearchSpaceError
 from dahps_core.space import SearchSpace
 from dahps_core.space.schema import json_schema
-from tests.space.trees import nodes
+from tests.space.trees_of_words import nodes
 
 VALIDATOR = Draft202012Validator(json_schema())
 

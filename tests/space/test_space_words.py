@@ -12,7 +12,7 @@ from dahps_core.errors import SearchSpaceError
 from dahps_core.model.combination import canonical
 from dahps_core.space import SearchSpace
 from dahps_core.strategies.by_level import draw_by_level
-from tests.space.trees import nodes
+from tests.space.trees_of_words import nodes
 
 
 def walked(node):
