@@ -47,7 +47,7 @@ def count_up(folder, locking):
 
 
 def one_more(transaction):
-    transaction.change("count_enqueued", space=1, n=1)
+    transaction.change("count_enqueued", space=1, n=1, n_between=0)
 
 
 def read_the_count(folder, locking):
