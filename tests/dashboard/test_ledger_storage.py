@@ -192,7 +192,8 @@ def test_whatever_would_write_is_refused_and_leaves_no_trace(ledger):
 
 
 def test_optunas_own_tools_work_on_a_search_of_the_larger_study(tmp_path):
-    synthetic.fill(tmp_path, synthetic.search_of(synthetic.seeds_space(), metric="loss"), 150, reports=2)
+    search = synthetic.search_of(synthetic.seeds_space(), metric="loss", strategy="uniform")
+    synthetic.fill(tmp_path, search, 150, reports=2)
     study = optuna.load_study(study_name=None, storage=LedgerStorage(tmp_path))
     assert len(study.trials_dataframe()) == len(study.trials)
     assert study.metric_names == ["loss"]
