@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from dahps_core.errors import ConfigurationError, OverrideError
 from dahps_core.model.combination import Combination, Value, canonical
@@ -69,10 +67,9 @@ def _anywhere(space: SearchSpace, key: str, text: str) -> list[tuple[Value, Valu
     found: list[tuple[Value, Value]] = []
     for values in levels:
         if isinstance(values, Listed):
-            with suppress(ValueError):
-                number = json.loads(text)
-                if (position := values.near(number)) is not None:
-                    found.append((values[position], number))
+            number = values.interval.number(text)
+            if (position := values.near(number)) is not None:
+                found.append((values[position], number))
         else:
             with suppress(ConfigurationError):
                 found += [(values[one], values[one]) for one in _chosen(key, text, values)]
@@ -137,18 +134,16 @@ def _walked(start: _Walk, root: Place | None) -> Iterator[Combination]:
 
 def _numbers(place: Place, text: str) -> list[tuple[Value, int]]:
     """Return the numbers of an interval that a text names, listed or not, each with where it leads."""
-    found = []
+    found: list[tuple[Value, int]] = []
     for piece in text.split(","):
-        number: Any = None
-        with suppress(ValueError):
-            number = json.loads(piece)
+        assert place.interval
+        number = place.interval.number(piece)
         choice = place.near(number)
-        if choice is None:
+        if number is None or choice is None:
             first, last = place.values[0], place.values[-1]
             hint = f"Write a number from {typed(first)} to {typed(last)}. {_NOTHING}"
             raise ConfigurationError(f"there is no {place.key}={piece}", where="enqueue", hint=hint)
-        assert place.interval
-        found.append((number if place.interval.is_integer else float(number), choice))
+        found.append((number, choice))
     return found
 
 

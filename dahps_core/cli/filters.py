@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -47,14 +46,10 @@ def _numbers(text: str, intervals: Sequence[Interval]) -> set[str] | None:
     """Return the canonical texts of numbers inside of intervals; None if the text is anything else."""
     found: set[str] = set()
     for piece in text.split(","):
-        try:
-            number = json.loads(piece)
-        except ValueError:
-            return None
-        inside = [one for one in intervals if one.contains(number)]
+        inside = {canonical(number) for one in intervals if (number := one.number(piece)) is not None}
         if not inside:
             return None
-        found |= {canonical(number if one.is_integer else float(number)) for one in inside}
+        found |= inside
     return found
 
 

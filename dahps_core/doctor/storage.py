@@ -11,18 +11,18 @@ from typing import Any
 
 from dahps_core.errors import LedgerUnavailableError
 
-_MENDS = {
+_HINTS = {
     errno.EACCES: "Request write permission from the folder's owner, or try another folder",
     errno.EROFS: "It is mounted read-only here: mount it writable, or try another folder",
     errno.ENOSPC: "Free some space (or inodes), and run the doctor again",
     errno.EDQUOT: "Free some space or have the quota raised, and run the doctor again",
 }
-_MENDS[errno.EPERM] = _MENDS[errno.EACCES]
+_HINTS[errno.EPERM] = _HINTS[errno.EACCES]
 
 
 def is_circumstance(error: OSError) -> bool:
     """Return whether a refusal says nothing about the storage: no permission, no space."""
-    return error.errno in _MENDS
+    return error.errno in _HINTS
 
 
 def unavailable(error: OSError, folder: Path) -> LedgerUnavailableError:
@@ -31,7 +31,7 @@ def unavailable(error: OSError, folder: Path) -> LedgerUnavailableError:
     return LedgerUnavailableError(
         f"the storage refused: {error.strerror or error}{file}",
         where=str(folder),
-        hint=_MENDS.get(error.errno or 0, "Check whether the storage is reachable and mounted on this host"),
+        hint=_HINTS.get(error.errno or 0, "Check whether the storage is reachable and mounted on this host"),
     )
 
 

@@ -148,9 +148,8 @@ class LedgerSteering(LedgerReader):
                     level=self._bound.first_level(n_drawn),
                 )
                 found.append(_trial_of(transaction, combination, repetition))
-        n_between = sum(
-            not self.space.lists(one.combination) for one in found if before <= one.number < n_drawn
-        )
+        new = [one for one in found if before <= one.number < n_drawn]
+        n_between = sum(not self.space.has(one.combination, one.repetition) for one in new)
         transaction.change("count_enqueued", space=self._bound.id, n=n_drawn - before, n_between=n_between)
         return found
 

@@ -311,9 +311,7 @@ class Ledger(LedgerSteering):
         self.end_if_held(_ending(claim, "failed", output_dir, error=error))
 
     def lose_if_held(self, claim: Claim, *, error: str, output_dir: str | None) -> None:
-        """Record that the attempt died without an answer, as its own worker saw; raises as `finish_if_held`
-        does.
-        """
+        """Record that the attempt died, as its own worker saw; raises as `finish_if_held` does."""
         self.end_if_held(_ending(claim, "died", output_dir, error=error))
 
     def release_if_held(self, claim: Claim, *, output_dir: str | None, error: str | None = None) -> None:

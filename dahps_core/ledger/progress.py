@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from sqlite3 import Row
 from typing import TYPE_CHECKING
 
 from dahps_core.errors import ConfigurationError
@@ -215,22 +214,13 @@ class _Ahead:
             return int(transaction.value("n_drawn") or 0) - n_between - cursor
         rows = transaction.rows("trials_from", first=self._first, limit=_PAGE)
         for row in rows:
-            self._n_in += row["space"] == bound.id or _has(bound, row)
+            self._n_in += row["space"] == bound.id or bound.space.has(
+                Combination.from_json(row["combination"]), row["repetition"]
+            )
             self._first = row["number"] + 1
         if len(rows) == _PAGE:
             return None
         return self._n_in - n_between - cursor
-
-
-def _has(bound: BoundSpace, row: Row) -> bool:
-    """Return whether a space has the combination and the repetition of a trial that was not drawn from it."""
-    occurrence = row["repetition"] // bound.space.repetitions
-    combination = Combination.from_json(row["combination"])
-    try:
-        bound.space.index(Combination(combination.items(), occurrence))
-    except ValueError:
-        return False
-    return True
 
 
 class _Inside:

@@ -28,8 +28,9 @@ class Condition:
     def of(cls, found: Value) -> Condition:
         """Read a value, a list of which any element will do, or `{interval: [low, high]}`."""
         elements = found if isinstance(found, list) else [found]
-        ranges = [bounds for bounds in map(_bounds, elements) if bounds]
-        return cls(frozenset(canonical(one) for one in elements if not _bounds(one)), tuple(ranges))
+        bounds = [_bounds(one) for one in elements]
+        texts = [canonical(one) for one, range_ in zip(elements, bounds, strict=True) if range_ is None]
+        return cls(frozenset(texts), tuple(range_ for range_ in bounds if range_ is not None))
 
     def admits(self, value: Value) -> bool:
         """Return whether a value fulfils the condition."""
@@ -41,7 +42,7 @@ class Condition:
         """Yield the positions in an interval at which the condition begins or ceases to be fulfilled."""
         interval = listed.interval
         for text in self.texts:
-            position = interval.position_of_text(text)
+            position = interval.position(interval.number(text))
             if position is not None:
                 yield from (position, position + 1)
         for low, high in self.ranges:

@@ -80,7 +80,7 @@ def excluded(
     if faults:
         raise SearchSpaceError(faults)
     try:
-        found = Selection(tree, _Without(left), MOST_NODES).select(root)
+        found = Selection(tree, _Without(left, _keys_below(tree)), MOST_NODES).select(root)
     except TooManyNodesError:
         what = f"the tree would need more than {MOST_NODES:,} nodes"
         hint = "exclude less, or put the keys of an exclusion closer together in the tree"
@@ -109,7 +109,7 @@ class Having:
         """Return the keys to pass after this one; None if its condition is not fulfilled."""
         return state - {key} if all(fulfilled) else None
 
-    def reduced(self, state: frozenset[str], keys: frozenset[str]) -> frozenset[str]:
+    def reduced(self, state: frozenset[str], number: int | None) -> frozenset[str]:
         """Return the state: all of it matters."""
         return state
 
@@ -120,9 +120,10 @@ class Having:
 
 @dataclass(frozen=True)
 class _Without:
-    """Accepts the paths that no exclusion matches."""
+    """Accepts the paths that no exclusion matches; `keys_below`: of each node, and of all below it."""
 
     exclusions: Sequence[Conditions]
+    keys_below: Sequence[frozenset[str]]
 
     @property
     def start(self) -> _Open:
@@ -143,7 +144,8 @@ class _Without:
                 after.append((number, keys - {key}))
         return frozenset(after)
 
-    def reduced(self, state: _Open, keys: frozenset[str]) -> _Open:
+    def reduced(self, state: _Open, number: int | None) -> _Open:
+        keys = frozenset[str]() if number is None else self.keys_below[number]
         return frozenset(one for one in state if one[1] <= keys)
 
     def accepts(self, state: _Open) -> bool:
@@ -152,3 +154,14 @@ class _Without:
 
 def _number(one: tuple[int, frozenset[str]]) -> int:
     return one[0]
+
+
+def _keys_below(tree: Tree) -> list[frozenset[str]]:
+    """Return the keys of each node and of all below it."""
+    found: list[frozenset[str]] = []
+    interned: dict[frozenset[str], frozenset[str]] = {}
+    for node in tree.nodes:
+        children = {child for _, child in node.branches() if child is not None}
+        keys = frozenset({node.key}).union(*(found[child] for child in children))
+        found.append(interned.setdefault(keys, keys))
+    return found

@@ -92,12 +92,15 @@ class Interval(Sequence["Number"]):
         """Return the position of the last listed value up to a number of the interval; None outside."""
         return self._last_to(exact_number(value)) if self.contains(value) else None
 
-    def position_of_text(self, text: str) -> int | None:
-        """Return where the value with a canonical text is listed; None if it is not."""
+    def number(self, text: str) -> Number | None:
+        """Return the number of the interval that a text names, listed or not; None if it names none."""
         try:
-            return self.position(json.loads(text))
+            found = json.loads(text)
         except ValueError:
             return None
+        if not self.contains(found):
+            return None
+        return int(found) if self.is_integer else float(found)
 
     def contains(self, value: object) -> bool:
         """Return whether a value is a number of the interval, listed or not."""

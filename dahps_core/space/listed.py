@@ -51,22 +51,23 @@ class Listed(Sequence["Number"]):
 
     def position(self, value: object) -> int | None:
         """Return where a value is listed; None if it is not."""
-        return self._of_interval(self.interval.position(value))
+        return self.drawn(self.interval.position(value))
 
     def near(self, value: object) -> int | None:
         """Return the position of the last listed value up to a number; None outside of the parts."""
-        return self._of_interval(self.interval.last_to(value))
+        return self.drawn(self.interval.last_to(value))
 
     def in_interval(self, position: int) -> int:
         """Return where the value at a position is in the whole interval."""
-        number = bisect_right(self.stops, position)
+        number = self.part_of(position)
         return self.parts[number].stop - self.stops[number] + position
 
-    def drawn(self, position: int) -> int | None:
-        """Return where the value at a position of the interval is; None if it is in no part."""
-        return self._of_interval(position)
+    def part_of(self, position: int) -> int:
+        """Return the number of the part that the value at a position is in."""
+        return bisect_right(self.stops, position)
 
-    def _of_interval(self, position: int | None) -> int | None:
+    def drawn(self, position: int | None) -> int | None:
+        """Return where the value at a position of the interval is; None if it is in no part."""
         if position is None:
             return None
         number = bisect_right(self.parts, position, key=lambda part: part.start) - 1
@@ -96,7 +97,7 @@ class Children(Sequence["int | None"]):
 
     def __getitem__(self, position: Any) -> Any:
         """Return the number of a subtree."""
-        return self.listed.parts[bisect_right(self.listed.stops, range(len(self))[position])].child
+        return self.listed.parts[self.listed.part_of(range(len(self))[position])].child
 
 
 class Ends(Sequence[int]):
@@ -119,5 +120,5 @@ class Ends(Sequence[int]):
     def __getitem__(self, position: Any) -> Any:
         """Return a number of combinations."""
         index = range(len(self))[position]
-        number = bisect_right(self._listed.stops, index)
+        number = self._listed.part_of(index)
         return self._ends[number] - (self._listed.stops[number] - index - 1) * self._counts[number]

@@ -30,9 +30,9 @@ class Place:
         return self._tree.nodes[self._number].values
 
     @property
-    def weights(self) -> tuple[float, ...] | None:
-        """How often each value is drawn, relative to the others; None: all alike."""
-        return self._tree.nodes[self._number].weights
+    def shares(self) -> list[Fraction] | None:
+        """Which share of the draws takes each value or an earlier one; None: all values are drawn alike."""
+        return self._tree.nodes[self._number].shares
 
     @property
     def interval(self) -> Interval | None:
@@ -54,14 +54,7 @@ class Place:
 
     def runs(self) -> Iterator[tuple[int, int]]:
         """Yield the first and the last choice of each part of an interval; of a list, each choice twice."""
-        values = self.values
-        if not isinstance(values, Listed):
-            yield from ((choice, choice) for choice in range(len(values)))
-            return
-        first = 0
-        for part in values.parts:
-            yield first, first + part.stop - part.start - 1
-            first += part.stop - part.start
+        return self._tree.nodes[self._number].runs()
 
     def n_before(self, choice: int) -> int:
         """Return how many combinations come before those of a choice."""

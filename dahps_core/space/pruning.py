@@ -59,7 +59,7 @@ class Choices:
     def _has(self, key: str, text: str) -> bool:
         if text in self.values[key]:
             return True
-        return any(one.position_of_text(text) is not None for one in self.intervals.get(key, ()))
+        return any(one.position(one.number(text)) is not None for one in self.intervals.get(key, ()))
 
     def _shown(self, key: str) -> str:
         intervals = [f"{shown(one.low)}..{shown(one.high)}" for one in self.intervals.get(key, ())]

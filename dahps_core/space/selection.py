@@ -31,8 +31,8 @@ class Automaton(Protocol[State]):
         """Return the state after a value that fulfils some of the conditions; None if the path goes."""
         ...
 
-    def reduced(self, state: State, keys: frozenset[str]) -> State:
-        """Return the state without what no longer matters, where these keys may still follow."""
+    def reduced(self, state: State, number: int | None) -> State:
+        """Return the state without what no longer matters at a node; None: at a leaf."""
         ...
 
     def accepts(self, state: State) -> bool:
@@ -57,7 +57,6 @@ class Selection(Generic[State]):
         self._tree = tree
         self._automaton = automaton
         self._most = most_nodes
-        self._keys = _keys_below(tree)
 
     def select(self, root: int | None) -> tuple[Tree, int | None] | None:
         """Return the tree of the paths that stay, in their order, and its root; None if none stays.
@@ -81,8 +80,7 @@ class Selection(Generic[State]):
         return (selected, numbers[start]) if start in numbers else None
 
     def _place(self, number: int | None, state: State) -> tuple[int | None, State]:
-        keys = frozenset[str]() if number is None else self._keys[number]
-        return number, self._automaton.reduced(state, keys)
+        return number, self._automaton.reduced(state, number)
 
     def _branches(self, place: tuple[int, State]) -> Iterator[tuple[_Piece, tuple[int | None, State]]]:
         number, state = place
@@ -114,17 +112,6 @@ class Selection(Generic[State]):
                 waiting.append((place, True))
                 waiting += [(child, False) for _, child in reversed(list(self._branches((number, state))))]
         return order
-
-
-def _keys_below(tree: Tree) -> list[frozenset[str]]:
-    """Return the keys of each node and of all below it."""
-    found: list[frozenset[str]] = []
-    interned: dict[frozenset[str], frozenset[str]] = {}
-    for node in tree.nodes:
-        children = {child for _, child in node.branches() if child is not None}
-        keys = frozenset({node.key}).union(*(found[child] for child in children))
-        found.append(interned.setdefault(keys, keys))
-    return found
 
 
 def _pieces(node: Node, conditions: Sequence[Condition]) -> Iterator[_Piece]:

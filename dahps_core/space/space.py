@@ -48,9 +48,9 @@ class SearchSpace:
 
         Args:
             config: `root` (a node, or None for a space of one combination), and if wanted `common`,
-                `check_unique`, `repetitions`. A node has `key`, `values`, `default` and a subtree per
-                value, in the node itself or under `cases`. Plain mappings, lists and tuples; subtrees may
-                be shared.
+                `exclude`, `check_unique`, `repetitions`. A node has `key`; `values` (and `weights`) or
+                `interval` (and `log`, `step`, `points`); `default`, a subtree per value, in the node itself
+                or under `cases`; and `then`. Plain mappings, lists and tuples; subtrees may be shared.
 
         Raises:
             SearchSpaceError: With every fault of the config.
@@ -186,14 +186,19 @@ class SearchSpace:
             occurrence, which = divmod(occurrence, len(twins))
             choice = twins[which]
             index += node.ends[choice - 1] if choice else 0
-        if occurrence:
-            raise ValueError(f"the space has no occurrence {combination.occurrence} of {combination!r}")
         return index
 
-    def lists(self, combination: Combination) -> bool:
-        """Return whether the space has a combination among its positions."""
+    def has(self, combination: Mapping[str, Value], repetition: int, *, may_be_between: bool = False) -> bool:
+        """Return whether a trial is one of the space's, or may be, between the listed values.
+
+        Args:
+            combination: The trial's.
+            repetition: The trial's; equal combinations of the space have successive ones.
+            may_be_between: Whether numbers inside an interval will do, listed or not.
+        """
+        numbered = Combination(combination.items(), repetition // self.repetitions)
         try:
-            self.index(combination)
+            self._path(numbered, may_be_between=may_be_between)
         except ValueError:
             return False
         return True
@@ -206,9 +211,6 @@ class SearchSpace:
         """
         path = self._path(combination, may_be_between=True)
         keys = [*self.common, *(node.key for node, _ in path)]
-        occurrences = math.prod(len(twins) for _, twins in path)
-        if combination.occurrence >= occurrences:
-            raise ValueError(f"the space has no occurrence {combination.occurrence} of {combination!r}")
         return Combination([(key, combination[key]) for key in keys], combination.occurrence)
 
     def _path(
@@ -232,4 +234,6 @@ class SearchSpace:
             number = node.children[twins[0]]
         if surplus := set(combination) - set(self.common) - {node.key for node, _ in path}:
             raise ValueError(f"the space does not decide {', '.join(sorted(surplus))} there")
+        if combination.occurrence >= math.prod(len(twins) for _, twins in path):
+            raise ValueError(f"the space has no occurrence {combination.occurrence} of {combination!r}")
         return path

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from hashlib import sha256
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 from dahps_core.model.combination import Value, canonical
@@ -43,6 +44,14 @@ class Node:
         return found
 
     @cached_property
+    def shares(self) -> list[Fraction] | None:
+        """Which share of the draws takes each value or an earlier one; None: they have no weights."""
+        if self.weights is None:
+            return None
+        ends = list(accumulate(map(Fraction, self.weights)))
+        return [end / ends[-1] for end in ends]
+
+    @cached_property
     def repeats(self) -> bool:
         """Whether a value is listed several times."""
         return not isinstance(self.values, Listed) and len(self.positions) < len(self.values)
@@ -54,16 +63,17 @@ class Node:
         found = self.values.near(value) if may_be_between else self.values.position(value)
         return [] if found is None else [found]
 
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """Yield the first and the last position of each part of an interval; of a list, each one twice."""
+        if isinstance(self.values, Listed):
+            yield from ((first, stop - 1) for first, stop in pairwise([0, *self.values.stops]))
+        else:
+            yield from ((position, position) for position in range(len(self.values)))
+
     def extremes(self) -> Iterator[int]:
         """Yield positions that represent all: those of each value, or of the first and last of each part."""
-        if not isinstance(self.values, Listed):
-            yield from range(len(self.values))
-            return
-        for part in self.values.parts:
-            for position in sorted({part.start, part.stop - 1}):
-                found = self.values.drawn(position)
-                assert found is not None
-                yield found
+        for first, last in self.runs():
+            yield from sorted({first, last})
 
     def branches(self) -> Iterator[tuple[Value, int | None]]:
         """Yield values that represent all, each with the number of its subtree."""

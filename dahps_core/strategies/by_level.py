@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import count
@@ -42,16 +43,10 @@ def _choice(place: Place, shares: Iterator[int]) -> int:
             found = place.nearest(Fraction(share, _ONE))
             if found is not None:  # else it lies in a part that is excluded
                 return found
-    share, n = next(shares), len(place.values)
-    if place.weights is None:
-        return share * n >> 64
-    point = Fraction(share, _ONE) * sum(map(Fraction, place.weights))
-    total = Fraction(0)
-    for choice, weight in enumerate(place.weights):
-        total += Fraction(weight)
-        if point < total:
-            return choice
-    raise AssertionError("a share is below 1")
+    share = next(shares)
+    if place.shares is None:
+        return share * len(place.values) // _ONE
+    return bisect_right(place.shares, Fraction(share, _ONE))
 
 
 def _shares(key: str) -> Iterator[int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dahps_core.ledger.sqlite.database import Database
 
-NO_SIGN_OF_LIFE = "{} sent no heartbeat for longer than the lease"
+NO_HEARTBEAT = "{} sent no heartbeat for longer than the lease"
 
 #: How SLURM begins a line about an out-of-memory kill, a lost node, a time limit, a cancelled job.
 _SLURM = ("slurmstepd:", "srun:")
@@ -36,7 +36,7 @@ def causes_of_loss(database: Database, dead: Collection[str]) -> dict[str, str]:
 
 def _cause_of_loss(worker: sqlite3.Row) -> str:
     job = f" (job {worker['job']})" if worker["job"] else ""
-    text = NO_SIGN_OF_LIFE.format(f"its worker {worker['host']}:{worker['pid']}{job}")
+    text = NO_HEARTBEAT.format(f"its worker {worker['host']}:{worker['pid']}{job}")
     paths = [path for path in (worker["log"] or "").split("\n") if path]
     if paths:
         text += f"; log: {', '.join(paths)}"

@@ -9,7 +9,7 @@ from dahps_core.errors import NotALedgerError
 from dahps_core.ledger.claiming import refusals
 from dahps_core.ledger.claiming.bound_space import BoundSpace
 from dahps_core.ledger.claiming.claim_request import ClaimRequest
-from dahps_core.ledger.claiming.lost_workers import NO_SIGN_OF_LIFE
+from dahps_core.ledger.claiming.lost_workers import NO_HEARTBEAT
 from dahps_core.ledger.folder.run_limits import RunLimits
 from dahps_core.ledger.sqlite.database import Transaction
 from dahps_core.model.combination import Combination
@@ -212,7 +212,7 @@ def _presume_lost(transaction: Transaction, request: ClaimRequest) -> None:
                 number=trial["number"],
                 token=trial["token"],
                 now=time.time(),
-                error=request.causes_of_loss.get(worker, NO_SIGN_OF_LIFE.format("its worker")),
+                error=request.causes_of_loss.get(worker, NO_HEARTBEAT.format("its worker")),
             )
 
 

@@ -104,8 +104,7 @@ def _is_between(trial: Row, space: int, order: BoundSpace) -> bool:
     """Return whether a trial of a space lies between the listed values of its intervals."""
     if trial["space"] != space or trial["position"] is not None or not order.space.has_intervals:
         return False
-    occurrence = trial["repetition"] // order.space.repetitions
-    return not order.space.lists(Combination(Combination.from_json(trial["combination"]).items(), occurrence))
+    return not order.space.has(Combination.from_json(trial["combination"]), trial["repetition"])
 
 
 def _put_trials(connection: sqlite3.Connection, found: Salvage, known: set[str], unknown: str) -> int:

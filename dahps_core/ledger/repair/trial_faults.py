@@ -8,7 +8,6 @@ from typing import Any
 
 from dahps_core.ledger.claiming.bound_space import BoundSpace
 from dahps_core.model.combination import Combination
-from dahps_core.space import SearchSpace
 from dahps_core.text.json_text import UnreadableJSON, parse_json
 
 
@@ -36,20 +35,12 @@ def faults_of_combination(trial: Any, drawn_from: BoundSpace) -> Iterator[str]:
         yield "its combination cannot be read"
         return
     if position is None:
-        if not _has(drawn_from.space, found, trial["repetition"]):
+        if not drawn_from.space.has(found, trial["repetition"], may_be_between=True):
             yield "its combination is not in its space"
     elif (found, trial["repetition"]) != drawn_from.trial_at(position):
         yield "its combination differs from its space's at this position"
     if found.digest() != trial["digest"]:
         yield "its digest belongs to another combination"
-
-
-def _has(space: SearchSpace, combination: Combination, repetition: int) -> bool:
-    try:
-        space.matching(Combination(combination.items(), occurrence=repetition // space.repetitions))
-    except ValueError:
-        return False
-    return True
 
 
 def faults_of_result(trial: Any) -> Iterator[str]:

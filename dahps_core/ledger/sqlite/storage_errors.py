@@ -24,14 +24,14 @@ _SIGNS_OF_REFUSAL = ("disk I/O", "unable to open", "readonly", "is full", "locki
 _SIGNS_OF_DAMAGE = ("malformed", "no such table", "no such column", "decode", "unsupported file format")
 
 _SAFE = "what is recorded stays"
-_MENDS = {
+_HINTS = {
     errno.EACCES: "Ask its owner for write permission (in a folder that a group shares: "
     "chmod -R g+rwX FOLDER, and umask 002 for all who use it), or use another ledger folder",
     errno.EROFS: f"The storage is mounted read-only: {_SAFE}; rerun the command once it is writable",
     errno.ENOSPC: f"Free some space, and rerun the same command: {_SAFE}",
     errno.EDQUOT: f"Free some space or have the quota raised, and rerun the same command: {_SAFE}",
 }
-_STORAGE_HINTS = f"Check whether the storage is reachable, and rerun the same command: {_SAFE}"
+_STORAGE_HINT = f"Check whether the storage is reachable, and rerun the same command: {_SAFE}"
 
 
 def is_locked(error: sqlite3.DatabaseError) -> bool:
@@ -92,7 +92,7 @@ def refusal(path: Path, text: str) -> LedgerUnavailableError:
     if found is None and "full" in text:  # for a moment, or for more than was tried
         found = path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if found is None:
-        return LedgerUnavailableError(f"the storage refused: {text}", where=str(path), hint=_STORAGE_HINTS)
+        return LedgerUnavailableError(f"the storage refused: {text}", where=str(path), hint=_STORAGE_HINT)
     return refused(*found)
 
 
@@ -104,7 +104,7 @@ def refused(path: Path, error: OSError, also: str = "") -> LedgerUnavailableErro
     return LedgerUnavailableError(
         f"the storage refused: {why}{_owner(path)}{also}",
         where=str(path),
-        hint=_MENDS.get(code, _STORAGE_HINTS).replace("FOLDER", pasted([str(folder)])),
+        hint=_HINTS.get(code, _STORAGE_HINT).replace("FOLDER", pasted([str(folder)])),
     )
 
 
